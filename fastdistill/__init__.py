@@ -1,0 +1,1 @@
+"""placeholder while the house is being built"""
