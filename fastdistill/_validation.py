@@ -1,0 +1,222 @@
+"""The one gate: kinds, shapes, dtype, order, finiteness, penalties, schedules.
+
+Every public function passes its arguments through here once; nothing behind the gate checks again. Results are
+float64 arrays (or the caller's own memory where it already is one: inputs are never written to).
+Wrong kinds raise `TypeError`, wrong values raise `ValueError`; each message names the argument, the offending
+number and what to do about it.
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+SYMMETRY_TOLERANCE = 1e-8  # relative to the largest absolute entry
+
+
+def real_array(a: Any, name: str, *, ndim: int | tuple[int, ...] | None = None) -> np.ndarray:
+    """Any array-like of finite real numbers as a float64 array (no copy where it is one already)."""
+    if hasattr(a, "toarray"):
+        raise TypeError(f"{name} is sparse, but a dense array is needed here; pass {name}.toarray().")
+    try:
+        arr = np.asarray(a)
+    except ValueError as err:
+        raise ValueError(f"{name} is not a rectangular array: {err}") from None
+    if arr.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} has dtype {arr.dtype}; pass its real part.")
+    if arr.dtype.kind not in "fiub":
+        try:
+            arr = arr.astype(np.float64)
+        except (TypeError, ValueError) as err:
+            raise TypeError(f"{name} must hold real numbers, got dtype {arr.dtype}: {err}") from None
+    if ndim is not None:
+        _check_ndim(arr.ndim, ndim, arr.shape, name)
+    arr = arr.astype(np.float64, copy=False)
+    check_finite(arr, name)
+    return arr
+
+
+def _check_ndim(got: int, allowed: int | tuple[int, ...], shape: tuple[int, ...], name: str) -> None:
+    allowed = (allowed,) if isinstance(allowed, int) else allowed
+    if got not in allowed:
+        wanted = " or ".join(f"{k}-D" for k in allowed)
+        raise ValueError(f"{name} must be {wanted}, got shape {shape}.")
+
+
+def check_finite(arr: np.ndarray, name: str) -> None:
+    """Raise where `arr` holds NaN or inf; one pass, and no temporary of the size of `arr` unless it fails."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(arr.sum()):  # finite numbers can overflow the sum: then look closer
+            return
+    bad = ~np.isfinite(arr)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        value = arr[where]
+        kind = "NaN" if np.isnan(value) else "inf"
+        raise ValueError(
+            f"{name} contains {kind} at index {where if len(where) != 1 else where[0]} ({int(bad.sum())} non-finite "
+            f"values in all); drop or impute them first."
+        )
+
+
+def design(X: Any, name: str = "X") -> Any:
+    """A dense float64 (n, p) array, or a float64 CSR array for any scipy.sparse input (sorted, no duplicates)."""
+    if hasattr(X, "tocsr"):
+        return _sparse_design(X, name)
+    arr = real_array(X, name, ndim=2)
+    _check_not_empty(arr.shape, name)
+    return arr
+
+
+def _sparse_design(X: Any, name: str) -> Any:
+    from scipy.sparse import csr_array
+
+    if X.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold real numbers, got dtype {X.dtype}.")
+    _check_not_empty(X.shape, name)
+    csr = csr_array(X, dtype=np.float64, copy=True)
+    csr.sum_duplicates()
+    check_finite(csr.data, name)
+    return csr
+
+
+def _check_not_empty(shape: tuple[int, ...], name: str) -> None:
+    if shape[0] == 0 or shape[1] == 0:
+        raise ValueError(f"{name} is empty: shape {shape}; at least one sample and one feature are needed.")
+
+
+def result_dtype(*arrays: Any) -> np.dtype:
+    """float32 where the data came as float32, float64 for everything else."""
+    dtypes = {getattr(a, "dtype", None) for a in arrays}
+    return np.dtype(np.float32) if dtypes == {np.dtype(np.float32)} else np.dtype(np.float64)
+
+
+def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
+    """A finite, square, symmetric float64 (n, n) array; definiteness is judged by its eigenvalues, later."""
+    arr = real_array(K, name, ndim=2)
+    _check_not_empty(arr.shape, name)
+    if arr.shape[0] != arr.shape[1]:
+        raise ValueError(
+            f"{name} must be square (n, n), got shape {arr.shape}; predictions take kernel(query, train)."
+        )
+    n, rows = len(arr), 256
+    worst, scale = 0.0, 0.0
+    for start in range(0, n, rows):  # by blocks of rows: no second n by n array
+        block = arr[start : start + rows]
+        worst = max(worst, float(np.abs(block - arr[:, start : start + rows].T).max()))
+        scale = max(scale, float(np.abs(block).max()))
+    if worst > SYMMETRY_TOLERANCE * scale:
+        raise ValueError(
+            f"{name} must be symmetric: the largest |K - K.T| is {worst:.3g} against a largest entry of {scale:.3g}. "
+            f"Pass (K + K.T) / 2 if the asymmetry is noise."
+        )
+    return arr
+
+
+def targets(y: Any, n_samples: int, name: str = "y") -> tuple[np.ndarray, bool]:
+    """Targets as (n, m) float64, and whether they came as one 1-D target."""
+    arr = real_array(y, name, ndim=(1, 2))
+    if len(arr) != n_samples:
+        raise ValueError(f"{name} has {len(arr)} rows, but there are {n_samples} samples.")
+    if arr.ndim == 2 and arr.shape[1] == 0:
+        raise ValueError(f"{name} is empty: shape {arr.shape}; at least one target is needed.")
+    return (arr[:, None], True) if arr.ndim == 1 else (arr, False)
+
+
+def sample_weight(w: Any, n_samples: int) -> np.ndarray | None:
+    """Non-negative (n,) weights, not all zero; a scalar means the same weight for every sample; None stays None."""
+    if w is None:
+        return None
+    arr = real_array(w, "sample_weight", ndim=(0, 1))
+    if arr.ndim == 0:
+        arr = np.full(n_samples, float(arr))
+    if len(arr) != n_samples:
+        raise ValueError(f"sample_weight has {len(arr)} entries, but there are {n_samples} samples.")
+    if arr.min() < 0:
+        raise ValueError(
+            f"sample_weight must not be negative, got {arr.min():.6g} at index {int(arr.argmin())}."
+        )
+    if arr.max() == 0:
+        raise ValueError("sample_weight is zero for every sample; at least one must be positive.")
+    return arr
+
+
+def penalties(lam: Any, name: str = "lam", *, positive: bool = False) -> np.ndarray:
+    """Finite penalties, at least zero (above zero with `positive`), as a 0-D or 1-D float64 array."""
+    arr = real_array(lam, name, ndim=(0, 1))
+    if arr.size == 0:
+        raise ValueError(f"{name} is empty; at least one penalty is needed.")
+    if arr.min() < 0 or (positive and arr.min() == 0):
+        bound = "positive" if positive else "at least 0"
+        raise ValueError(f"{name} must be {bound} (a penalty on the sum of squares), got {arr.min():.6g}.")
+    return arr
+
+
+def schedule(xi: Any, n_steps: Any = None) -> np.ndarray:
+    """Imitation weights as a (k,) or (Q, k) float64 array; a scalar is repeated `n_steps` times."""
+    arr = real_array(xi, "xi", ndim=(0, 1, 2))
+    if arr.ndim == 0:
+        if n_steps is None:
+            raise ValueError(
+                "A scalar xi needs n_steps=k, the number of distillation steps; or pass a (k,) schedule."
+            )
+        return np.full(integer(n_steps, "n_steps", minimum=0), float(arr))
+    if n_steps is not None and integer(n_steps, "n_steps", minimum=0) != arr.shape[-1]:
+        raise ValueError(
+            f"xi holds a schedule of {arr.shape[-1]} steps, but n_steps={n_steps}; drop one of the two."
+        )
+    if arr.ndim == 2 and arr.shape[0] == 0:
+        raise ValueError("xi is empty: at least one schedule is needed.")
+    return arr
+
+
+def integer(value: Any, name: str, *, minimum: int | None = None) -> int:
+    """A Python int from any integral number (not bool)."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}.")
+    if minimum is not None and value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+    return int(value)
+
+
+def scalar(
+    value: Any,
+    name: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    strict: bool = False,
+) -> float:
+    """A finite Python float within [minimum, maximum]; `strict` excludes the minimum itself."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number, got {value!r} of type {type(value).__name__}.")
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {number}.")
+    if minimum is not None and (number < minimum or (strict and number == minimum)):
+        raise ValueError(f"{name} must be {'above' if strict else 'at least'} {minimum:g}, got {number:.6g}.")
+    if maximum is not None and number > maximum:
+        raise ValueError(f"{name} must be at most {maximum:g}, got {number:.6g}.")
+    return number
+
+
+def choice(value: Any, name: str, allowed: tuple[str, ...]) -> str:
+    """One of the allowed strings."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+    return value
+
+
+def spectrum_values(d: Any, name: str = "d", *, positive: bool = False) -> np.ndarray:
+    """Eigenvalues: a 1-D float64 array, at least zero (above zero with `positive`)."""
+    arr = real_array(d, name, ndim=1)
+    if arr.size == 0:
+        raise ValueError(f"{name} is empty; at least one eigenvalue is needed.")
+    if arr.min() < 0 or (positive and arr.min() == 0):
+        bound = "positive" if positive else "at least 0"
+        raise ValueError(f"{name} must be {bound} (eigenvalues of a kernel matrix), got {arr.min():.6g}.")
+    return arr

@@ -1,0 +1,426 @@
+"""What a filter implies: fits, coefficients, predictions, degrees of freedom and GCV of every student.
+
+With the eigenvalues d, the rotated targets z and the filters f_t of `fastdistill.kernels` (see there)::
+
+    ŷ_t = ȳ + U (f_t ∘ z)        dof_t = Σ f_t (+ 1 for an intercept)        Σ residual² = Σ (1 − f_t)² z² + outside
+    limit of constant ξ: f = d / (d + λ / (1 − ξ))       GCV = mean residual² / (1 − dof / n)²
+
+===========================================  ==========================================
+paper                                        here
+===========================================  ==========================================
+B: infinite-step solution                    ``DistillationLimit``
+M: c_t, rounds, collapse                     ``ToleranceRounds.multipliers, n_rounds, collapsed``
+M: B_t = Π A_i                               ``ToleranceRounds.filters``
+P: (1 − Σ w) f_0 + Σ w_i f_i                 students mixed by ``fastdistill.tuning``
+===========================================  ==========================================
+
+Cost: O(r) per penalty and step for filters, degrees of freedom, training error and GCV; O(n r) more per student for
+fits. Nothing larger than a block of students is formed unless the array itself is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastdistill import _validation as validation
+
+if TYPE_CHECKING:
+    from fastdistill.spectrum import Spectrum
+
+BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
+
+
+def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> np.ndarray:
+    """The recursion alone: f_0 = a, f_t = a ((1 − ξ_t) + ξ_t f_{t−1}), a = d / (d + λ).
+
+    Parameters
+    ----------
+    d : array-like (r,)
+        Eigenvalues, at least 0; a component with d = 0 gets the filter 0.
+    lam : float or array-like (L,)
+    xi : float, array-like (k,) or (Q, k)
+        Imitation weights; a scalar needs `n_steps`.
+    n_steps : int, optional
+
+    Returns
+    -------
+    ndarray (..., k+1, r)
+        Leading axes (L,)(Q,), each present only if the input had it; float32 only for float32 `d`.
+
+    Raises
+    ------
+    ValueError
+        Negative or non-finite `d` or `lam`, non-finite `xi`, shapes that do not match.
+
+    Notes
+    -----
+    O(L Q k r). From compiled code call `fastdistill.kernels.multistep_filter`.
+
+    Examples
+    --------
+    >>> import fastdistill as fd
+    >>> fd.multistep_filter([3.0, 1.0], lam=1.0, xi=[1.0, 0.5])
+    array([[0.75    , 0.5     ],
+           [0.5625  , 0.25    ],
+           [0.585938, 0.3125  ]])
+    """
+    values = np.ascontiguousarray(validation.spectrum_values(d))
+    penalties, schedules, shape = _grid(validation.penalties(lam), validation.schedule(xi, n_steps))
+    out = np.empty((*penalties.shape, len(values)))
+    kernels = _kernels()
+    kernels.student_grid(values, penalties, schedules, kernels.FILTER, out)
+    return out.reshape(*shape, len(values)).astype(validation.result_dtype(d), copy=False)
+
+
+def _grid(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Every pair of a penalty and a schedule: (P, k+1) penalties, (P, k) weights, and the axes (L,)(Q,)(k+1,)."""
+    schedules = np.atleast_2d(xi)
+    steps = xi.shape[-1] + 1
+    penalties = np.repeat(lam.ravel(), len(schedules))[:, None] * np.ones(steps)
+    return penalties, np.tile(schedules, (lam.size, 1)), (*lam.shape, *xi.shape[:-1], steps)
+
+
+class Targets:
+    """Targets in the currency of a spectrum: z = Uᵀ W^½ (y − ȳ), ȳ, and the squared norm outside the range."""
+
+    def __init__(self, spectrum: Spectrum, y: Any) -> None:
+        values, self.is_single = validation.targets(y, spectrum.n_samples)
+        weight = spectrum._weight
+        self.mean = np.zeros(values.shape[1])
+        if spectrum.fit_intercept:
+            self.mean = np.average(values, axis=0, weights=weight)
+        scaled = values - self.mean
+        if weight is not None:
+            scaled *= spectrum._sqrt_weight[:, None]
+        self.z = np.ascontiguousarray(spectrum._rows.T @ scaled)
+        self.outside = np.zeros(values.shape[1])
+        if spectrum.rank < spectrum.n_effective - spectrum.fit_intercept:
+            # from the residual itself: ‖y‖² − ‖z‖² would cancel where y is nearly reached
+            scaled -= spectrum._rows @ self.z
+            self.outside = np.einsum("ij,ij->j", scaled, scaled)
+
+
+class Students:
+    """A family of students of one spectrum and one set of targets; the base of paths, limits and rounds.
+
+    Attributes
+    ----------
+    spectrum : Spectrum
+    """
+
+    _shared = True  # one filter for all targets
+
+    def __init__(self, spectrum: Spectrum, targets: Targets, shape: tuple[int, ...]) -> None:
+        self.spectrum = spectrum
+        self._targets = targets
+        self._shape = shape  # leading axes of every result
+
+    def _multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
+        """Multipliers (stop − start, 1 or m, r) of the students in flat order; `form` as in `kernels.student_grid`."""
+        raise TypeError("Students is a base class; use Spectrum.path, .limit or .tolerance_path.")
+
+    @property
+    def _n_students(self) -> int:
+        return math.prod(self._shape)
+
+    def _blocks(self, width: int) -> Iterator[tuple[int, int]]:
+        """Ranges of students whose working arrays, `width` entries a student, fill a block."""
+        size = max(1, BLOCK_ENTRIES // max(1, width))
+        for start in range(0, max(1, self._n_students), size):
+            yield start, min(self._n_students, start + size)
+
+    def _result(self, array: np.ndarray, *, per_target: bool = True) -> np.ndarray:
+        """A flat result (students, ..., m) with its public shape and dtype; the m axis only where it means something."""
+        if self._targets.is_single or not per_target:
+            array = array[..., 0]
+        return array.reshape(self._shape + array.shape[1:]).astype(self.spectrum._dtype, copy=False)
+
+    def _rotated(self, form: int, start: int, stop: int) -> np.ndarray:
+        """m ∘ z for each student and target: ((stop − start) m, r)."""
+        return (self._multipliers(form, start, stop) * self._targets.z.T).reshape(-1, self.spectrum.rank)
+
+    def _by_target(self, flat: np.ndarray) -> np.ndarray:
+        """(students · m, w) -> (students, w, m)."""
+        m = len(self._targets.mean)
+        return np.moveaxis(flat.reshape(-1, m, flat.shape[1]), 1, 2)
+
+    def _all_coefficients(self) -> np.ndarray:
+        form = _kernels().DUAL if self.spectrum.is_kernel else _kernels().PRIMAL
+        return self._by_target(self.spectrum._coefficients(self._rotated(form, 0, self._n_students)))
+
+    @cached_property
+    def filters(self) -> np.ndarray:
+        """Spectral filters f (..., r): 1 keeps an eigendirection of the targets, 0 removes it."""
+        filters = self._multipliers(_kernels().FILTER, 0, self._n_students)
+        return self._result(np.moveaxis(filters, 1, 2), per_target=not self._shared)
+
+    @cached_property
+    def fitted(self) -> np.ndarray:
+        """Fits on the training samples (..., n[, m])."""
+        flat = self.spectrum._expand(self._rotated(_kernels().FILTER, 0, self._n_students))
+        fitted = self._by_target(flat)
+        fitted += self._targets.mean
+        return self._result(fitted)
+
+    @cached_property
+    def coef(self) -> np.ndarray:
+        """Coefficients (..., p[, m]) of a design's students: ŷ = X coef + intercept."""
+        if self.spectrum.is_kernel:
+            raise AttributeError(
+                "A kernel spectrum has no coef; use dual_coef, where predictions are Kq @ dual_coef."
+            )
+        return self._result(self._all_coefficients())
+
+    @cached_property
+    def dual_coef(self) -> np.ndarray:
+        """Dual coefficients (..., n[, m]) of a kernel's students: ŷ = kernel(query, train) dual_coef + intercept."""
+        if not self.spectrum.is_kernel:
+            raise AttributeError(
+                "The spectrum of a design has no dual_coef; use coef, or decompose K = X @ X.T."
+            )
+        return self._result(self._all_coefficients())
+
+    @cached_property
+    def intercept(self) -> np.ndarray:
+        """Intercepts (...[, m]); zero where the spectrum was built without one."""
+        intercept = np.broadcast_to(self._targets.mean, (self._n_students, len(self._targets.mean)))
+        centre = self.spectrum._centre
+        if centre is not None:
+            intercept = intercept - np.einsum("swm,w->sm", self._all_coefficients(), centre)
+        return self._result(intercept.copy())
+
+    @cached_property
+    def dof(self) -> np.ndarray:
+        """Effective degrees of freedom (...): the trace of the smoother, Σ f, plus one for an intercept."""
+        blocks = self._blocks(self.spectrum.rank)
+        sums = [self._multipliers(_kernels().FILTER, *block).sum(axis=-1) for block in blocks]
+        return self._result(np.concatenate(sums) + self.spectrum.fit_intercept, per_target=not self._shared)
+
+    @cached_property
+    def train_mse(self) -> np.ndarray:
+        """Training error Σ w residual² / Σ w, (...[, m])."""
+        return self._result(self._residuals[0])
+
+    @cached_property
+    def gcv(self) -> np.ndarray:
+        """Generalised cross-validation, training error / (1 − dof / n)², (...[, m]).
+
+        n counts the samples of positive weight. Infinite where dof = n: every residual is zero and GCV says nothing.
+        """
+        mse, left = self._residuals
+        with np.errstate(divide="ignore", invalid="ignore"):
+            score = mse / np.square(left / self.spectrum.n_effective)
+        return self._result(np.where(left == 0.0, np.inf, score))
+
+    @cached_property
+    def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean squared residuals (students, m) and n − dof (students, 1 or m), both from 1 − f."""
+        spectrum, targets = self.spectrum, self._targets
+        z2 = np.square(targets.z)
+        squares, left = [], []
+        for start, stop in self._blocks(spectrum.rank):
+            lost = self._multipliers(_kernels().RESIDUAL, start, stop)
+            left.append(lost.sum(axis=-1))
+            np.square(lost, out=lost)
+            squares.append(lost[:, 0] @ z2 if self._shared else np.einsum("smr,rm->sm", lost, z2))
+        unreached = spectrum.n_effective - spectrum.fit_intercept - spectrum.rank
+        return (np.concatenate(squares) + targets.outside) / spectrum.total_weight, np.concatenate(
+            left
+        ) + unreached
+
+    def predict(self, queries: Any) -> np.ndarray:
+        """Predictions of every student, (..., q[, m]).
+
+        Parameters
+        ----------
+        queries : array-like
+            For a design Xq (q, p), dense or sparse; for a kernel Kq (q, n) = kernel(query, train).
+
+        Raises
+        ------
+        ValueError
+            A wrong number of columns, NaN or inf.
+        """
+        checked = self.spectrum._check_queries(queries)
+        form, apply = self._query_map(checked)
+        predictions = self._by_target(apply(self._rotated(form, 0, self._n_students)))
+        predictions += self._targets.mean
+        return self._result(predictions)
+
+    def mse(self, queries: Any, yq: Any) -> np.ndarray:
+        """Mean squared error of every student on queries, (...[, m]); predictions are formed in blocks.
+
+        Parameters
+        ----------
+        queries : array-like
+            As in `predict`.
+        yq : array-like (q,) or (q, m)
+            Targets of the queries, of the same shape as the training targets but for their number.
+        """
+        checked = self.spectrum._check_queries(queries)
+        wanted, _ = validation.targets(yq, checked.shape[0], "yq")
+        m = len(self._targets.mean)
+        if wanted.shape[1] != m:
+            raise ValueError(f"yq has {wanted.shape[1]} targets, but the students were fitted to {m}.")
+        wanted = wanted - self._targets.mean
+        form, apply = self._query_map(checked)
+        errors = []
+        for start, stop in self._blocks(m * max(self.spectrum.rank, checked.shape[0])):
+            difference = self._by_target(apply(self._rotated(form, start, stop)))
+            difference -= wanted
+            errors.append(np.einsum("sqm,sqm->sm", difference, difference) / checked.shape[0])
+        return self._result(np.concatenate(errors))
+
+    def _query_map(self, queries: Any) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
+        """The multipliers' form and the map from m ∘ z (N, r) to centred predictions (N, q), in the cheaper order."""
+        spectrum = self.spectrum
+        form = _kernels().DUAL if spectrum.is_kernel else _kernels().PRIMAL
+        (q, width), r = queries.shape, spectrum.rank
+        n_rows = self._n_students * len(self._targets.mean)
+        if q * width * r + n_rows * r * q < n_rows * width * (r + q):
+            coordinates = spectrum._query_coordinates(queries)
+            return form, lambda rotated: rotated @ coordinates.T
+        return form, lambda rotated: spectrum._evaluate(queries, spectrum._coefficients(rotated))
+
+
+class _Recursion(Students):
+    """Students of the recursion: penalties (P, k+1) and imitation weights (P, k) of P families."""
+
+    def __init__(
+        self, spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray, shape: tuple[int, ...]
+    ) -> None:
+        super().__init__(spectrum, targets, shape)
+        self._lam, self._xi = np.ascontiguousarray(lam), np.ascontiguousarray(xi)
+
+    def _multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
+        kernels = _kernels()
+        values = np.sqrt(self.spectrum._d) if form == kernels.PRIMAL else self.spectrum._d
+        size = self._lam.shape[1]
+        first, last = start // size, -(-stop // size)
+        out = np.empty((last - first, size, len(values)))
+        kernels.student_grid(values, self._lam[first:last], self._xi[first:last], form, out)
+        flat = out.reshape(-1, 1, len(values))
+        return flat[start - first * size : stop - first * size]
+
+    def _blocks(self, width: int) -> Iterator[tuple[int, int]]:
+        """Whole families, so that no student's recursion is run twice."""
+        size = self._lam.shape[1]
+        families = max(1, BLOCK_ENTRIES // max(1, width * size))
+        for start in range(0, self._n_students, families * size):
+            yield start, min(self._n_students, start + families * size)
+
+
+class DistillationPath(_Recursion):
+    """Every student of a penalty grid, schedules and steps 0..k; see `Spectrum.path`.
+
+    Axes of every result, each present only if the input had it: (L,) penalties, (Q,) schedules, (k+1,) steps, then
+    the result's own, then (m,) targets.
+
+    Attributes
+    ----------
+    lam : ndarray () or (L,)
+    xi : ndarray (k,) or (Q, k)
+    n_steps : int
+    """
+
+    def __init__(self, spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray) -> None:
+        self.lam, self.xi, self.n_steps = lam, xi, xi.shape[-1]
+        penalties, schedules, shape = _grid(lam, xi)
+        super().__init__(spectrum, targets, penalties, schedules, shape)
+
+
+class DistillationLimit(_Recursion):
+    """Students after infinitely many steps of constant ξ, ridge of the penalty λ / (1 − ξ); see `Spectrum.limit`.
+
+    Axes of every result: (L,) penalties and (Q,) weights, each present only if the input had it; no step axis.
+
+    Attributes
+    ----------
+    lam : ndarray () or (L,)
+    xi : ndarray () or (Q,)
+    """
+
+    def __init__(self, spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray) -> None:
+        self.lam, self.xi = lam, xi
+        penalty, weight = lam.reshape(-1, 1), xi.reshape(1, -1)
+        largest = spectrum._d[0] if spectrum.rank else 0.0
+        rate = np.abs(weight) * (largest / (largest + penalty) if largest else np.zeros_like(penalty))
+        if rate.max(initial=0.0) >= 1.0:
+            i, j = np.unravel_index(rate.argmax(), rate.shape)
+            raise ValueError(
+                f"The limit does not exist for lam={penalty[i, 0]:.6g}, xi={weight[0, j]:.6g}: |xi| max d / (d + lam) = "
+                f"{rate[i, j]:.6g}, but only below 1 do the steps converge; |xi| must stay below "
+                f"{1 + penalty[i, 0] / largest:.6g} for this penalty."
+            )
+        with np.errstate(divide="ignore"):
+            equivalent = np.where(penalty == 0.0, 0.0, penalty / (1.0 - weight))
+        none = np.empty((equivalent.size, 0))
+        super().__init__(spectrum, targets, equivalent.reshape(-1, 1), none, lam.shape + xi.shape)
+
+
+class ToleranceRounds(Students):
+    """Rounds of tolerance-constrained self-distillation; see `Spectrum.tolerance_path`.
+
+    Axes of every result: (T,) rounds, then the result's own, then (m,) targets. A target that has collapsed before
+    the last round has the multiplier inf and the zero filter from there on.
+
+    Attributes
+    ----------
+    eps : float
+    multipliers : ndarray (T,) or (T, m)
+        c_t, the multipliers of the Green's function divided by n: λ_t = n c_t.
+    n_rounds : int or ndarray of int (m,)
+        Rounds with a fit that is not zero.
+    collapsed : bool or ndarray of bool (m,)
+        Whether the next round is the zero function; False only where `max_rounds` stopped the rounds first.
+    """
+
+    _shared = False
+
+    def __init__(self, spectrum: Spectrum, targets: Targets, eps: float, max_rounds: int) -> None:
+        self.eps = eps
+        kernels = _kernels()
+        z2 = np.square(targets.z)
+        m = z2.shape[1]
+        penalties = np.full((m, max_rounds), np.inf)
+        filters = np.empty((max_rounds, spectrum.rank))
+        done = np.empty((m, 2), dtype=np.intp)
+        for j in range(m):
+            column = np.ascontiguousarray(z2[:, j])
+            allowed = eps * spectrum.total_weight
+            done[j] = kernels.tolerance_rounds(
+                spectrum._d, column, targets.outside[j], allowed, penalties[j], filters
+            )
+        if np.any(done[:, 1] == kernels.INFEASIBLE):
+            smallest = targets.outside.max() / spectrum.total_weight
+            raise ValueError(
+                f"eps={eps:.6g} is infeasible: what the kernel cannot reach of y already has the mean square "
+                f"{smallest:.6g}, the smallest feasible tolerance; eps must be above it."
+            )
+        n_rounds, collapsed = done[:, 0], done[:, 1] == kernels.COLLAPSED
+        rounds = int(n_rounds.max())
+        self._penalties = np.ascontiguousarray(penalties[:, :rounds])
+        super().__init__(spectrum, targets, (rounds,))
+        self.multipliers = self._result(self._penalties.T / spectrum.total_weight)
+        self.n_rounds = int(n_rounds[0]) if targets.is_single else n_rounds
+        self.collapsed = bool(collapsed[0]) if targets.is_single else collapsed
+
+    def _multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
+        kernels = _kernels()
+        values = np.sqrt(self.spectrum._d) if form == kernels.PRIMAL else self.spectrum._d
+        m, rounds = self._penalties.shape
+        out = np.empty((m, rounds, len(values)))
+        kernels.student_grid(values, self._penalties, np.ones((m, max(0, rounds - 1))), form, out)
+        return np.moveaxis(out, 0, 1)[start:stop]
+
+
+def _kernels() -> Any:
+    """The compiled kernels, imported when the first number is needed: numba takes longer to import than NumPy."""
+    from fastdistill import kernels
+
+    return kernels
