@@ -29,11 +29,21 @@ _ROOMS = ("estimators", "kernels", "theory")
 __all__ = [*_HOMES, *_ROOMS, "__version__"]
 
 if TYPE_CHECKING:
-    from fastdistill import estimators, kernels, theory
-    from fastdistill.estimators import DistilledKernelRidge, DistilledRidge
-    from fastdistill.path import DistillationLimit, DistillationPath, ToleranceRounds, multistep_filter
-    from fastdistill.spectrum import Spectrum
-    from fastdistill.tuning import Holdout, Tuned, mixture_from_xi, tune, xi_from_mixture
+    from fastdistill import estimators as estimators
+    from fastdistill import kernels as kernels
+    from fastdistill import theory as theory
+    from fastdistill.estimators import DistilledKernelRidge as DistilledKernelRidge
+    from fastdistill.estimators import DistilledRidge as DistilledRidge
+    from fastdistill.path import DistillationLimit as DistillationLimit
+    from fastdistill.path import DistillationPath as DistillationPath
+    from fastdistill.path import ToleranceRounds as ToleranceRounds
+    from fastdistill.path import multistep_filter as multistep_filter
+    from fastdistill.spectrum import Spectrum as Spectrum
+    from fastdistill.tuning import Holdout as Holdout
+    from fastdistill.tuning import Tuned as Tuned
+    from fastdistill.tuning import mixture_from_xi as mixture_from_xi
+    from fastdistill.tuning import tune as tune
+    from fastdistill.tuning import xi_from_mixture as xi_from_mixture
 
 
 def __getattr__(name: str) -> Any:

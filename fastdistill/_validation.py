@@ -98,9 +98,7 @@ def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
     arr = real_array(K, name, ndim=2)
     _check_not_empty(arr.shape, name)
     if arr.shape[0] != arr.shape[1]:
-        raise ValueError(
-            f"{name} must be square (n, n), got shape {arr.shape}; predictions take kernel(query, train)."
-        )
+        raise ValueError(f"{name} must be square (n, n), got shape {arr.shape}; predictions take kernel(query, train).")
     n, rows = len(arr), 256
     worst, scale = 0.0, 0.0
     for start in range(0, n, rows):  # by blocks of rows: no second n by n array
@@ -135,9 +133,7 @@ def sample_weight(w: Any, n_samples: int) -> np.ndarray | None:
     if len(arr) != n_samples:
         raise ValueError(f"sample_weight has {len(arr)} entries, but there are {n_samples} samples.")
     if arr.min() < 0:
-        raise ValueError(
-            f"sample_weight must not be negative, got {arr.min():.6g} at index {int(arr.argmin())}."
-        )
+        raise ValueError(f"sample_weight must not be negative, got {arr.min():.6g} at index {int(arr.argmin())}.")
     if arr.max() == 0:
         raise ValueError("sample_weight is zero for every sample; at least one must be positive.")
     return arr
@@ -159,14 +155,10 @@ def schedule(xi: Any, n_steps: Any = None) -> np.ndarray:
     arr = real_array(xi, "xi", ndim=(0, 1, 2))
     if arr.ndim == 0:
         if n_steps is None:
-            raise ValueError(
-                "A scalar xi needs n_steps=k, the number of distillation steps; or pass a (k,) schedule."
-            )
+            raise ValueError("A scalar xi needs n_steps=k, the number of distillation steps; or pass a (k,) schedule.")
         return np.full(integer(n_steps, "n_steps", minimum=0), float(arr))
     if n_steps is not None and integer(n_steps, "n_steps", minimum=0) != arr.shape[-1]:
-        raise ValueError(
-            f"xi holds a schedule of {arr.shape[-1]} steps, but n_steps={n_steps}; drop one of the two."
-        )
+        raise ValueError(f"xi holds a schedule of {arr.shape[-1]} steps, but n_steps={n_steps}; drop one of the two.")
     if arr.ndim == 2 and arr.shape[0] == 0:
         raise ValueError("xi is empty: at least one schedule is needed.")
     return arr

@@ -98,11 +98,18 @@ class Targets:
         if weight is not None:
             scaled *= spectrum._sqrt_weight[:, None]
         self.z = np.ascontiguousarray(spectrum._rows.T @ scaled)
-        self.outside = np.zeros(values.shape[1])
         if spectrum.rank < spectrum.n_effective - spectrum.fit_intercept:
-            # from the residual itself: ‖y‖² − ‖z‖² would cancel where y is nearly reached
             scaled -= spectrum._rows @ self.z
-            self.outside = np.einsum("ij,ij->j", scaled, scaled)
+        else:
+            scaled[...] = 0.0
+        # from the residual itself: ‖y‖² − ‖z‖² would cancel where y is nearly reached
+        self.outside = np.einsum("ij,ij->j", scaled, scaled)
+        # What y has outside the range of K moves no fit by more than rounding, but (K + λ I)⁻¹ y carries it along,
+        # divided by λ, and a query sees a direction of eigenvalue d with the weight sqrt(d): rounding errors of K
+        # count there.
+        self.null_dual = None
+        if spectrum.is_kernel and self.outside.any():
+            self.null_dual = scaled if weight is None else scaled * spectrum._sqrt_weight[:, None]
 
 
 class Students:
@@ -120,9 +127,13 @@ class Students:
         self._targets = targets
         self._shape = shape  # leading axes of every result
 
-    def _multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
-        """Multipliers (stop − start, 1 or m, r) of the students in flat order; `form` as in `kernels.student_grid`."""
+    def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
+        """Multipliers (stop − start, 1 or m, r) of students in flat order; arguments as in `kernels.student_grid`."""
         raise TypeError("Students is a base class; use Spectrum.path, .limit or .tolerance_path.")
+
+    def _multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
+        d = self.spectrum._d
+        return self._grid(np.sqrt(d) if form == _kernels().PRIMAL else d, form, start, stop)
 
     @property
     def _n_students(self) -> int:
@@ -135,23 +146,33 @@ class Students:
             yield start, min(self._n_students, start + size)
 
     def _result(self, array: np.ndarray, *, per_target: bool = True) -> np.ndarray:
-        """A flat result (students, ..., m) with its public shape and dtype; the m axis only where it means something."""
+        """A flat result (students, ..., m) in its public shape and dtype, with the m axis only if y had it."""
         if self._targets.is_single or not per_target:
             array = array[..., 0]
         return array.reshape(self._shape + array.shape[1:]).astype(self.spectrum._dtype, copy=False)
 
     def _rotated(self, form: int, start: int, stop: int) -> np.ndarray:
         """m ∘ z for each student and target: ((stop − start) m, r)."""
-        return (self._multipliers(form, start, stop) * self._targets.z.T).reshape(-1, self.spectrum.rank)
+        z = self._targets.z
+        return (self._multipliers(form, start, stop) * z.T).reshape((stop - start) * z.shape[1], z.shape[0])
 
     def _by_target(self, flat: np.ndarray) -> np.ndarray:
         """(students · m, w) -> (students, w, m)."""
         m = len(self._targets.mean)
-        return np.moveaxis(flat.reshape(-1, m, flat.shape[1]), 1, 2)
+        return np.moveaxis(flat.reshape(flat.shape[0] // m, m, flat.shape[1]), 1, 2)
 
     def _all_coefficients(self) -> np.ndarray:
+        """Primal or dual coefficients (students, p or n, m)."""
         form = _kernels().DUAL if self.spectrum.is_kernel else _kernels().PRIMAL
-        return self._by_target(self.spectrum._coefficients(self._rotated(form, 0, self._n_students)))
+        rotated = self._rotated(form, 0, self._n_students)
+        coefficients = self._by_target(self.spectrum._coefficients(rotated))
+        if self._targets.null_dual is not None:
+            coefficients = coefficients + self._null(0, self._n_students) * self._targets.null_dual
+        return coefficients
+
+    def _null(self, start: int, stop: int) -> np.ndarray:
+        """Dual multipliers (students, 1, 1 or m) of a direction with d = 0."""
+        return self._grid(np.zeros(1), _kernels().DUAL, start, stop)[..., 0][:, None, :]
 
     @cached_property
     def filters(self) -> np.ndarray:
@@ -171,18 +192,14 @@ class Students:
     def coef(self) -> np.ndarray:
         """Coefficients (..., p[, m]) of a design's students: ŷ = X coef + intercept."""
         if self.spectrum.is_kernel:
-            raise AttributeError(
-                "A kernel spectrum has no coef; use dual_coef, where predictions are Kq @ dual_coef."
-            )
+            raise AttributeError("A kernel spectrum has no coef; use dual_coef, where predictions are Kq @ dual_coef.")
         return self._result(self._all_coefficients())
 
     @cached_property
     def dual_coef(self) -> np.ndarray:
         """Dual coefficients (..., n[, m]) of a kernel's students: ŷ = kernel(query, train) dual_coef + intercept."""
         if not self.spectrum.is_kernel:
-            raise AttributeError(
-                "The spectrum of a design has no dual_coef; use coef, or decompose K = X @ X.T."
-            )
+            raise AttributeError("The spectrum of a design has no dual_coef; use coef, or decompose K = X @ X.T.")
         return self._result(self._all_coefficients())
 
     @cached_property
@@ -229,9 +246,7 @@ class Students:
             np.square(lost, out=lost)
             squares.append(lost[:, 0] @ z2 if self._shared else np.einsum("smr,rm->sm", lost, z2))
         unreached = spectrum.n_effective - spectrum.fit_intercept - spectrum.rank
-        return (np.concatenate(squares) + targets.outside) / spectrum.total_weight, np.concatenate(
-            left
-        ) + unreached
+        return (np.concatenate(squares) + targets.outside) / spectrum.total_weight, np.concatenate(left) + unreached
 
     def predict(self, queries: Any) -> np.ndarray:
         """Predictions of every student, (..., q[, m]).
@@ -246,9 +261,7 @@ class Students:
         ValueError
             A wrong number of columns, NaN or inf.
         """
-        checked = self.spectrum._check_queries(queries)
-        form, apply = self._query_map(checked)
-        predictions = self._by_target(apply(self._rotated(form, 0, self._n_students)))
+        predictions = self._query_map(self.spectrum._check_queries(queries))(0, self._n_students)
         predictions += self._targets.mean
         return self._result(predictions)
 
@@ -268,24 +281,36 @@ class Students:
         if wanted.shape[1] != m:
             raise ValueError(f"yq has {wanted.shape[1]} targets, but the students were fitted to {m}.")
         wanted = wanted - self._targets.mean
-        form, apply = self._query_map(checked)
+        predict = self._query_map(checked)
         errors = []
         for start, stop in self._blocks(m * max(self.spectrum.rank, checked.shape[0])):
-            difference = self._by_target(apply(self._rotated(form, start, stop)))
+            difference = predict(start, stop)
             difference -= wanted
             errors.append(np.einsum("sqm,sqm->sm", difference, difference) / checked.shape[0])
         return self._result(np.concatenate(errors))
 
-    def _query_map(self, queries: Any) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
-        """The multipliers' form and the map from m ∘ z (N, r) to centred predictions (N, q), in the cheaper order."""
+    def _query_map(self, queries: Any) -> Callable[[int, int], np.ndarray]:
+        """Centred predictions (students, q, m) of a range of students on checked queries, in the cheaper order."""
         spectrum = self.spectrum
         form = _kernels().DUAL if spectrum.is_kernel else _kernels().PRIMAL
         (q, width), r = queries.shape, spectrum.rank
         n_rows = self._n_students * len(self._targets.mean)
+        coordinates = null = None
         if q * width * r + n_rows * r * q < n_rows * width * (r + q):
             coordinates = spectrum._query_coordinates(queries)
-            return form, lambda rotated: rotated @ coordinates.T
-        return form, lambda rotated: spectrum._evaluate(queries, spectrum._coefficients(rotated))
+        if self._targets.null_dual is not None:
+            null = spectrum._evaluate(queries, self._targets.null_dual.T).T
+
+        def predict(start: int, stop: int) -> np.ndarray:
+            rotated = self._rotated(form, start, stop)
+            if coordinates is not None:
+                flat = rotated @ coordinates.T
+            else:
+                flat = spectrum._evaluate(queries, spectrum._coefficients(rotated))
+            predictions = self._by_target(flat)
+            return predictions if null is None else predictions + self._null(start, stop) * null
+
+        return predict
 
 
 class _Recursion(Students):
@@ -297,14 +322,12 @@ class _Recursion(Students):
         super().__init__(spectrum, targets, shape)
         self._lam, self._xi = np.ascontiguousarray(lam), np.ascontiguousarray(xi)
 
-    def _multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
-        kernels = _kernels()
-        values = np.sqrt(self.spectrum._d) if form == kernels.PRIMAL else self.spectrum._d
+    def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
         size = self._lam.shape[1]
         first, last = start // size, -(-stop // size)
         out = np.empty((last - first, size, len(values)))
-        kernels.student_grid(values, self._lam[first:last], self._xi[first:last], form, out)
-        flat = out.reshape(-1, 1, len(values))
+        _kernels().student_grid(values, self._lam[first:last], self._xi[first:last], form, out)
+        flat = out.reshape((last - first) * size, 1, len(values))
         return flat[start - first * size : stop - first * size]
 
     def _blocks(self, width: int) -> Iterator[tuple[int, int]]:
@@ -353,8 +376,8 @@ class DistillationLimit(_Recursion):
         if rate.max(initial=0.0) >= 1.0:
             i, j = np.unravel_index(rate.argmax(), rate.shape)
             raise ValueError(
-                f"The limit does not exist for lam={penalty[i, 0]:.6g}, xi={weight[0, j]:.6g}: |xi| max d / (d + lam) = "
-                f"{rate[i, j]:.6g}, but only below 1 do the steps converge; |xi| must stay below "
+                f"The limit does not exist for lam={penalty[i, 0]:.6g}, xi={weight[0, j]:.6g}: |xi| max d / (d + lam) "
+                f"= {rate[i, j]:.6g}, but only below 1 do the steps converge; |xi| must stay below "
                 f"{1 + penalty[i, 0] / largest:.6g} for this penalty."
             )
         with np.errstate(divide="ignore"):
@@ -393,9 +416,7 @@ class ToleranceRounds(Students):
         for j in range(m):
             column = np.ascontiguousarray(z2[:, j])
             allowed = eps * spectrum.total_weight
-            done[j] = kernels.tolerance_rounds(
-                spectrum._d, column, targets.outside[j], allowed, penalties[j], filters
-            )
+            done[j] = kernels.tolerance_rounds(spectrum._d, column, targets.outside[j], allowed, penalties[j], filters)
         if np.any(done[:, 1] == kernels.INFEASIBLE):
             smallest = targets.outside.max() / spectrum.total_weight
             raise ValueError(
@@ -410,12 +431,10 @@ class ToleranceRounds(Students):
         self.n_rounds = int(n_rounds[0]) if targets.is_single else n_rounds
         self.collapsed = bool(collapsed[0]) if targets.is_single else collapsed
 
-    def _multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
-        kernels = _kernels()
-        values = np.sqrt(self.spectrum._d) if form == kernels.PRIMAL else self.spectrum._d
+    def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
         m, rounds = self._penalties.shape
         out = np.empty((m, rounds, len(values)))
-        kernels.student_grid(values, self._penalties, np.ones((m, max(0, rounds - 1))), form, out)
+        _kernels().student_grid(values, self._penalties, np.ones((m, max(0, rounds - 1))), form, out)
         return np.moveaxis(out, 0, 1)[start:stop]
 
 

@@ -16,33 +16,22 @@ B: K = V D Vᵀ                           ``Spectrum.d``
 P: X = U diag(s) Vᵀ (their rows: d)     ``Spectrum.d = s²``
 ======================================  =================================
 
-Cost: O(n³) for a kernel; O(n p min(n, p)) for a design. The rank cut, the choice between the SVD and the Gram matrix
-and the check of definiteness live in this module and nowhere else.
+Cost: that of the decomposition (``_decompose.py``: its ways, the rank cut and the check of definiteness live there and
+nowhere else), O(n³) for a kernel and O(n p min(n, p)) for a design.
 """
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
-import scipy.linalg
-from scipy.sparse.linalg import LinearOperator
 
 from fastdistill import _validation as validation
+from fastdistill._decompose import Decomposition, decompose_design, decompose_kernel
 from fastdistill.path import DistillationLimit, DistillationPath, Targets, ToleranceRounds
 
-# Below this ratio of the smallest to the largest eigenvalue a Gram matrix, which squares the condition number, leaves
-# fewer than ten digits (relative error of a student up to eps / ratio), and the SVD is worth its price (4 to 8 times).
-GRAM_CONDITION = 1e-5
-# A kernel matrix may miss definiteness by this much of its largest eigenvalue before it is called indefinite.
-INDEFINITE = 1e-8
 # Rows lighter than this fraction of the heaviest are predicted like queries: U / sqrt(w) would amplify rounding.
 LIGHT_ROW = 1e-8
-# An ill-conditioned sparse design is made dense for the SVD up to this many entries (1 GiB).
-DENSE_ENTRIES = 2**27
-
-EPS = float(np.finfo(np.float64).eps)
 
 
 class Spectrum:
@@ -68,35 +57,18 @@ class Spectrum:
     """
 
     def __init__(
-        self,
-        *,
-        d: np.ndarray,
-        rows: np.ndarray | LinearOperator,
-        basis: np.ndarray,
-        centre: np.ndarray | None,
-        weight: np.ndarray | None,
-        is_kernel: bool,
-        n_features: int | None,
-        method: str,
-        dtype: np.dtype,
-        data: Any,
+        self, decomposition: Decomposition, data: Any, weight: np.ndarray | None, dtype: np.dtype, *, is_kernel: bool
     ) -> None:
-        self._d = d
-        self._rows = rows
-        self._basis = basis
-        self._centre = centre
+        self._d, self._rows, self._basis, self._centre, self.method = decomposition
         self._weight = weight
-        self._is_kernel = is_kernel
-        self.n_features = n_features
-        self.method = method
         self._dtype = dtype
-        self._sqrt_weight = None if weight is None else np.sqrt(weight)
-        self._light = None
+        self._is_kernel = is_kernel
+        self.n_features = None if is_kernel else self._basis.shape[0]
         if weight is not None:
-            light = np.flatnonzero(weight < LIGHT_ROW * weight.max())
-            if light.size:
-                scale = self._d if is_kernel else np.sqrt(self._d)
-                self._light = light, self._query_coordinates(data[light]) / scale
+            self._sqrt_weight = np.sqrt(weight)
+            self._light = np.flatnonzero(weight < LIGHT_ROW * weight.max())
+            scale = self._d if is_kernel else np.sqrt(self._d)
+            self._light_rows = self._query_coordinates(data[self._light]) / scale
 
     @classmethod
     def from_design(cls, X: Any, fit_intercept: bool = False, sample_weight: Any = None) -> Spectrum:
@@ -141,24 +113,8 @@ class Spectrum:
         dtype = validation.result_dtype(X)
         design = validation.design(X)
         weight = validation.sample_weight(sample_weight, design.shape[0])
-        centre = _column_means(design, weight) if fit_intercept else None
-        if isinstance(design, np.ndarray):
-            parts = _decompose_dense(_scaled(design, centre, weight), fit_intercept)
-        else:
-            parts = _decompose_sparse(design, centre, weight)
-        d, rows, basis, method = parts
-        return cls(
-            d=d,
-            rows=rows,
-            basis=basis,
-            centre=centre,
-            weight=weight,
-            is_kernel=False,
-            n_features=design.shape[1],
-            method=method,
-            dtype=dtype,
-            data=design,
-        )
+        decomposition = decompose_design(design, weight, fit_intercept)
+        return cls(decomposition, design, weight, dtype, is_kernel=False)
 
     @classmethod
     def from_kernel(cls, K: Any, fit_intercept: bool = False, sample_weight: Any = None) -> Spectrum:
@@ -180,8 +136,8 @@ class Spectrum:
         Raises
         ------
         ValueError
-            K not square, not symmetric (1e-8 relative), with NaN or inf, or with an eigenvalue below −1e-8 times the largest;
-            weights negative, all zero or of the wrong length.
+            K not square, not symmetric (1e-8 relative), with NaN or inf, or with an eigenvalue below −1e-8 times the
+            largest; weights negative, all zero or of the wrong length.
         TypeError
             K does not hold numbers, or is sparse.
 
@@ -199,29 +155,8 @@ class Spectrum:
         dtype = validation.result_dtype(K)
         kernel = validation.kernel_matrix(K)
         weight = validation.sample_weight(sample_weight, len(kernel))
-        negated, centre = _negated_kernel(kernel, fit_intercept, weight)
-        scale = max(-negated.min(), negated.max())
-        d, vectors = _eigh_negated(negated)
-        scale = max(scale, d[0])
-        if d[-1] < -INDEFINITE * scale:
-            raise ValueError(
-                f"K must be positive semi-definite: its smallest eigenvalue is {d[-1]:.6g}, its largest {d[0]:.6g} "
-                f"(allowed: {-INDEFINITE:g} times the largest). Check the kernel, or clip its eigenvalues."
-            )
-        rank = _rank(d, len(kernel), scale)
-        rows = vectors[:, :rank]
-        return cls(
-            d=d[:rank],
-            rows=rows,
-            basis=rows,
-            centre=centre,
-            weight=weight,
-            is_kernel=True,
-            n_features=None,
-            method="eigh",
-            dtype=dtype,
-            data=kernel,
-        )
+        decomposition = decompose_kernel(kernel, weight, fit_intercept)
+        return cls(decomposition, kernel, weight, dtype, is_kernel=True)
 
     @property
     def d(self) -> np.ndarray:
@@ -262,9 +197,7 @@ class Spectrum:
         shape = f"n_samples={self.n_samples}"
         if self.n_features is not None:
             shape += f", n_features={self.n_features}"
-        return (
-            f"Spectrum({shape}, rank={self.rank}, method={self.method!r}, fit_intercept={self.fit_intercept})"
-        )
+        return f"Spectrum({shape}, rank={self.rank}, method={self.method!r}, fit_intercept={self.fit_intercept})"
 
     def path(self, y: Any, lam: Any, xi: Any, n_steps: int | None = None) -> DistillationPath:
         """Every student from plain ridge (step 0) to step k: f_t = a ((1 − ξ_t) + ξ_t f_{t−1}), a = d / (d + λ).
@@ -275,7 +208,8 @@ class Spectrum:
         lam : float or array-like (L,)
             Penalties on ‖·‖² against the sum of (weighted) squared residuals, scikit-learn's `alpha`; at least 0.
         xi : float, array-like (k,) or (Q, k)
-            Imitation weights, any real numbers: student t is trained on (1 − ξ_t) y + ξ_t ŷ_{t−1}. A scalar needs `n_steps`.
+            Imitation weights, any real numbers: student t is trained on (1 − ξ_t) y + ξ_t ŷ_{t−1}. A scalar needs
+            `n_steps`.
         n_steps : int, optional
             k, the number of distillation steps, for a scalar `xi`.
 
@@ -330,7 +264,7 @@ class Spectrum:
 
         Notes
         -----
-        Reached linearly at rate |ξ| max_j d_j / (d_j + λ) (Borup and Andersen 2021, the theorem on the limit). O(n r m).
+        Reached linearly at rate |ξ| max_j d_j / (d_j + λ) (Borup and Andersen 2021). O(n r m).
 
         Examples
         --------
@@ -365,10 +299,8 @@ class Spectrum:
         ValueError
             `eps` not positive, or infeasible; the message names the smallest feasible tolerance.
 
-        Notes
-        -----
-        The spectrum is that of g, not of g / n. Mobahi, Farajtabar and Bartlett 2020, section 2. O(r) per round and root
-        iteration.
+        Notes ----- The spectrum is that of g, not of g / n. Mobahi, Farajtabar and Bartlett 2020, section 2. O(r) per
+        round and root iteration.
 
         Examples
         --------
@@ -390,20 +322,16 @@ class Spectrum:
     def _expand(self, coordinates: np.ndarray) -> np.ndarray:
         """W^-½ U c for each row c of `coordinates` (N, r) -> (N, n)."""
         fitted = (self._rows @ coordinates.T).T
-        if self._sqrt_weight is not None:
+        if self._weight is not None:
             with np.errstate(divide="ignore", invalid="ignore"):
                 fitted = fitted / self._sqrt_weight
-            if self._light is not None:
-                index, rows = self._light
-                fitted[:, index] = coordinates @ rows.T
+            fitted[:, self._light] = coordinates @ self._light_rows.T
         return fitted
 
     def _coefficients(self, coordinates: np.ndarray) -> np.ndarray:
         """Primal (V c) or dual (W^½ U c) coefficients for each row c of `coordinates` (N, r) -> (N, p or n)."""
         coefficients = coordinates @ self._basis.T
-        return (
-            coefficients * self._sqrt_weight if self._is_kernel and self._weight is not None else coefficients
-        )
+        return coefficients * self._sqrt_weight if self._is_kernel and self._weight is not None else coefficients
 
     def _query_coordinates(self, queries: Any) -> np.ndarray:
         """Coordinates Q (q, r) of checked queries, of which every prediction is ȳ + Q (m ∘ z)."""
@@ -432,142 +360,3 @@ class Spectrum:
         if checked.shape[1] != width:
             raise ValueError(f"{meaning}, got shape {checked.shape}.")
         return checked
-
-
-class _SparseRows(LinearOperator):
-    """U = W^½ (X − 1 x̄ᵀ) V / s of a sparse design, as an operator: nothing dense of n rows is stored."""
-
-    def __init__(
-        self, design: Any, centre: np.ndarray | None, weight: np.ndarray | None, scaled: np.ndarray
-    ) -> None:
-        super().__init__(dtype=np.float64, shape=(design.shape[0], scaled.shape[1]))
-        self.design, self.scaled = design, scaled
-        self.shift = None if centre is None else centre @ scaled
-        self.root = None if weight is None else np.sqrt(weight)[:, None]
-
-    def _matmat(self, c: np.ndarray) -> np.ndarray:
-        product = self.design @ (self.scaled @ c)
-        if self.shift is not None:
-            product -= self.shift @ c
-        return product if self.root is None else product * self.root
-
-    def _rmatmat(self, y: np.ndarray) -> np.ndarray:
-        y = y if self.root is None else y * self.root
-        product = self.scaled.T @ (self.design.T @ y)
-        return product if self.shift is None else product - np.outer(self.shift, y.sum(axis=0))
-
-
-def _column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:
-    """Weighted column means; dense ones corrected by the mean of what is left, exact also for a large offset."""
-    share = np.full(design.shape[0], 1.0 / design.shape[0]) if weight is None else weight / weight.sum()
-    means = share @ design
-    if isinstance(design, np.ndarray):
-        means = means + (share @ design - share.sum() * means)
-        means = means + share @ (design - means)
-    return np.asarray(means)
-
-
-def _scaled(design: np.ndarray, centre: np.ndarray | None, weight: np.ndarray | None) -> np.ndarray:
-    """W^½ (X − 1 x̄ᵀ); the caller's own array where there is nothing to do."""
-    scaled = design
-    if centre is not None:
-        scaled = design - centre
-        # what rounding leaves of a constant column is no direction of the data
-        constant = np.abs(scaled).max(axis=0) <= 4 * EPS * np.abs(centre)
-        scaled[:, constant] = 0.0
-    return scaled if weight is None else scaled * np.sqrt(weight)[:, None]
-
-
-def _negated_kernel(
-    kernel: np.ndarray, fit_intercept: bool, weight: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """−W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½ in a new array, and k̄ = K w̄ (None without an intercept)."""
-    # Negated, the eigenvalues ascend where those of K descend: no n by n reversal afterwards.
-    negated = np.negative(kernel)
-    root = 1.0 if weight is None else np.sqrt(weight)
-    centre = None
-    if fit_intercept:
-        centre = np.average(kernel, axis=0, weights=weight)
-        level = EPS * len(kernel) * np.abs(negated).max(initial=0.0)
-        negated += centre
-        negated += (centre - np.average(centre, weights=weight))[:, None]
-        if max(negated.max(), -negated.min()) <= level:  # a constant kernel: nothing but rounding is left
-            negated[...] = 0.0
-    if weight is not None:
-        negated *= root
-        negated *= root[:, None]
-    return negated, centre
-
-
-def _eigh_negated(negated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues (descending) and eigenvectors of −`negated`, which is overwritten."""
-    w, vectors = scipy.linalg.eigh(negated.T, driver="evd", overwrite_a=True, check_finite=False)
-    return -w, vectors
-
-
-def _rank(d: np.ndarray, size: int, scale: float) -> int:
-    """Number of the descending eigenvalues above rounding error."""
-    return int(np.count_nonzero(d > size * EPS * scale))
-
-
-def _decompose_dense(scaled: np.ndarray, centred: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """d, U, V of a scaled dense design and the method: Gram where its condition allows."""
-    n, p = scaled.shape
-    gram = scaled.T @ scaled if p <= n else scaled @ scaled.T
-    np.negative(gram, out=gram)
-    d, vectors = _eigh_negated(gram)
-    full = min(n - centred, p)
-    if full > 0 and d[full - 1] >= GRAM_CONDITION * d[0] > 0:
-        d, vectors = d[:full], vectors[:, :full]
-        other = scaled @ vectors if p <= n else scaled.T @ vectors
-        other /= np.sqrt(d)
-        return (d, other, vectors, "gram") if p <= n else (d, vectors, other, "gram")
-    return _svd(scaled)
-
-
-def _svd(scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    u, s, vt = scipy.linalg.svd(scaled, full_matrices=False, check_finite=False)
-    rank = _rank(s, max(scaled.shape), s[0])
-    return s[:rank] ** 2, u[:, :rank], vt[:rank].T, "svd"
-
-
-def _decompose_sparse(
-    design: Any, centre: np.ndarray | None, weight: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray | LinearOperator, np.ndarray, str]:
-    """d, U, V of a sparse design and the method: its smaller Gram matrix, centred after the sparse product."""
-    n, p = design.shape
-    if p <= n:
-        weighted = design if weight is None else design.multiply(weight[:, None]).tocsr()
-        gram = (design.T @ weighted).toarray()
-        scale = gram.diagonal().max()
-        np.negative(gram, out=gram)
-        if centre is not None:
-            gram += np.outer(centre, centre) * (n if weight is None else weight.sum())
-    else:
-        kernel = (design @ design.T).toarray()
-        scale = (kernel.diagonal() * (1.0 if weight is None else weight)).max()
-        gram, _ = _negated_kernel(kernel, centre is not None, weight)
-    d, vectors = _eigh_negated(gram)
-    full = min(n - (centre is not None), p)
-    floor = GRAM_CONDITION * max(d[0], scale)
-    if full == 0 or d[full - 1] < floor or d[0] <= 0:
-        if n * p <= DENSE_ENTRIES:
-            return _svd(_scaled(design.toarray(), centre, weight))
-        full = _rank(d, max(n, p), max(d[0], scale))
-        if np.any(d[:full] < floor):
-            warnings.warn(
-                f"X ({n} by {p}, sparse) is too large for a dense SVD and its smallest singular value is "
-                f"{np.sqrt(d[full - 1] / d[0]):.1e} of its largest: directions that small are inexact. Scale the columns, "
-                f"or drop those that nearly depend on others.",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-    d, vectors = d[:full], vectors[:, :full]
-    s = np.sqrt(d)
-    if p <= n:
-        return d, _SparseRows(design, centre, weight, vectors / s), vectors, "gram"
-    weighted_rows = vectors if weight is None else vectors * np.sqrt(weight)[:, None]
-    basis = design.T @ weighted_rows
-    if centre is not None:
-        basis -= np.outer(centre, weighted_rows.sum(axis=0))
-    return d, vectors, basis / s, "gram"

@@ -1,16 +1,18 @@
 """Choosing penalties and imitation weights: mixtures of pure steps, and their best weights under a criterion.
 
-Every k-step student of one penalty is an affine mixture of pure steps (ξ ≡ 1), whose filters are powers of a = d / (d + λ)::
+Every k-step student of one penalty is an affine mixture of pure steps (ξ ≡ 1), whose filters are powers of
+a = d / (d + λ)::
 
     F = Σ_i w_i a^(i+1),  Σ w = 1,   w_i = (1 − ξ_{k−i}) Π_{l > k−i} ξ_l  (ξ_0 = 0)
 
 so its squared error against reference values v is quadratic in w: least squares. The powers are nearly collinear
-(weights of 1e7 are normal on real data), so the joint weights are solved for in the Bernstein basis of the same students,
+(weights of 1e7 are normal on real data), so the joint weights are solved for in the Bernstein basis of
+the same students,
 
     F = a + Σ_{i=1..k} c_i a^i (1 − a)^(k+1−i),   1 − a = λ / (d + λ),
 
-in which Σ w = 1 holds of itself, every column is exact to rounding for the smallest and the largest penalties alike, and
-scaled columns stay apart where all a crowd at 0 or at 1.
+in which Σ w = 1 holds of itself, every column is exact to rounding for the smallest and the largest penalties alike,
+and scaled columns stay apart where all a crowd at 0 or at 1.
 
 ===============================  ============================================
 paper                            here
@@ -38,11 +40,12 @@ if TYPE_CHECKING:
     from fastdistill.path import DistillationPath
     from fastdistill.spectrum import Spectrum
 
-# Relative cut of the singular values of the scaled columns: beyond it weights grow past 1e10, and the recursion that turns
-# them into predictions would lose more than it gains.
-COLUMN_CUT = 1e-10
+# The recursion turns weights into predictions with an error of eps Σ |w|: weights larger than this buy nothing.
+LARGEST_WEIGHTS = 1e9
 # Sweeps of coordinate descent for bounds other than (0, 1); each is O(k³) on a (k+1) × (k+1) problem.
 BOUNDED_SWEEPS = 500
+
+EPS = float(np.finfo(np.float64).eps)
 
 
 def mixture_from_xi(xi: Any) -> np.ndarray:
@@ -120,8 +123,8 @@ def xi_from_mixture(w: Any) -> np.ndarray:
     step = kernels.xi_from_mixture(weights, xi)
     if step:
         raise ValueError(
-            f"No finite xi gives this mixture: xi[{step}] would be 0 (the weights from w[{len(xi) - step}] on sum to 0) "
-            f"and cut off weight that earlier steps still owe. Change w slightly, or use fewer steps."
+            f"No finite xi gives this mixture: xi[{step}] would be 0 (the weights from w[{len(xi) - step}] on sum to "
+            f"0) and cut off weight that earlier steps still owe. Change w slightly, or use fewer steps."
         )
     return xi
 
@@ -192,12 +195,13 @@ def tune(
     criterion : Holdout
         Held-out samples; use others than those on which the result will be reported.
     strategy : {"joint", "greedy"}
-        "joint": all k weights at once, the global minimum (Pareek, Du and Oh 2024). "greedy": ξ_1 first, then ξ_2 with ξ_1
-        kept, ..., each in closed form (Borup and Andersen 2021); at every penalty, so the chosen penalty may differ.
+        "joint": all k weights at once, the global minimum (Pareek, Du and Oh 2024). "greedy": ξ_1 first, then ξ_2
+        with ξ_1 kept, ..., each in closed form (Borup and Andersen 2021); at every penalty, so the chosen penalty may
+        differ.
     bounds : (float, float), optional
-        Every ξ within [low, high]. (0, 1) makes the students convex mixtures: the joint problem stays convex and is solved
-        exactly. Other bounds make it a multilinear problem, solved by coordinate descent from several starts: a
-        stationary point, never worse than "greedy".
+        Every ξ within [low, high]. (0, 1) makes the students convex mixtures: the joint problem stays convex and is
+        solved exactly. Other bounds make it a multilinear problem, solved by coordinate descent from several starts:
+        a stationary point, never worse than "greedy".
 
     Returns
     -------
@@ -275,11 +279,16 @@ class _HeldOutColumns:
         self.coordinates = spectrum._query_coordinates(queries)
         self.wanted = (wanted - targets.mean).ravel()
         self.z = targets.z
-        self.d = spectrum._d
+        self.d = np.append(spectrum._d, 0.0)  # the last entry is all that K does not reach
         self.scale = np.ones_like(self.d) if spectrum.is_kernel else np.sqrt(self.d)
+        self.null = np.zeros(wanted.shape)
+        if targets.null_dual is not None:
+            self.null = spectrum._evaluate(queries, targets.null_dual.T).T
 
     def at(self, penalty: float) -> _Columns:
         shrunk = self.d + penalty
+        if penalty == 0.0:
+            shrunk[-1] = np.inf  # the least-norm solution leaves it alone
         return _Columns(self, self.d / shrunk, penalty / shrunk, self.scale / shrunk)
 
 
@@ -295,9 +304,11 @@ class _Columns:
         return self.source.wanted
 
     def predict(self, polynomials: np.ndarray) -> np.ndarray:
-        """Centred predictions of the filters a · polynomial: (c, r) -> (q m, c)."""
-        rotated = (self.unit * polynomials)[:, :, None] * self.source.z
-        return np.matmul(self.source.coordinates, rotated).reshape(len(polynomials), -1).T
+        """Centred predictions of the filters a · polynomial: (c, r + 1) -> (q m, c)."""
+        multipliers = self.unit * polynomials
+        rotated = multipliers[:, :-1, None] * self.source.z
+        predictions = np.matmul(self.source.coordinates, rotated) + multipliers[:, -1:, None] * self.source.null
+        return predictions.reshape(len(polynomials), -1).T
 
     def pure(self, k: int) -> np.ndarray:
         """Predictions of the pure steps 0..k: (q m, k+1)."""
@@ -305,20 +316,22 @@ class _Columns:
 
 
 def _joint(columns: _Columns, k: int) -> tuple[np.ndarray, float]:
-    """Best mixture (k+1,) of one penalty and its mean squared error, by truncated least squares in the Bernstein basis."""
+    """Best mixture (k+1,) of one penalty and its mean squared error: truncated least squares in the Bernstein basis."""
     error = columns.wanted - columns.predict(np.ones((1, len(columns.kept))))[:, 0]
-    mixture = np.zeros(k + 1)
-    mixture[0] = 1.0
+    ridge = np.eye(1, k + 1)[0]
     if k:
         i = np.arange(1, k + 1)[:, None]
         basis = columns.predict(columns.kept ** (i - 1) * columns.lost ** (k + 1 - i))
         size = np.linalg.norm(basis, axis=0)
-        used = size > np.finfo(np.float64).tiny
-        if used.any():
-            weights = np.linalg.lstsq(basis[:, used] / size[used], error, rcond=COLUMN_CUT)[0] / size[used]
-            error = error - basis[:, used] @ weights
-            mixture += _mixture_of_bernstein(k)[:, used] @ weights
-    return mixture, float(error @ error) / len(error)
+        size[size < np.finfo(np.float64).tiny] = np.inf
+        u, s, vt = np.linalg.svd(basis / size, full_matrices=False)
+        for rank in range(int(np.count_nonzero(s > EPS * k * s[0])), 0, -1):
+            weights = vt[:rank].T @ (u[:, :rank].T @ error / s[:rank]) / size
+            mixture = ridge + _mixture_of_bernstein(k) @ weights
+            if np.abs(mixture).sum() <= LARGEST_WEIGHTS:
+                left = error - basis @ weights
+                return mixture, float(left @ left) / len(left)
+    return ridge, float(error @ error) / len(error)
 
 
 def _mixture_of_bernstein(k: int) -> np.ndarray:
@@ -373,8 +386,8 @@ def _clipped_xi(mixture: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
 def _convex_mixture(pure: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, float]:
     """min ‖P w − v‖² over the simplex, which is ξ in [0, 1]^k by stick breaking.
 
-    With C = P − v 1ᵀ it is the point of the simplex with the shortest C w, and scaling that point gives the solution of the
-    non-negative least squares ‖C w‖² + (Σ w − 1)²: for w = τ v the minimum over τ grows with ‖C v‖.
+    With C = P − v 1ᵀ it is the point of the simplex with the shortest C w, and scaling that point gives the solution
+    of the non-negative least squares ‖C w‖² + (Σ w − 1)²: for w = τ v the minimum over τ grows with ‖C v‖.
     """
     distance = pure - wanted[:, None]
     scale = np.linalg.norm(distance)

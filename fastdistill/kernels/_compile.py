@@ -14,7 +14,7 @@ from numba import njit
 
 def jit(function: Callable) -> Any:
     """Compile `function` on first call; division by zero follows IEEE, no fast-math."""
-    options = {"nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     setting = os.environ.get("FASTDISTILL_CACHE", "")
     if setting == "0":
         return njit(**options)(function)
