@@ -47,24 +47,31 @@ def decompose_design(design: Any, weight: np.ndarray | None, fit_intercept: bool
     return _decompose_sparse(design, weight, centre)
 
 
-def decompose_kernel(kernel: np.ndarray, weight: np.ndarray | None, fit_intercept: bool) -> Decomposition:
-    """Of a checked symmetric matrix; raises ValueError where it is indefinite."""
+def decompose_kernel(
+    kernel: np.ndarray, weight: np.ndarray | None, fit_intercept: bool, resolution: float = EPS
+) -> Decomposition:
+    """Of a checked symmetric matrix with entries known to a relative `resolution`; raises where it is indefinite."""
     negated, centre = _negated_kernel(kernel, weight, fit_intercept)
     scale = _entry_scale(kernel.diagonal(), weight, fit_intercept)
+    if fit_intercept:
+        # Rounding mixes the eigenvector of a small d with the centred-out direction, of d = 0, by eps / d, and dual
+        # coefficients divide by d. Lifted above the spectrum, that direction stays apart and comes out first.
+        constant = np.ones(len(kernel)) if weight is None else np.sqrt(weight)
+        constant /= np.linalg.norm(constant)
+        lift = 2 * np.linalg.norm(negated)
+        negated -= np.outer(lift * constant, constant)
     d, vectors = _eigh_negated(negated)
-    scale = max(scale, float(d[0]))
-    if d[-1] < -INDEFINITE * scale:
+    if fit_intercept:
+        d, vectors = d[1:], vectors[:, 1:]
+    scale = max(scale, d.max(initial=0.0))
+    allowed = max(INDEFINITE, resolution * len(kernel)) * scale
+    if d.min(initial=0.0) < -allowed:
         raise ValueError(
             f"K must be positive semi-definite: its smallest eigenvalue is {d[-1]:.6g}, its largest {d[0]:.6g} "
-            f"(allowed: {-INDEFINITE:g} times the largest). Check the kernel, or clip its eigenvalues."
+            f"(allowed: {-allowed:.3g}). Check the kernel, or clip its eigenvalues."
         )
     rank = _rank(d, len(kernel), scale)
     rows = vectors[:, :rank]
-    if fit_intercept:
-        # Rounding mixes an eigenvector of d with the centred-out direction by eps / d, and dual coefficients divide by d.
-        constant = np.full(len(kernel), 1.0) if weight is None else np.sqrt(weight)
-        constant /= np.linalg.norm(constant)
-        rows -= np.outer(constant, constant @ rows)
     return Decomposition(d[:rank], rows, rows, centre, "eigh")
 
 

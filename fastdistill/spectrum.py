@@ -136,7 +136,7 @@ class Spectrum:
         Raises
         ------
         ValueError
-            K not square, not symmetric (1e-8 relative), with NaN or inf, or with an eigenvalue below −1e-8 times the
+            K not square, not symmetric (1e-8 relative), with NaN or inf, or with an eigenvalue below −1e-8 (float32: −n eps) times the
             largest; weights negative, all zero or of the wrong length.
         TypeError
             K does not hold numbers, or is sparse.
@@ -155,7 +155,7 @@ class Spectrum:
         dtype = validation.result_dtype(K)
         kernel = validation.kernel_matrix(K)
         weight = validation.sample_weight(sample_weight, len(kernel))
-        decomposition = decompose_kernel(kernel, weight, fit_intercept)
+        decomposition = decompose_kernel(kernel, weight, fit_intercept, float(np.finfo(dtype).eps))
         return cls(decomposition, kernel, weight, dtype, is_kernel=True)
 
     @property

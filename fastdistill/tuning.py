@@ -241,7 +241,7 @@ def tune(
         if strategy == "greedy":
             solutions = _greedy(at_penalty, k, limits)
         elif limits is None:
-            solutions = [_joint(at_penalty, steps) for steps in range(k + 1)]
+            solutions = _joint(at_penalty, k)
         else:
             solutions = _joint_bounded(at_penalty, k, limits)
         scores[i] = [score for _, score in solutions]
@@ -315,23 +315,28 @@ class _Columns:
         return self.predict(self.kept ** np.arange(k + 1)[:, None])
 
 
-def _joint(columns: _Columns, k: int) -> tuple[np.ndarray, float]:
-    """Best mixture (k+1,) of one penalty and its mean squared error: truncated least squares in the Bernstein basis."""
+def _joint(columns: _Columns, k: int) -> list[tuple[np.ndarray, float]]:
+    """Best mixtures of 0..k steps and their mean squared errors, by truncated least squares in the Bernstein basis."""
     error = columns.wanted - columns.predict(np.ones((1, len(columns.kept))))[:, 0]
-    ridge = np.eye(1, k + 1)[0]
-    if k:
-        i = np.arange(1, k + 1)[:, None]
-        basis = columns.predict(columns.kept ** (i - 1) * columns.lost ** (k + 1 - i))
+    solutions = [(np.ones(1), float(error @ error) / len(error))]
+    for steps in range(1, k + 1):
+        fewer, score = solutions[-1]
+        solutions.append((np.append(fewer, 0.0), score))
+        i = np.arange(1, steps + 1)[:, None]
+        basis = columns.predict(columns.kept ** (i - 1) * columns.lost ** (steps + 1 - i))
         size = np.linalg.norm(basis, axis=0)
         size[size < np.finfo(np.float64).tiny] = np.inf
         u, s, vt = np.linalg.svd(basis / size, full_matrices=False)
-        for rank in range(int(np.count_nonzero(s > EPS * k * s[0])), 0, -1):
+        for rank in range(int(np.count_nonzero(s > EPS * steps * s[0])), 0, -1):
             weights = vt[:rank].T @ (u[:, :rank].T @ error / s[:rank]) / size
-            mixture = ridge + _mixture_of_bernstein(k) @ weights
+            mixture = _mixture_of_bernstein(steps) @ weights
+            mixture[0] += 1.0
             if np.abs(mixture).sum() <= LARGEST_WEIGHTS:
                 left = error - basis @ weights
-                return mixture, float(left @ left) / len(left)
-    return ridge, float(error @ error) / len(error)
+                if left @ left < score * len(left):
+                    solutions[-1] = mixture, float(left @ left) / len(left)
+                break
+    return solutions
 
 
 def _mixture_of_bernstein(k: int) -> np.ndarray:
@@ -365,10 +370,10 @@ def _joint_bounded(columns: _Columns, k: int, limits: tuple[float, float]) -> li
     pure = columns.pure(k)
     if limits == (0.0, 1.0):
         return [_convex_mixture(pure[:, : steps + 1], columns.wanted) for steps in range(k + 1)]
-    starts = _greedy(columns, k, limits)
+    starts, joint = _greedy(columns, k, limits), _joint(columns, k)
     solutions = starts[:1]
     for steps in range(1, k + 1):
-        free = _clipped_xi(_joint(columns, steps)[0], limits)
+        free = _clipped_xi(joint[steps][0], limits)
         longer = np.concatenate([[np.clip(0.0, *limits)], xi_from_mixture(solutions[-1][0])])
         problem = _SmallProblem(pure[:, : steps + 1], columns.wanted)
         found = [problem.descend(xi, limits) for xi in (xi_from_mixture(starts[steps][0]), free, longer)]
