@@ -44,7 +44,7 @@ class Spectrum:
     d : ndarray (r,)
         Positive eigenvalues of the kernel matrix K, or of X Xᵀ, descending; after centring and weighting.
     rank : int
-        Their number r: eigenvalues below max(n, p) · eps of the largest are rounding errors and are cut.
+        Their number r: those that rounding could have made of zero are cut.
     n_samples : int
     n_features : int or None
         None for a kernel.
@@ -136,8 +136,8 @@ class Spectrum:
         Raises
         ------
         ValueError
-            K not square, not symmetric (1e-8 relative), with NaN or inf, or with an eigenvalue below −1e-8 (float32: −n eps) times the
-            largest; weights negative, all zero or of the wrong length.
+            K not square, not symmetric (1e-8 relative), with NaN or inf, or with an eigenvalue below −1e-8 times the
+            largest (−n eps times it for float32 input); weights negative, all zero or of the wrong length.
         TypeError
             K does not hold numbers, or is sparse.
 
@@ -327,6 +327,12 @@ class Spectrum:
                 fitted = fitted / self._sqrt_weight
             fitted[:, self._light] = coordinates @ self._light_rows.T
         return fitted
+
+    def _row_block(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop of U (stop − start, r), as a dense array."""
+        if isinstance(self._rows, np.ndarray):
+            return self._rows[start:stop]
+        return self._rows.block(start, stop)
 
     def _coefficients(self, coordinates: np.ndarray) -> np.ndarray:
         """Primal (V c) or dual (W^½ U c) coefficients for each row c of `coordinates` (N, r) -> (N, p or n)."""

@@ -1,0 +1,251 @@
+"""Tuning on a holdout: exact best mixtures, greedy steps, bounds by grid search, and two published tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fastdistill as fd
+from tests import oracle
+
+GRID = np.logspace(-2, 2, 5)
+
+
+def problem(rng, kind="design", m=None, n=14, q=12, p=6):
+    """Training rows and targets, holdout rows and targets of a noisy linear model."""
+    X, Q = rng.standard_normal((n, p)), rng.standard_normal((q, p))
+    theta = rng.standard_normal(p if m is None else (p, m))
+    y, yq = X @ theta, Q @ theta
+    y, yq = y + rng.standard_normal(y.shape), yq + rng.standard_normal(yq.shape)
+    if kind == "kernel":
+        return oracle.rbf(X, X, 0.1), y, oracle.rbf(Q, X, 0.1), yq
+    return X, y, Q, yq
+
+
+def spectrum(kind, rows, **options):
+    return (fd.Spectrum.from_kernel if kind == "kernel" else fd.Spectrum.from_design)(rows, **options)
+
+
+def pure_columns(rows, y, queries, lam, k, **options):
+    """Holdout predictions of the pure steps 0..k, refitted: (q m, k + 1)."""
+    exact = oracle.students(rows, y.reshape(len(y), -1), lam, np.ones(k), **options)
+    return exact.predict(queries).reshape(k + 1, -1).T
+
+
+@pytest.mark.parametrize("kind", ["design", "kernel"])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("m", [None, 2])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_joint_weights_are_the_least_squares_mixture(kind, fit_intercept, m, k, rng):
+    rows, y, queries, yq = problem(rng, kind, m)
+    S = spectrum(kind, rows, fit_intercept=fit_intercept)
+    t = fd.tune(S, y, GRID, n_steps=k, criterion=fd.Holdout(queries, yq), strategy="joint")
+    assert t.scores.shape == (len(GRID), k + 1)
+    exact = np.empty_like(t.scores)
+    for i, lam in enumerate(GRID):
+        columns = pure_columns(rows, y, queries, lam, k, kernel=kind == "kernel", fit_intercept=fit_intercept)
+        for j in range(k + 1):
+            exact[i, j] = oracle.best_mixture(columns[:, : j + 1], yq.ravel())[1]
+    np.testing.assert_allclose(t.scores, exact, rtol=1e-6)
+    assert t.score == pytest.approx(t.scores.min(), rel=1e-12)
+    assert t.lam == GRID[np.argmin(t.scores[:, -1])]
+
+
+@pytest.mark.parametrize("kind", ["design", "kernel"])
+@pytest.mark.parametrize("strategy", ["joint", "greedy"])
+@pytest.mark.parametrize("bounds", [None, (0, 1)])
+def test_the_choice_is_consistent(kind, strategy, bounds, rng):
+    rows, y, queries, yq = problem(rng, kind)
+    S = spectrum(kind, rows, fit_intercept=True)
+    t = fd.tune(S, y, GRID, n_steps=2, criterion=fd.Holdout(queries, yq), strategy=strategy, bounds=bounds)
+    assert t.lam in GRID
+    assert t.xi.ndim == 1
+    np.testing.assert_allclose(fd.mixture_from_xi(t.xi), t.mixture, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(t.path.mse(queries, yq)[-1], t.score, rtol=1e-6)
+    np.testing.assert_allclose(S.path(y, t.lam, t.xi).fitted, t.path.fitted, rtol=1e-9)
+    assert t.path.fitted.shape == (len(t.xi) + 1, len(y))
+    plain = S.path(y, GRID, 1.0, n_steps=0).mse(queries, yq)[:, 0]
+    np.testing.assert_allclose(t.scores[:, 0], plain, rtol=1e-9)
+    assert t.score <= plain.min() * (1 + 1e-12)
+    if bounds is not None:
+        assert np.all((t.xi >= 0) & (t.xi <= 1))
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("m", [None, 2])
+def test_greedy_weights_are_the_best_of_each_step(fit_intercept, m, rng):
+    rows, y, queries, yq = problem(rng, m=m)
+    S = fd.Spectrum.from_design(rows, fit_intercept=fit_intercept)
+    fit = oracle.fit_design(rows, fit_intercept, None)
+    goal, targets = yq.reshape(len(yq), -1), y.reshape(len(y), -1)
+    for lam in GRID:
+        t = fd.tune(S, y, [lam], n_steps=3, criterion=fd.Holdout(queries, yq), strategy="greedy")
+        xi, scores = oracle.greedy_schedule(fit, rows, targets, lam, queries, goal, 3)
+        np.testing.assert_allclose(t.scores[0], scores, rtol=1e-8)
+        np.testing.assert_allclose(t.score, scores[-1], rtol=1e-8)
+        np.testing.assert_allclose(t.xi, xi, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bounds", [(0, 1), (-0.5, 0.5), (0.2, 2.0)])
+@pytest.mark.parametrize("k", [1, 2])
+def test_bounded_weights_beat_every_weight_on_a_grid(bounds, k, rng):
+    for _ in range(4):
+        rows, y, queries, yq = problem(rng)
+        S = fd.Spectrum.from_design(rows)
+        t = fd.tune(S, y, [0.3, 10.0], n_steps=k, criterion=fd.Holdout(queries, yq), strategy="joint", bounds=bounds)
+        assert np.all((t.xi >= bounds[0]) & (t.xi <= bounds[1]))
+        for lam, score in zip([0.3, 10.0], t.scores[:, k], strict=True):
+            columns = pure_columns(rows, y, queries, lam, k, kernel=False)
+            searched = oracle.grid_search(columns, yq, np.linspace(*bounds, 61), k)
+            assert score <= searched * (1 + 1e-9)
+            assert score >= searched * (1 - 5e-3)
+
+
+def test_wide_bounds_change_nothing(rng):
+    rows, y, queries, yq = problem(rng)
+    S, holdout = fd.Spectrum.from_design(rows), fd.Holdout(queries, yq)
+    free = fd.tune(S, y, GRID, n_steps=1, criterion=holdout, strategy="joint")
+    wide = fd.tune(S, y, GRID, n_steps=1, criterion=holdout, strategy="joint", bounds=(-1e3, 1e3))
+    np.testing.assert_allclose(wide.score, free.score, rtol=1e-9)
+    np.testing.assert_allclose(wide.xi, free.xi, rtol=1e-6)
+
+
+@pytest.mark.parametrize("strategy", ["joint", "greedy"])
+def test_no_steps_is_ridge(strategy, rng):
+    rows, y, queries, yq = problem(rng)
+    t = fd.tune(
+        fd.Spectrum.from_design(rows),
+        y,
+        GRID,
+        n_steps=0,
+        criterion=fd.Holdout(queries, yq),
+        strategy=strategy,
+    )
+    assert t.xi.shape == (0,)
+    assert t.mixture.tolist() == [1.0]
+    assert t.scores.shape == (len(GRID), 1)
+
+
+def test_nearly_collinear_steps_stay_finite(rng):
+    """Eight pure steps span little more than three directions: weights explode, predictions must not."""
+    rows, y, queries, yq = problem(rng, n=30, q=40)
+    S = fd.Spectrum.from_design(rows)
+    t = fd.tune(S, y, np.logspace(-5, 5, 11), n_steps=8, criterion=fd.Holdout(queries, yq), strategy="joint")
+    assert np.all(np.isfinite(t.scores))
+    assert np.all(np.diff(t.scores, axis=1) <= 1e-6 * t.scores[:, :-1])
+    np.testing.assert_allclose(t.path.mse(queries, yq)[-1], t.score, rtol=1e-3)
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+@pytest.mark.parametrize("lam", [1e-5, 1e-3, 1e-1])
+def test_scores_are_those_of_students_that_can_be_trained(k, lam, rng):
+    """For small penalties the powers of a = d / (d + lam) crowd at one: a score must not need weights of 1e13."""
+    rows, y, queries, yq = problem(rng, n=30, q=40)
+    S = fd.Spectrum.from_design(rows)
+    t = fd.tune(S, y, [lam], n_steps=k, criterion=fd.Holdout(queries, yq), strategy="joint")
+    np.testing.assert_allclose(t.path.mse(queries, yq)[-1], t.score, rtol=1e-6)
+    assert t.score <= t.scores[0, 0]
+
+
+def test_a_zero_design_cannot_be_improved():
+    t = fd.tune(
+        fd.Spectrum.from_design(np.zeros((5, 2))),
+        np.arange(5.0),
+        [1.0],
+        n_steps=2,
+        criterion=fd.Holdout(np.zeros((3, 2)), np.ones(3)),
+        strategy="joint",
+    )
+    assert np.all(np.isfinite(t.xi))
+    np.testing.assert_allclose(t.scores, 1.0)
+
+
+def standardised(X, y):
+    """First 30 % of the rows train, next 30 % validate, the rest test; moments of the training rows."""
+    a, b = int(0.3 * len(X)), int(0.6 * len(X))
+    X, y = (X - X[:a].mean(axis=0)) / X[:a].std(axis=0), (y - y[:a].mean()) / y[:a].std()
+    return (X[:a], y[:a]), (X[a:b], y[a:b]), (X[b:], y[b:])
+
+
+def air_quality(folder):
+    table = pd.read_csv(folder / "air_quality.csv")
+    measured = table.drop(columns=["Date", "Time", "NMHC(GT)"])
+    table = table[(measured != -200).all(axis=1)]
+    assert len(table) == 6941
+    sensors = ["PT08.S1(CO)", "PT08.S2(NMHC)", "PT08.S3(NOx)", "PT08.S4(NO2)", "PT08.S5(O3)", "T", "RH", "AH"]
+    return table[sensors].to_numpy(float), table["NO2(GT)"].to_numpy(float)
+
+
+def airfoil(folder):
+    table = pd.read_csv(folder / "airfoil_self_noise.csv")
+    return table.drop(columns="sound_pressure_db").to_numpy(float), table["sound_pressure_db"].to_numpy(float)
+
+
+@pytest.mark.parametrize(
+    ("load", "published"),
+    [(air_quality, [2.0126, 1.9971, 1.0635]), (airfoil, [1.3359, 1.2203, 1.1886])],
+    ids=["air_quality", "airfoil"],
+)
+def test_published_regression_tables(load, published, data_dir):
+    """Pareek, Du and Oh 2024 (arXiv 2407.04600): penalty and weights chosen on validation rows."""
+    (X, y), (Xv, yv), (Xt, yt) = standardised(*load(data_dir))
+    S = fd.Spectrum.from_design(X)
+    for k, error in enumerate(published):
+        t = fd.tune(S, y, 10.0 ** np.arange(-5, 6), n_steps=k, criterion=fd.Holdout(Xv, yv), strategy="joint")
+        assert t.path.mse(Xt, yt)[-1] == pytest.approx(error, abs=5e-4)
+
+
+# -- Errors ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(rng):
+    rows, y, queries, yq = problem(rng)
+    return fd.Spectrum.from_design(rows), y, queries, yq
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"strategy": "best"}, ValueError, "strategy.*'best'"),
+        ({"n_steps": -1}, ValueError, "n_steps.*-1"),
+        ({"n_steps": 1.5}, TypeError, "n_steps"),
+        ({"bounds": (1, 0)}, ValueError, "bounds"),
+        ({"bounds": (np.nan, 1)}, ValueError, "bounds"),
+        ({"bounds": 3}, (TypeError, ValueError), "bounds"),
+        ({"lam_grid": [-1.0]}, ValueError, "-1"),
+        ({"lam_grid": []}, ValueError, "empty"),
+        ({"criterion": "nonsense"}, (TypeError, ValueError), "criterion"),
+        ({"criterion": 3}, (TypeError, ValueError), "criterion"),
+    ],
+    ids=lambda v: str(v) if isinstance(v, dict) else "",
+)
+def test_bad_arguments(change, error, match, small):
+    S, y, queries, yq = small
+    arguments = {
+        "lam_grid": [1.0],
+        "n_steps": 2,
+        "criterion": fd.Holdout(queries, yq),
+        "strategy": "joint",
+    } | change
+    with pytest.raises(error, match=match):
+        fd.tune(S, y, arguments.pop("lam_grid"), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("bend", "match"),
+    [
+        (lambda Q, v: (Q[:, :-1], v), "features"),
+        (lambda Q, v: (Q[:-1], v), "rows"),
+        (lambda Q, v: (Q, np.stack([v, v], axis=1)), "target"),
+        (lambda Q, v: (Q * np.nan, v), "NaN"),
+        (lambda Q, v: (Q, v * np.inf), "inf"),
+        (lambda Q, v: (Q[:0], v[:0]), "empty"),
+    ],
+    ids=["features", "rows", "targets", "nan", "inf", "empty"],
+)
+def test_bad_holdouts(bend, match, small):
+    S, y, queries, yq = small
+    with pytest.raises(ValueError, match=match):
+        fd.tune(S, y, [1.0], n_steps=1, criterion=fd.Holdout(*bend(queries, yq)), strategy="joint")
