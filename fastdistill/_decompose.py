@@ -60,11 +60,11 @@ def decompose_kernel(
         constant /= np.linalg.norm(constant)
         lift = 2 * np.linalg.norm(negated)
         negated -= np.outer(lift * constant, constant)
-        scale = max(scale, lift)
+        scale = max(scale, float(lift))
     d, vectors = _eigh_negated(negated)
     if fit_intercept:
         d, vectors = d[1:], vectors[:, 1:]
-    scale = max(scale, d.max(initial=0.0))
+    scale = max(scale, float(d.max(initial=0.0)))
     allowed = max(INDEFINITE, resolution * len(kernel)) * scale
     if d.min(initial=0.0) < -allowed:
         raise ValueError(
@@ -181,6 +181,12 @@ class _SparseRows(LinearOperator):
         if self.shift is not None:
             rows -= self.shift
         return rows if self.root is None else rows * self.root[start:stop]
+
+    def _matvec(self, c: np.ndarray) -> np.ndarray:  # SciPy before 1.15 has no default for it
+        return self._matmat(c.reshape(-1, 1))
+
+    def _rmatvec(self, y: np.ndarray) -> np.ndarray:
+        return self._rmatmat(y.reshape(-1, 1))
 
     def _matmat(self, c: np.ndarray) -> np.ndarray:
         product = self.design @ (self.scaled @ c)

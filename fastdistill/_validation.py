@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-SYMMETRY_TOLERANCE = 1e-8  # relative to the largest absolute entry
+SYMMETRY_TOLERANCE = 1e-8  # relative to the largest absolute entry; 16 eps for float32
 
 
 def real_array(a: Any, name: str, *, ndim: int | tuple[int, ...] | None = None) -> np.ndarray:
@@ -105,7 +105,8 @@ def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
         block = arr[start : start + rows]
         worst = max(worst, float(np.abs(block - arr[:, start : start + rows].T).max()))
         scale = max(scale, float(np.abs(block).max()))
-    if worst > SYMMETRY_TOLERANCE * scale:
+    tolerance = max(SYMMETRY_TOLERANCE, 16 * float(np.finfo(result_dtype(K)).eps))
+    if worst > tolerance * scale:
         raise ValueError(
             f"{name} must be symmetric: the largest |K - K.T| is {worst:.3g} against a largest entry of {scale:.3g}. "
             f"Pass (K + K.T) / 2 if the asymmetry is noise."

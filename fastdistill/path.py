@@ -102,6 +102,7 @@ class Targets:
             scaled -= spectrum._rows @ self.z
         else:
             scaled[...] = 0.0
+        self.unreached = scaled  # (n, m), orthogonal to U
         # from the residual itself: ‖y‖² − ‖z‖² would cancel where y is nearly reached
         self.outside = np.einsum("ij,ij->j", scaled, scaled)
         # What y has outside the range of K moves no fit by more than rounding, but (K + λ I)⁻¹ y carries it along,
@@ -110,6 +111,10 @@ class Targets:
         self.null_dual = None
         if spectrum.is_kernel and self.outside.any():
             self.null_dual = scaled if weight is None else scaled * spectrum._sqrt_weight[:, None]
+
+    def null_at(self, queries: Any, spectrum: Spectrum) -> np.ndarray | None:
+        """What `null_dual` adds to the predictions of checked queries, (q, m), before its multiplier."""
+        return None if self.null_dual is None else spectrum._evaluate(queries, self.null_dual.T).T
 
 
 class Students:
@@ -186,7 +191,15 @@ class Students:
         flat = self.spectrum._expand(self._rotated(_kernels().FILTER, 0, self._n_students))
         fitted = self._by_target(flat)
         fitted += self._targets.mean
+        self._complete_light_rows(fitted)
         return self._result(fitted)
+
+    def _complete_light_rows(self, predictions: np.ndarray) -> None:
+        """Add to the rows that have no weight what `predict` would: they are queries (students, n, m)."""
+        if self.spectrum._weight is not None and len(self.spectrum._light):
+            null = self._targets.null_at(self.spectrum._light_queries, self.spectrum)
+            if null is not None:
+                predictions[:, self.spectrum._light] += self._null(0, self._n_students) * null
 
     @cached_property
     def coef(self) -> np.ndarray:
@@ -205,11 +218,8 @@ class Students:
     @cached_property
     def intercept(self) -> np.ndarray:
         """Intercepts (...[, m]); zero where the spectrum was built without one."""
-        intercept = np.broadcast_to(self._targets.mean, (self._n_students, len(self._targets.mean)))
-        centre = self.spectrum._centre
-        if centre is not None:
-            intercept = intercept - np.einsum("swm,w->sm", self._all_coefficients(), centre)
-        return self._result(intercept.copy())
+        shift = self._query_map(np.zeros((1, len(self.spectrum._basis))))(0, self._n_students)[:, 0]
+        return self._result(shift + self._targets.mean)
 
     @cached_property
     def dof(self) -> np.ndarray:
@@ -295,11 +305,10 @@ class Students:
         form = _kernels().DUAL if spectrum.is_kernel else _kernels().PRIMAL
         (q, width), r = queries.shape, spectrum.rank
         n_rows = self._n_students * len(self._targets.mean)
-        coordinates = null = None
+        null = self._targets.null_at(queries, spectrum)
+        coordinates = None
         if q * width * r + n_rows * r * q < n_rows * width * (r + q):
             coordinates = spectrum._query_coordinates(queries)
-        if self._targets.null_dual is not None:
-            null = spectrum._evaluate(queries, self._targets.null_dual.T).T
 
         def predict(start: int, stop: int) -> np.ndarray:
             rotated = self._rotated(form, start, stop)
@@ -336,6 +345,33 @@ class _Recursion(Students):
         families = max(1, BLOCK_ENTRIES // max(1, width * size))
         for start in range(0, self._n_students, families * size):
             yield start, min(self._n_students, start + families * size)
+
+    @cached_property
+    def loo(self) -> np.ndarray:
+        """Exact leave-one-out predictions (..., n[, m]): each student and all its teachers refitted without the sample.
+
+        O(n r) per penalty and step, no refit; see `fastdistill.leave_one_out`. NaN where nothing is left to fit.
+        """
+        n, m = self.spectrum.n_samples, len(self._targets.mean)
+        predictions = np.empty((*self._lam.shape, n, m))
+        for family, rows, block in self._leave_one_out():
+            predictions[family, :, rows.index] = block + self._targets.mean
+        predictions = predictions.reshape(self._n_students, n, m)
+        self._complete_light_rows(predictions)
+        return self._result(predictions)
+
+    @cached_property
+    def loo_mse(self) -> np.ndarray:
+        """Leave-one-out error Σ w (y − loo)² / Σ w, (...[, m]); the predictions are formed in blocks and not kept."""
+        errors = np.zeros((*self._lam.shape, len(self._targets.mean)))
+        for family, rows, block in self._leave_one_out():
+            errors[family] += np.einsum("ksm,ksm,s->km", block - rows.y, block - rows.y, rows.weight)
+        return self._result(errors.reshape(self._n_students, -1) / self.spectrum.total_weight)
+
+    def _leave_one_out(self) -> Iterator[Any]:
+        from fastdistill.leave_one_out import leave_one_out_blocks
+
+        return leave_one_out_blocks(self.spectrum, self._targets, self._lam[:, 0], self._xi)
 
 
 class DistillationPath(_Recursion):

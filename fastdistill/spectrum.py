@@ -66,9 +66,11 @@ class Spectrum:
         self.n_features = None if is_kernel else self._basis.shape[0]
         if weight is not None:
             self._sqrt_weight = np.sqrt(weight)
+            self._inverse_root = np.divide(1.0, self._sqrt_weight, out=np.zeros_like(weight), where=weight > 0)
             self._light = np.flatnonzero(weight < LIGHT_ROW * weight.max())
             scale = self._d if is_kernel else np.sqrt(self._d)
-            self._light_rows = self._query_coordinates(data[self._light]) / scale
+            self._light_queries = data[self._light]
+            self._light_rows = self._query_coordinates(self._light_queries) / scale
 
     @classmethod
     def from_design(cls, X: Any, fit_intercept: bool = False, sample_weight: Any = None) -> Spectrum:
@@ -323,10 +325,19 @@ class Spectrum:
         """W^-½ U c for each row c of `coordinates` (N, r) -> (N, n)."""
         fitted = (self._rows @ coordinates.T).T
         if self._weight is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                fitted = fitted / self._sqrt_weight
+            fitted = fitted * self._inverse_root
             fitted[:, self._light] = coordinates @ self._light_rows.T
         return fitted
+
+    def _unscaled(self, index: slice, u: np.ndarray, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """W^-½ U and W^-½ residual for a block of rows; a residual is 0 at zero weight."""
+        if self._weight is None:
+            return u, residual.copy()
+        inverse = self._inverse_root[index, None]
+        rows = u * inverse
+        inside = (self._light >= index.start) & (self._light < index.stop)
+        rows[self._light[inside] - index.start] = self._light_rows[inside]
+        return rows, residual * inverse
 
     def _row_block(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop of U (stop − start, r), as a dense array."""

@@ -281,9 +281,8 @@ class _HeldOutColumns:
         self.z = targets.z
         self.d = np.append(spectrum._d, 0.0)  # the last entry is all that K does not reach
         self.scale = np.ones_like(self.d) if spectrum.is_kernel else np.sqrt(self.d)
-        self.null = np.zeros(wanted.shape)
-        if targets.null_dual is not None:
-            self.null = spectrum._evaluate(queries, targets.null_dual.T).T
+        null = targets.null_at(queries, spectrum)
+        self.null = np.zeros(wanted.shape) if null is None else null
 
     def at(self, penalty: float) -> _Columns:
         shrunk = self.d + penalty

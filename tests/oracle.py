@@ -324,3 +324,30 @@ def relative_error(ours: np.ndarray, exact: np.ndarray, scale: float, axis: tupl
     size = np.sqrt((exact**2).sum(axis=axis))
     size = np.where(size > 1e-14 * scale, size, scale)
     return float((np.sqrt(((ours - exact) ** 2).sum(axis=axis)) / size).max())
+
+
+def leave_one_out(
+    rows: np.ndarray,
+    y: np.ndarray,
+    lam: float,
+    xi: np.ndarray,
+    *,
+    kernel: bool,
+    fit_intercept: bool = False,
+    sample_weight: np.ndarray | None = None,
+) -> np.ndarray:
+    """Predictions (k + 1, n, m) for each sample by students, teachers included, refitted without it."""
+    predictions = []
+    for i in range(len(y)):
+        rest = np.delete(np.arange(len(y)), i)
+        refitted = students(
+            rows[np.ix_(rest, rest)] if kernel else rows[rest],
+            y[rest],
+            lam,
+            xi,
+            kernel=kernel,
+            fit_intercept=fit_intercept,
+            sample_weight=None if sample_weight is None else sample_weight[rest],
+        )
+        predictions.append(refitted.predict(rows[i : i + 1, rest] if kernel else rows[i : i + 1])[:, 0])
+    return np.stack(predictions, axis=1)

@@ -1,0 +1,262 @@
+"""The command line: ``fastdistill reproduce | warmup | info``.
+
+======================  ==================================================================================
+command                 what it does
+======================  ==================================================================================
+``reproduce``           papers reproduced: tables on the screen, CSV, PNG and one HTML page in a folder
+``warmup``              every kernel that the public functions use, compiled into numba's cache on disk
+``info``                versions, threads, cache: what a bug report needs
+======================  ==================================================================================
+
+Exit codes: 0 success; 2 bad input, with one line ``error: ...`` on stderr; 130 interrupted. A new command is one entry
+in `COMMANDS`, a new paper one entry in `fastdistill.reproduce.PAPERS`. Cost of importing this module: argparse;
+whatever is heavier is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import fastdistill as fd
+from fastdistill import reproduce
+
+INFO_PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "matplotlib")
+EXTRAS = {"sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+class UsageError(Exception):
+    """A command line that cannot be understood."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors that are raised, so that every error is reported alike: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+class Command(NamedTuple):
+    """One subcommand."""
+
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Examples
+    --------
+    >>> from fastdistill.cli import main
+    >>> main(["reproduce", "nothing"])  # says why in one line on stderr
+    2
+    """
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return _failed("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of a pipe has gone; what is left in the buffer must not raise at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ModuleNotFoundError as err:
+        if err.name not in EXTRAS:
+            raise
+        return _failed(f"this command needs {EXTRAS[err.name]}; install it with: pip install 'fastdistill[all]'")
+    except (UsageError, reproduce.InputError, OSError) as err:
+        return _failed(str(err))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse leaves this way after --help and --version
+        return int(stop.code or 0)
+    COMMANDS[arguments.command].run(arguments)
+    return 0
+
+
+def _failed(message: str, code: int = BAD_INPUT) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="fastdistill",
+        description="Exact self-distillation of ridge and kernel models.",
+        epilog="Each command has its own --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"fastdistill {fd.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for name, command in COMMANDS.items():
+        added = commands.add_parser(name, help=command.summary, description=command.summary)
+        command.add_arguments(added)
+    return parser
+
+
+def _no_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    papers = "\n".join(f"  {name:10}{paper.summary}" for name, paper in reproduce.PAPERS.items())
+    parser.epilog = (
+        f"papers:\n{papers}\n  {'all':10}every one of them, on one page\n\n"
+        "Without --data DIR the protocol of pareek's UCI table runs on data that scikit-learn bundles. The files\n"
+        "wanted in DIR: air_quality.csv, airfoil_self_noise.csv, appliances_energy.csv (UCI data sets 360, 291, 374)."
+    )
+    parser.add_argument("paper", choices=[*reproduce.PAPERS, "all"], metavar="paper", help="see below, or all")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the UCI data sets as CSV files")
+    parser.add_argument(
+        "--download", action="store_true", help="first fetch the files missing in DIR from the UCI repository"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("fastdistill-report"),
+        metavar="DIR",
+        help="folder for CSV, PNG and HTML; made if missing (default: %(default)s)",
+    )
+
+
+def _reproduce(arguments: argparse.Namespace) -> None:
+    names = list(reproduce.PAPERS) if arguments.paper == "all" else [arguments.paper]
+    reports = reproduce.run(names, arguments.out, arguments.data, arguments.download, _stages())
+    for report in reports:
+        print(report.as_text())
+    page = arguments.out / reproduce.page_name(names)
+    print(f"Wrote {page} and, beside it, every table and picture as CSV and PNG.")
+
+
+def _stages() -> Callable[[str], None]:
+    """A printer of stages with the seconds since the start; silent where stderr is no terminal."""
+    start = time.perf_counter()
+
+    def stage(what: str) -> None:
+        if sys.stderr.isatty():
+            print(f"[{time.perf_counter() - start:5.1f} s] {what}", file=sys.stderr, flush=True)
+
+    return stage
+
+
+def _warmup(arguments: argparse.Namespace) -> None:
+    stage = _stages()
+    for what, call in _warmup_calls().items():
+        stage(what)
+        start = time.perf_counter()
+        call()
+        print(f"{what:46}{time.perf_counter() - start:8.2f} s", flush=True)
+    lines = _compiled_kernels()
+    print("\n".join(lines) or "Nothing compiled: numba is switched off by NUMBA_DISABLE_JIT.")
+    folder, writable = _cache()
+    if lines:
+        print(f"Cache: {folder}" if writable else "No writable cache folder: every process will compile anew.")
+
+
+def _compiled_kernels() -> list[str]:
+    """What this process has compiled, or found in the cache."""
+    from fastdistill import kernels
+
+    lines = []
+    for name in sorted(kernels.__all__):
+        kernel = getattr(kernels, name)
+        if getattr(kernel, "signatures", None):  # not a constant, and not idle
+            origin = "compiled" if kernel.stats.cache_misses else "from the cache"
+            lines.append(f"  {name}: {len(kernel.signatures)} signature(s), {origin}")
+    return lines
+
+
+def _warmup_calls() -> dict[str, Callable[[], Any]]:
+    """Small calls of the public functions that together run every kernel with the types those functions use."""
+    import numpy as np
+
+    X = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, -1.0]])
+    y = np.array([1.0, -1.0, 0.5, 2.0])
+
+    def students(spectrum: Any) -> None:
+        path = spectrum.path(y, [0.1, 1.0], 0.5, n_steps=2)
+        _ = path.filters, path.gcv, path.predict(X @ X.T if spectrum.is_kernel else X)
+        _ = spectrum.limit(y, 1.0, 0.5).fitted
+
+    def tuned() -> None:
+        fd.tune(fd.Spectrum.from_design(X), y, [0.1, 1.0], n_steps=2, criterion=fd.Holdout(X, y[::-1]))
+
+    return {
+        "loading the compiler": lambda: fd.kernels,
+        "filters (multistep_filter)": lambda: fd.multistep_filter([3.0, 1.0], 1.0, [1.0, 0.5]),
+        "students of a design (Spectrum.path, limit)": lambda: students(fd.Spectrum.from_design(X)),
+        "students of a kernel (Spectrum.path, limit)": lambda: students(fd.Spectrum.from_kernel(X @ X.T)),
+        "rounds (Spectrum.tolerance_path)": lambda: fd.Spectrum.from_kernel(np.eye(4)).tolerance_path(y, 0.1),
+        "mixtures (mixture_from_xi, xi_from_mixture)": lambda: fd.xi_from_mixture(fd.mixture_from_xi([0.5, 2.0])),
+        "weights (tune)": tuned,
+    }
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    print(f"fastdistill   {fd.__version__}")
+    print(f"python        {sys.version.split()[0]} ({sys.platform})")
+    for name in INFO_PACKAGES:
+        try:
+            print(f"{name:14}{version(name)}")
+        except PackageNotFoundError:
+            print(f"{name:14}not installed")
+    for line in _blas_threads():
+        print(f"blas          {line}")
+    folder, writable = _cache()
+    print(f"cache         {folder or 'none'} ({'writable' if writable else 'not writable'})")
+
+
+def _blas_threads() -> list[str]:
+    try:
+        from threadpoolctl import threadpool_info
+    except ModuleNotFoundError:
+        return ["threads unknown (threadpoolctl is not installed)"]
+    import numpy as np
+    import scipy.linalg
+
+    scipy.linalg.eigh(np.eye(2))  # both libraries load their BLAS
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return [f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} thread(s)" for pool in pools]
+
+
+def _cache() -> tuple[str | None, bool]:
+    """The folder of compiled kernels, and whether it can be written to; None without a cache or without a compiler."""
+    from fastdistill import kernels
+
+    folder = getattr(getattr(kernels.multistep_filter, "stats", None), "cache_path", None)
+    if folder is None:
+        return None, False
+    existing = Path(folder)
+    while not existing.exists():
+        existing = existing.parent
+    return folder, os.access(existing, os.W_OK)
+
+
+COMMANDS = {
+    "reproduce": Command("reproduce published tables and figures", _reproduce_arguments, _reproduce),
+    "warmup": Command("compile every kernel into the cache, so that no later run has to", _no_arguments, _warmup),
+    "info": Command("versions, threads and the cache folder", _no_arguments, _info),
+}

@@ -1,0 +1,119 @@
+"""Exact leave-one-out of every student against refitting without each sample."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import fastdistill as fd
+from fastdistill import leave_one_out as room
+from tests import oracle
+from tests.test_path import make_rows, make_spectrum
+
+SCHEDULES = (np.empty(0), np.ones(3), np.array([-1.5, 2.5]), np.array([0.3, 0.7, 4.0]))
+TABLE = list(product(("design", "sparse", "kernel"), oracle.REGIMES, (False, True), oracle.WEIGHTS))
+
+
+def relative(ours, exact):
+    return np.abs(ours - exact).max() / max(np.abs(exact).max(), 1e-300)
+
+
+@pytest.mark.parametrize(("cell", "case"), list(enumerate(TABLE)), ids=["-".join(map(str, c)) for c in TABLE])
+def test_equals_refitting_without_each_sample(cell, case, rng):
+    decomposition, regime, fit_intercept, kind = case
+    rows, _ = make_rows(decomposition, regime, rng)
+    y = rng.standard_normal((len(rows), 2)) + 1.5
+    w = oracle.weights(kind, len(rows), rng)
+    spectrum = make_spectrum(decomposition, rows, fit_intercept=fit_intercept, sample_weight=w)
+    top = spectrum.d[0] if spectrum.rank else 1.0
+    xi = SCHEDULES[cell % 4]
+    path = spectrum.path(y, top * np.array([1e-3, 0.1, 10.0]), xi)
+    for i, lam in enumerate(path.lam):
+        exact = oracle.leave_one_out(
+            rows, y, lam, xi, kernel=decomposition == "kernel", fit_intercept=fit_intercept, sample_weight=w
+        )
+        assert relative(path.loo[i], exact) <= 1e-9
+        weight = np.ones(len(y)) if w is None else w
+        mse = np.average((y - exact) ** 2, axis=1, weights=weight)
+        np.testing.assert_allclose(path.loo_mse[i], mse, rtol=1e-8)
+
+
+def test_axes_and_blocks_of_rows(rng, monkeypatch):
+    X, y = rng.standard_normal((11, 4)), rng.standard_normal(11)
+    spectrum = fd.Spectrum.from_design(sp.csr_array(X), fit_intercept=True)
+    lam, xi = [0.5, 2.0], [[0.5, 1.0], [1.0, -1.0], [0.0, 2.0]]
+    whole = spectrum.path(y, lam, xi)
+    monkeypatch.setattr(room, "ROWS", 3)
+    blocks = spectrum.path(y, lam, xi)
+    assert blocks.loo.shape == (2, 3, 3, 11)
+    assert blocks.loo_mse.shape == (2, 3, 3)
+    np.testing.assert_allclose(blocks.loo, whole.loo, rtol=1e-13)
+    np.testing.assert_allclose(blocks.loo_mse, whole.loo_mse, rtol=1e-13)
+    np.testing.assert_array_equal(spectrum.path(y, 2.0, xi[1]).loo, whole.loo[1, 1])
+
+
+@pytest.mark.parametrize("xi", [-0.5, 0.0, 0.5, 1.0])
+def test_of_the_limit_is_the_limit_of_the_students(xi, rng):
+    X, y = rng.standard_normal((9, 4)), rng.standard_normal(9)
+    spectrum = fd.Spectrum.from_design(X, fit_intercept=True)
+    limit = spectrum.limit(y, [2.0, 8.0], xi)
+    students = spectrum.path(y, [2.0, 8.0], xi, n_steps=400)
+    np.testing.assert_allclose(limit.loo, students.loo[:, -1], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(limit.loo_mse, students.loo_mse[:, -1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("lam", [1e-14, 1e-10, 1e-6])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_tiny_penalties_do_not_cancel(lam, fit_intercept, rng):
+    """n < p: 1 − h and the residual are of order lam, and their ratio is not."""
+    X, y = rng.standard_normal((6, 15)), rng.standard_normal((6, 1))
+    path = fd.Spectrum.from_design(X, fit_intercept=fit_intercept).path(y, lam, [1.0, 0.5])
+    exact = oracle.leave_one_out(X, y, lam, np.array([1.0, 0.5]), kernel=False, fit_intercept=fit_intercept)
+    assert relative(path.loo, exact) <= 1e-9
+
+
+@pytest.mark.parametrize("shape", [(6, 15), (12, 4)])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_no_penalty_is_the_least_norm_refit(shape, fit_intercept, rng):
+    X, y = rng.standard_normal(shape), rng.standard_normal((shape[0], 1))
+    path = fd.Spectrum.from_design(X, fit_intercept=fit_intercept).path(y, 0.0, [1.0, 0.5])
+    exact = oracle.leave_one_out(X, y, 0.0, np.array([1.0, 0.5]), kernel=False, fit_intercept=fit_intercept)
+    assert relative(path.loo, exact) <= 1e-9
+
+
+@pytest.mark.parametrize("lam", [0.0, 1e-12, 1e-3])
+def test_a_sample_alone_in_its_direction(lam, rng):
+    """Its leverage is one without a penalty; left out, nothing is known of that direction."""
+    X = np.zeros((8, 4))
+    X[:7, :3] = rng.standard_normal((7, 3))
+    X[7, 3] = 2.0
+    y = rng.standard_normal((8, 1))
+    path = fd.Spectrum.from_design(X).path(y, lam, [0.5, 2.0])
+    exact = oracle.leave_one_out(X, y, lam, np.array([0.5, 2.0]), kernel=False)
+    np.testing.assert_allclose(path.loo, exact, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(path.loo[:, 7], 0.0, atol=1e-9)
+
+
+def test_weights_over_many_orders_of_magnitude(rng):
+    X, y = rng.standard_normal((14, 3)), rng.standard_normal((14, 1))
+    w = np.logspace(-10, 4, 14)
+    path = fd.Spectrum.from_design(X, fit_intercept=True, sample_weight=w).path(y, 1e-3, [0.5, 2.0])
+    exact = oracle.leave_one_out(X, y, 1e-3, np.array([0.5, 2.0]), kernel=False, fit_intercept=True, sample_weight=w)
+    assert relative(path.loo, exact) <= 1e-9
+
+
+def test_a_single_sample_leaves_nothing_to_predict_from():
+    path = fd.Spectrum.from_design([[1.0]], fit_intercept=True).path([3.0], 1.0, 0.5, n_steps=1)
+    assert np.isnan(path.loo).all()
+    assert np.isnan(path.loo_mse).all()
+
+
+def test_targets_do_not_mix(rng):
+    X, Y = rng.standard_normal((10, 3)), rng.standard_normal((10, 3))
+    spectrum = fd.Spectrum.from_design(X)
+    together = spectrum.path(Y, [0.1, 1.0], [0.5, 1.0]).loo
+    for j in range(3):
+        np.testing.assert_allclose(together[..., j], spectrum.path(Y[:, j], [0.1, 1.0], [0.5, 1.0]).loo, rtol=1e-12)
