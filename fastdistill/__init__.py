@@ -17,10 +17,10 @@ _HOMES = {
     "ToleranceRounds": "path",
     "Holdout": "tuning",
     "Tuned": "tuning",
-    "mixture_from_xi": "tuning",
+    "mixture_from_xi": "mixtures",
     "multistep_filter": "path",
     "tune": "tuning",
-    "xi_from_mixture": "tuning",
+    "xi_from_mixture": "mixtures",
     "DistilledKernelRidge": "estimators",
     "DistilledRidge": "estimators",
 }
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from fastdistill import theory as theory
     from fastdistill.estimators import DistilledKernelRidge as DistilledKernelRidge
     from fastdistill.estimators import DistilledRidge as DistilledRidge
+    from fastdistill.mixtures import mixture_from_xi as mixture_from_xi
+    from fastdistill.mixtures import xi_from_mixture as xi_from_mixture
     from fastdistill.path import DistillationLimit as DistillationLimit
     from fastdistill.path import DistillationPath as DistillationPath
     from fastdistill.path import ToleranceRounds as ToleranceRounds
@@ -41,9 +43,7 @@ if TYPE_CHECKING:
     from fastdistill.spectrum import Spectrum as Spectrum
     from fastdistill.tuning import Holdout as Holdout
     from fastdistill.tuning import Tuned as Tuned
-    from fastdistill.tuning import mixture_from_xi as mixture_from_xi
     from fastdistill.tuning import tune as tune
-    from fastdistill.tuning import xi_from_mixture as xi_from_mixture
 
 
 def __getattr__(name: str) -> Any:

@@ -196,7 +196,7 @@ def _warmup_calls() -> dict[str, Callable[[], Any]]:
 
     def students(spectrum: Any) -> None:
         path = spectrum.path(y, [0.1, 1.0], 0.5, n_steps=2)
-        _ = path.filters, path.gcv, path.predict(X @ X.T if spectrum.is_kernel else X)
+        _ = path.filters, path.gcv, path.loo, path.predict(X @ X.T if spectrum.is_kernel else X)
         _ = spectrum.limit(y, 1.0, 0.5).fitted
 
     def tuned() -> None:

@@ -251,12 +251,18 @@ class Students:
         z2 = np.square(targets.z)
         squares, left = [], []
         for start, stop in self._blocks(spectrum.rank):
-            lost = self._multipliers(_kernels().RESIDUAL, start, stop)
-            left.append(lost.sum(axis=-1))
+            lost, remaining = self._lost(start, stop)
+            left.append(remaining)
             np.square(lost, out=lost)
             squares.append(lost[:, 0] @ z2 if self._shared else np.einsum("smr,rm->sm", lost, z2))
+        return (np.concatenate(squares) + targets.outside) / spectrum.total_weight, np.concatenate(left)
+
+    def _lost(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """1 − f (students, 1 or m, r) and n − dof (students, 1 or m)."""
+        spectrum = self.spectrum
+        lost = self._multipliers(_kernels().RESIDUAL, start, stop)
         unreached = spectrum.n_effective - spectrum.fit_intercept - spectrum.rank
-        return (np.concatenate(squares) + targets.outside) / spectrum.total_weight, np.concatenate(left) + unreached
+        return lost, lost.sum(axis=-1) + unreached
 
     def predict(self, queries: Any) -> np.ndarray:
         """Predictions of every student, (..., q[, m]).
@@ -285,12 +291,8 @@ class Students:
         yq : array-like (q,) or (q, m)
             Targets of the queries, of the same shape as the training targets but for their number.
         """
-        checked = self.spectrum._check_queries(queries)
-        wanted, _ = validation.targets(yq, checked.shape[0], "yq")
-        m = len(self._targets.mean)
-        if wanted.shape[1] != m:
-            raise ValueError(f"yq has {wanted.shape[1]} targets, but the students were fitted to {m}.")
-        wanted = wanted - self._targets.mean
+        checked, wanted = self._check_scored(queries, yq)
+        m = wanted.shape[1]
         predict = self._query_map(checked)
         errors = []
         for start, stop in self._blocks(m * max(self.spectrum.rank, checked.shape[0])):
@@ -298,6 +300,15 @@ class Students:
             difference -= wanted
             errors.append(np.einsum("sqm,sqm->sm", difference, difference) / checked.shape[0])
         return self._result(np.concatenate(errors))
+
+    def _check_scored(self, queries: Any, yq: Any) -> tuple[Any, np.ndarray]:
+        """Queries and their centred targets (q, m) through the gate."""
+        checked = self.spectrum._check_queries(queries)
+        wanted, _ = validation.targets(yq, checked.shape[0], "yq")
+        m = len(self._targets.mean)
+        if wanted.shape[1] != m:
+            raise ValueError(f"yq has {wanted.shape[1]} targets, but the students were fitted to {m}.")
+        return checked, wanted - self._targets.mean
 
     def _query_map(self, queries: Any) -> Callable[[int, int], np.ndarray]:
         """Centred predictions (students, q, m) of a range of students on checked queries, in the cheaper order."""

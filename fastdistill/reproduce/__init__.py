@@ -1,0 +1,105 @@
+"""The papers on exact self-distillation, reproduced: published numbers beside ours, pictures, one page.
+
+`PAPERS` names each paper, its module and the data sets it wants; `run` computes, writes and returns the reports. This
+module loads nothing heavy: scikit-learn and matplotlib come with the first reproduction.
+
+=====================  ============================================================
+paper                  module
+=====================  ============================================================
+[M] arXiv 2002.05715   ``mobahi``: rounds constrained by a residual tolerance
+[B] arXiv 2102.13088   ``borup``: rounds that keep a share of the ground truth
+[P] arXiv 2407.04600   ``pareek``: excess risk of repeated distillation
+=====================  ============================================================
+
+A module of a paper offers ``reproduce(folder, progress) -> Report``. Cost: a few seconds for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from fastdistill.reproduce.report import Report
+
+
+class InputError(ValueError):
+    """Something the user named cannot be used: a folder, a file, a column; the message says what to do."""
+
+
+class Paper(NamedTuple):
+    """What the command line needs to know of a paper before its module is loaded."""
+
+    summary: str
+    datasets: tuple[str, ...] = ()
+
+
+PAPERS = {
+    "mobahi": Paper("Mobahi, Farajtabar, Bartlett 2020: self-distillation amplifies regularisation, then collapses"),
+    "borup": Paper("Borup, Andersen 2021: ground-truth targets dampen that; the limit is one ridge"),
+    "pareek": Paper(
+        "Pareek, Du, Oh 2024: when repeated self-distillation pays, and the UCI table",
+        datasets=("air_quality", "airfoil", "appliances_energy"),
+    ),
+}
+
+
+def run(
+    names: Sequence[str],
+    out: Path,
+    data: Path | None = None,
+    download: bool = False,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> list[Report]:
+    """Reproduce papers and write their tables, pictures and page into a folder: everything, or nothing.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Keys of `PAPERS`.
+    out : Path
+        Folder for CSV, PNG and the page (``<name>.html`` for one paper, ``report.html`` for several); made if missing.
+    data : Path, optional
+        Folder of the UCI data sets. Without it [P]'s protocol runs on data that scikit-learn bundles.
+    download : bool
+        First fetch the files missing in `data` from the UCI repository.
+    progress : callable
+        Called with a few words at the start of each stage.
+
+    Returns
+    -------
+    list of Report
+
+    Raises
+    ------
+    InputError
+        A name, folder, file or column that cannot be used; nothing is written then.
+    """
+    unknown = [name for name in names if name not in PAPERS]
+    if unknown:
+        raise InputError(f"{unknown[0]!r} is not one of the papers {', '.join(PAPERS)}.")
+    report = import_module("fastdistill.reproduce.report")
+    with report.staged(out) as folder:
+        _prepare_data([key for name in names for key in PAPERS[name].datasets], data, download, progress)
+        reports = [import_module(f"{__name__}.{name}").reproduce(data, progress) for name in names]
+        report.write(reports, page_name(names), folder, progress)
+    return reports
+
+
+def page_name(names: Sequence[str]) -> str:
+    """The file name of the page: that of the paper, or ``report.html`` for several."""
+    return f"{names[0]}.html" if len(names) == 1 else "report.html"
+
+
+def _prepare_data(keys: list[str], folder: Path | None, download: bool, progress: Callable[[str], None]) -> None:
+    """Fetch what is to be fetched and check that nothing is missing, before minutes of work depend on it."""
+    if folder is None:
+        if download:
+            raise InputError("--download needs --data DIR, the folder to keep the files in.")
+        return
+    data = import_module("fastdistill.reproduce.data")
+    if download:
+        data.download(keys, folder, progress)
+    data.check(keys, folder)

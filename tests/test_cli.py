@@ -1,0 +1,183 @@
+"""The command line: exit codes, one-line errors, fast start, a cache that is warm after `warmup`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastdistill as fd
+from fastdistill import cli, reproduce
+
+EVERY_PUBLIC_FUNCTION = """
+import numpy as np, fastdistill as fd
+from fastdistill import kernels
+X = np.random.default_rng(0).standard_normal((20, 3))
+y = X.sum(axis=1) + 1.0
+for S, queries in ((fd.Spectrum.from_design(X, fit_intercept=True), X), (fd.Spectrum.from_kernel(X @ X.T), X @ X.T)):
+    path = S.path(y, np.logspace(-2, 2, 5), [0.5, -2.0])
+    path.filters, path.fitted, path.dof, path.gcv, path.loo, path.predict(queries), path.mse(queries, y)
+    S.limit(y, 1.0, 0.5).fitted
+    S.tolerance_path(y, 0.9 * np.mean(y**2)).fitted
+    for strategy in ("joint", "greedy"):
+        fd.tune(S, y, [0.1, 1.0], n_steps=2, criterion=fd.Holdout(queries, y), strategy=strategy)
+fd.multistep_filter(S.d, 1.0, 0.5, n_steps=3)
+fd.xi_from_mixture(fd.mixture_from_xi([0.5, 2.0]))
+found = {name: getattr(kernels, name) for name in kernels.__all__}
+missed = [name for name, kernel in found.items() if hasattr(kernel, "stats") and kernel.stats.cache_misses]
+print("missed:", missed)
+"""
+
+
+def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The only line on stderr, with nothing on stdout."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_version_and_help(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"fastdistill {fd.__version__}\n"
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in cli.COMMANDS)
+
+
+def test_help_of_reproduce_names_papers_options_and_files(capsys):
+    assert cli.main(["reproduce", "--help"]) == 0
+    text = capsys.readouterr().out
+    for word in (*reproduce.PAPERS, "all", "--data", "--download", "--out", "fastdistill-report", "air_quality.csv"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "command"),
+        (["reproduc"], "reproduc"),
+        (["reproduce"], "paper"),
+        (["reproduce", "hinton"], "mobahi"),
+        (["reproduce", "mobahi", "--data"], "--data"),
+        (["info", "--verbose"], "--verbose"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_line_and_exit_code_2(arguments, words, capsys):
+    assert cli.main(arguments) == 2
+    message = error_line(capsys)
+    assert words in message
+    assert "--help" in message
+
+
+def test_info(capsys):
+    assert cli.main(["info"]) == 0
+    text = capsys.readouterr().out
+    for word in ("fastdistill", "python", "numpy", "scipy", "numba", "scikit-learn", "matplotlib", "blas", "cache"):
+        assert f"\n{word} " in f"\n{text}"
+    assert "writable" in text
+
+
+def test_info_without_threadpoolctl(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    assert cli.main(["info"]) == 0
+    assert "threadpoolctl is not installed" in capsys.readouterr().out
+
+
+def test_after_warmup_nothing_is_left_to_compile(tmp_path):
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0", "FASTDISTILL_CACHE": "1"}
+    first = run_python("-c", "from fastdistill.cli import main; raise SystemExit(main(['warmup']))", **environment)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""  # no terminal, no progress
+    assert str(tmp_path) in first.stdout
+    for name in ("student_grid", "tolerance_rounds", "mixture_from_xi", "xi_from_mixture", "leave_one_out"):
+        assert f"  {name}: 1 signature(s), compiled" in first.stdout
+    assert " s\n" in first.stdout  # how long
+    second = run_python("-c", EVERY_PUBLIC_FUNCTION, **environment)
+    assert second.stdout == "missed: []\n", second.stderr
+
+
+def test_warmup_without_a_compiler_or_a_cache(capsys):
+    result = run_python("-c", "from fastdistill.cli import main; main(['warmup'])", NUMBA_DISABLE_JIT="1")
+    assert "Nothing compiled" in result.stdout, result.stderr
+    result = run_python("-c", "from fastdistill.cli import main; main(['info'])", FASTDISTILL_CACHE="0")
+    assert "cache         none (not writable)" in result.stdout, result.stderr
+
+
+def test_the_command_line_starts_without_anything_heavy():
+    heavy = "{'numpy', 'scipy', 'numba', 'sklearn', 'matplotlib', 'importlib.metadata'}"
+    result = run_python("-c", f"import sys, fastdistill.cli; print(sorted({heavy} & set(sys.modules)))")
+    assert result.stdout == "[]\n", result.stderr
+
+
+@pytest.mark.parametrize(("module", "package"), [("matplotlib", "matplotlib"), ("sklearn", "scikit-learn")])
+def test_a_missing_extra_says_what_to_install(module, package, tmp_path):
+    code = (
+        f"import sys; sys.modules[{module!r}] = None; from fastdistill.cli import main; "
+        f"raise SystemExit(main(['reproduce', 'pareek', '--out', {str(tmp_path / 'out')!r}]))"
+    )
+    result = run_python("-c", code)
+    assert result.returncode == 2
+    assert result.stderr == f"error: this command needs {package}; install it with: pip install 'fastdistill[all]'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_missing_modules_are_not_explained_away(monkeypatch):
+    def run(*arguments):
+        raise ModuleNotFoundError("No module named 'ours'", name="ours")
+
+    monkeypatch.setattr(reproduce, "run", run)
+    with pytest.raises(ModuleNotFoundError, match="ours"):
+        cli.main(["reproduce", "mobahi"])
+
+
+def test_ctrl_c_is_130_and_one_line(monkeypatch, capsys):
+    def run(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce, "run", run)
+    assert cli.main(["reproduce", "mobahi"]) == 130
+    assert error_line(capsys) == "error: interrupted\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closed pipes raise BrokenPipeError on POSIX only")
+def test_a_closed_pipe_is_no_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "from fastdistill.cli import main; raise SystemExit(main(['--version']) or main(['info']))"
+    result = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert result.returncode != 0
+    assert result.stderr == ""
+
+
+def test_stages_are_shown_on_a_terminal_only(monkeypatch, capsys):
+    stage = cli._stages()
+    stage("quiet")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    stage("loud")
+    assert capsys.readouterr().err.endswith("s] loud\n")
+
+
+def test_the_installed_script_calls_main():
+    script = Path(sys.executable).with_name("fastdistill")
+    if not script.exists():
+        pytest.skip(f"no console script at {script}: the package is not installed in this environment")
+    result = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, f"fastdistill {fd.__version__}\n")
