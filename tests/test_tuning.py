@@ -249,3 +249,75 @@ def test_bad_holdouts(bend, match, small):
     S, y, queries, yq = small
     with pytest.raises(ValueError, match=match):
         fd.tune(S, y, [1.0], n_steps=1, criterion=fd.Holdout(*bend(queries, yq)), strategy="joint")
+
+
+def naive_loo_columns(rows, y, lam, k, **options):
+    """Pure steps' leave-one-out predictions as columns, sqrt(w)-weighted, and the wanted values."""
+    predictions = oracle.leave_one_out(rows, y, lam, np.ones(k), **options)
+    w = options.get("sample_weight")
+    root = np.ones(len(y)) if w is None else np.sqrt(w)
+    columns = (predictions * root[:, None]).reshape(k + 1, -1).T
+    return columns, (y * root[:, None]).ravel(), y.shape[1] * (root**2).sum()
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("k", [1, 2])
+def test_joint_weights_under_exact_leave_one_out(kernel, fit_intercept, weighted, k, rng):
+    X = rng.standard_normal((14, 4))
+    rows = oracle.rbf(X, X, 0.3) if kernel else X
+    y = X[:, :2] + rng.standard_normal((14, 2))
+    options = {"fit_intercept": fit_intercept, "sample_weight": rng.uniform(0.2, 2, 14) if weighted else None}
+    S = (fd.Spectrum.from_kernel if kernel else fd.Spectrum.from_design)(rows, **options)
+    grid = [0.1, 1.0, 10.0]
+    t = fd.tune(S, y, grid, n_steps=k, criterion="loo", strategy="joint")
+    best = []
+    for lam in grid:
+        columns, wanted, total = naive_loo_columns(rows, y, lam, k, kernel=kernel, **options)
+        w = np.linalg.lstsq(columns[:, 1:] - columns[:, :1], wanted - columns[:, 0], rcond=None)[0]
+        best.append(np.sum((columns @ np.append(1 - w.sum(), w) - wanted) ** 2) / total)
+    np.testing.assert_allclose(t.scores[:, k], best, rtol=1e-8)
+    assert t.lam == grid[int(np.argmin(best))]
+    np.testing.assert_allclose(t.path.loo_mse[-1].mean(), t.score, rtol=1e-8)
+    np.testing.assert_allclose(t.scores[:, 0], S.path(y, grid, 1.0, n_steps=0).loo_mse[:, 0].mean(axis=-1), rtol=1e-10)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_one_step_under_gcv_is_the_one_shot_formula(fit_intercept, rng):
+    """Dang, Patil and Rinaldo 2026: GCV-correct the residuals of ridge and of the pure step, then weigh them."""
+    rows, y, *_ = problem(rng, n=30)
+    S = fd.Spectrum.from_design(rows, fit_intercept=fit_intercept)
+    grid = [0.5, 5.0, 50.0]
+    t = fd.tune(S, y, grid, n_steps=1, criterion="gcv", strategy="joint")
+    for i, lam in enumerate(grid):
+        exact = oracle.students(rows, y.reshape(30, -1), lam, np.ones(1), kernel=False, fit_intercept=fit_intercept)
+        ridge, step = (y.ravel() - exact.fitted[j].ravel() for j in (0, 1))
+        ridge, step = (e / (1 - dof / 30) for e, dof in zip((ridge, step), exact.dof, strict=True))
+        xi = ridge @ (ridge - step) / np.sum((ridge - step) ** 2)
+        score = np.mean(((1 - xi) * ridge + xi * step) ** 2)
+        np.testing.assert_allclose(t.scores[i], [np.mean(ridge**2), score], rtol=1e-9)
+        if lam == t.lam:
+            np.testing.assert_allclose(t.xi, [xi], rtol=1e-7)
+
+
+@pytest.mark.parametrize("criterion", ["loo", "gcv"])
+@pytest.mark.parametrize("strategy", ["joint", "greedy"])
+def test_bounds_hold_under_every_criterion(criterion, strategy, rng):
+    rows, y, *_ = problem(rng, n=25)
+    S = fd.Spectrum.from_design(rows, fit_intercept=True)
+    free = fd.tune(S, y, GRID, n_steps=2, criterion=criterion, strategy="joint")
+    t = fd.tune(S, y, GRID, n_steps=2, criterion=criterion, strategy=strategy, bounds=(0, 1))
+    assert np.all((t.xi >= 0) & (t.xi <= 1))
+    assert t.score >= free.score * (1 - 1e-9)
+
+
+def test_leave_one_out_in_blocks_of_rows(rng, monkeypatch):
+    from fastdistill import leave_one_out as room
+
+    rows, y, *_ = problem(rng, n=25)
+    S = fd.Spectrum.from_design(rows)
+    whole = fd.tune(S, y, GRID, n_steps=2, criterion="loo", strategy="joint")
+    monkeypatch.setattr(room, "ROWS", 4)
+    blocks = fd.tune(S, y, GRID, n_steps=2, criterion="loo", strategy="joint")
+    np.testing.assert_allclose(blocks.scores, whole.scores, rtol=1e-10)

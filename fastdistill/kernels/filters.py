@@ -231,8 +231,8 @@ def leave_one_out(xi, left, kept, lost, fit, residual, out):
     """Leave-one-out predictions of students 0..k at n points, the teachers refitted without the point too.
 
     xi (k,); left (n,) = 1 − h, one minus the leverage; kept (k+1, n) = Σ_r U_ir² a_r^(j+1) (plus an intercept's share);
-    lost (k+1, n) = Σ_r U_ir² (1 − a_r) a_r^j; fit (k+1, n) and residual (k+1, n) = fit − its training target, of the fits
-    to all points -> out (k+1, n). With δ_t the amount by which dropping a point changes the target it stands for,
+    lost (k+1, n) = Σ_r U_ir² (1 − a_r) a_r^j; fit (k+1, n) and residual (k+1, n) = fit − its training target, of the
+    fits to all points -> out (k+1, n). With δ_t the amount by which dropping a point changes the target it stands for,
 
         δ_t = (residual_t − ξ_t Σ_{s<t} δ_s Π_{s<r<t} ξ_r lost_{t−s}) / left
         loo_t = fit_t + Σ_{s≤t} δ_s Π_{s<r≤t} ξ_r kept_{t−s}
