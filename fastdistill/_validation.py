@@ -99,12 +99,11 @@ def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
     _check_not_empty(arr.shape, name)
     if arr.shape[0] != arr.shape[1]:
         raise ValueError(f"{name} must be square (n, n), got shape {arr.shape}; predictions take kernel(query, train).")
-    n, rows = len(arr), 256
-    worst, scale = 0.0, 0.0
-    for start in range(0, n, rows):  # by blocks of rows: no second n by n array
-        block = arr[start : start + rows]
-        worst = max(worst, float(np.abs(block - arr[:, start : start + rows].T).max()))
-        scale = max(scale, float(np.abs(block).max()))
+    worst, scale = 0.0, float(max(arr.max(), -arr.min()))
+    for start in range(0, len(arr), 128):  # by blocks: no second n by n array
+        block = slice(start, start + 128)
+        difference = arr[block, start:] - arr[start:, block].T
+        worst = max(worst, float(difference.max()), -float(difference.min()))
     tolerance = max(SYMMETRY_TOLERANCE, 16 * float(np.finfo(result_dtype(K)).eps))
     if worst > tolerance * scale:
         raise ValueError(

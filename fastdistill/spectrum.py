@@ -323,7 +323,10 @@ class Spectrum:
 
     def _expand(self, coordinates: np.ndarray) -> np.ndarray:
         """W^-½ U c for each row c of `coordinates` (N, r) -> (N, n)."""
-        fitted = (self._rows @ coordinates.T).T
+        if isinstance(self._rows, np.ndarray):
+            fitted = coordinates @ self._rows.T
+        else:
+            fitted = np.ascontiguousarray((self._rows @ coordinates.T).T)
         if self._weight is not None:
             fitted = fitted * self._inverse_root
             fitted[:, self._light] = coordinates @ self._light_rows.T

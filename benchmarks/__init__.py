@@ -1,0 +1,30 @@
+"""Benchmarks: no claim of speed without proven equality on the same inputs.
+
+======================  ==========================================================================================
+module                  what it holds
+======================  ==========================================================================================
+``comparisons``         the registry ``TASKS[task][implementation]``: our way and naive twins, for tests and benchmarks
+``tasks``               time, peak memory and error of every task and implementation
+``limits``              ours / the limit of the machine (one ``eigh``, one copy), both in the same process
+``processes``           import, first fit and cold compilation, in fresh processes
+======================  ==========================================================================================
+
+Airspeed velocity runs all of it on the installed project or across commits::
+
+    asv machine --yes
+    asv run                          # the last commit of main, in an environment of its own
+    asv continuous HEAD~1 HEAD       # two commits, interleaved
+
+and pytest-benchmark runs the registry in the current environment::
+
+    python -m pytest tests/test_comparisons.py --benchmark-enable --benchmark-only
+
+``FASTDISTILL_BENCHMARKS=reduced`` swaps every problem for a small one, which checks the benchmarks themselves
+(``.ci/run`` does so with ``asv run --quick``); its figures mean nothing. Times are taken on one thread; each ratio
+has the number of threads of both of its sides as a parameter.
+"""
+
+import os
+
+REDUCED = os.environ.get("FASTDISTILL_BENCHMARKS", "full") == "reduced"
+SIZES = ("small",) if REDUCED else ("small", "medium")

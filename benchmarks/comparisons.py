@@ -1,0 +1,374 @@
+"""Every task in several implementations: ``TASKS[task][implementation](size)`` makes a call returning the answers.
+
+Students of the recursion, refitted from scratch by the twins and filtered out of one decomposition by fastdistill::
+
+    ŷ_0 = fit(y),   ŷ_t = fit((1 − ξ_t) y + ξ_t ŷ_{t−1}),   for every penalty λ
+
+The answers of all implementations of a task agree to 1e-9 of their largest entry (`disagreement`, kept by
+``tests/test_comparisons.py``), so whatever is timed is also right. An implementation may answer less than the first
+one does (scikit-learn's KernelRidge has no degrees of freedom), never anything else.
+
+==================  ====================================================================================
+task                twins of fastdistill, the first implementation
+==================  ====================================================================================
+kernel_path         ``KernelRidge`` refits; ``numpy.linalg.solve`` of the smoother itself, for dof and GCV
+design_path         ``Ridge`` refits
+tolerance_rounds    ``scipy.optimize.brentq`` for each round's multiplier
+tune_holdout        ``Ridge`` refits of the pure steps, then least squares
+student_filters     the recursion in NumPy
+kernel_estimator    ``KernelRidge`` refits on the training rows, then prediction of others
+excess_risk         bias and variance of the smoothers themselves, refitted with ``numpy.linalg.solve``
+==================  ====================================================================================
+
+Cost of the twins: one O(n³) solve per penalty and step; hence their sizes stop at "medium".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Answers = dict[str, np.ndarray]
+Setup = Callable[[str], Callable[[], Answers]]
+
+# What a task is run on: (samples, penalties, steps); "full" is the size of the published targets.
+KERNEL_SIZES = {"small": (60, 4, 3), "medium": (500, 10, 5), "full": (2000, 50, 20)}
+DESIGN_SIZES = {"small": (80, 4, 3), "medium": (20_000, 10, 5), "full": (100_000, 50, 20)}
+TOLERANCE_SIZES = {"small": (40, 0.1), "medium": (500, 0.01), "full": (2000, 0.01)}
+FILTER_SIZES = {"small": (60, 4, 3), "medium": (500, 50, 20), "full": (2000, 50, 20)}
+N_FEATURES = 20
+
+
+def kernel_problem(size: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A Gaussian kernel matrix (n, n), targets (n,), penalties (L,) and a schedule (k,)."""
+    n, n_penalties, n_steps = KERNEL_SIZES[size]
+    rng = np.random.default_rng(n)
+    X = rng.standard_normal((n, 10))
+    squares = np.square(X).sum(axis=1)
+    K = np.exp(-0.05 * np.maximum(squares[:, None] + squares - 2.0 * X @ X.T, 0.0))
+    K = (K + K.T) / 2
+    y = np.sin(X[:, 0]) + 0.3 * rng.standard_normal(n)
+    return K, y, np.logspace(-2, 3, n_penalties), np.linspace(1.0, -0.5, n_steps)
+
+
+def design_problem(size: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A design (n, p), targets (n,), penalties (L,) and a schedule (k,)."""
+    n, n_penalties, n_steps = DESIGN_SIZES[size]
+    rng = np.random.default_rng(n)
+    X = rng.standard_normal((n, N_FEATURES)) * np.logspace(0, -1, N_FEATURES) + 1.0
+    y = X @ rng.standard_normal(N_FEATURES) + rng.standard_normal(n)
+    return X, y, np.logspace(-2, 3, n_penalties), np.linspace(1.0, -0.5, n_steps)
+
+
+def chain(fit: Callable[[np.ndarray], np.ndarray], y: np.ndarray, xi: np.ndarray) -> np.ndarray:
+    """Predictions (k+1, ...) of every student, `fit` being one refit: targets -> predictions on them."""
+    students = [fit(y)]
+    for weight in xi:
+        students.append(fit((1.0 - weight) * y + weight * students[-1]))
+    return np.stack(students)
+
+
+def kernel_path_fastdistill(size: str) -> Callable[[], Answers]:
+    import fastdistill as fd
+
+    K, y, lam, xi = kernel_problem(size)
+
+    def answer() -> Answers:
+        path = fd.Spectrum.from_kernel(K).path(y, lam, xi)
+        return {"filters": path.filters, "fitted": path.fitted, "dof": path.dof, "gcv": path.gcv}
+
+    return answer
+
+
+def kernel_path_sklearn(size: str) -> Callable[[], Answers]:
+    from sklearn.kernel_ridge import KernelRidge
+
+    K, y, lam, xi = kernel_problem(size)
+
+    def students(penalty: float) -> np.ndarray:
+        model = KernelRidge(alpha=penalty, kernel="precomputed")
+        return chain(lambda targets: model.fit(K, targets).predict(K), y, xi)
+
+    return lambda: {"fitted": np.stack([students(penalty) for penalty in lam])}
+
+
+def kernel_path_numpy(size: str) -> Callable[[], Answers]:
+    K, y, lam, xi = kernel_problem(size)
+    n = len(y)
+    vectors = np.linalg.eigh(K)[1][:, ::-1]
+
+    def smoothers(penalty: float) -> np.ndarray:
+        """The matrices H_t with ŷ_t = H_t y (k+1, n, n): refits to the identity."""
+        return chain(lambda targets: K @ np.linalg.solve(K + penalty * np.eye(n), targets), np.eye(n), xi)
+
+    def answer() -> Answers:
+        parts: dict[str, list[np.ndarray]] = {"filters": [], "fitted": [], "dof": [], "gcv": []}
+        for penalty in lam:
+            H = smoothers(penalty)
+            fitted, dof = H @ y, np.trace(H, axis1=1, axis2=2)
+            parts["filters"].append(np.einsum("ij,tij->tj", vectors, H @ vectors))
+            parts["fitted"].append(fitted)
+            parts["dof"].append(dof)
+            parts["gcv"].append(np.square(y - fitted).mean(axis=1) / np.square(1.0 - dof / n))
+        return {name: np.stack(values) for name, values in parts.items()}
+
+    return answer
+
+
+def design_path_fastdistill(size: str) -> Callable[[], Answers]:
+    import fastdistill as fd
+
+    X, y, lam, xi = design_problem(size)
+
+    def answer() -> Answers:
+        path = fd.Spectrum.from_design(X, fit_intercept=True).path(y, lam, xi)
+        return {"coef": path.coef, "intercept": path.intercept, "train_mse": path.train_mse}
+
+    return answer
+
+
+def design_path_sklearn(size: str) -> Callable[[], Answers]:
+    from sklearn.linear_model import Ridge
+
+    X, y, lam, xi = design_problem(size)
+
+    def answer() -> Answers:
+        coef, intercept, train_mse = [], [], []
+        for penalty in lam:
+
+            def refit(targets: np.ndarray, penalty: float = penalty) -> np.ndarray:
+                model = Ridge(alpha=penalty).fit(X, targets)
+                fitted = model.predict(X)
+                coef.append(model.coef_)
+                intercept.append(model.intercept_)
+                train_mse.append(np.square(y - fitted).mean())
+                return fitted
+
+            chain(refit, y, xi)
+        shape = (len(lam), len(xi) + 1)
+        return {
+            "coef": np.reshape(coef, (*shape, -1)),
+            "intercept": np.reshape(intercept, shape),
+            "train_mse": np.reshape(train_mse, shape),
+        }
+
+    return answer
+
+
+def tolerance_problem(size: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """A smoothing-spline kernel matrix (n, n), a noisy sine (n,) and a tolerance."""
+    n, eps = TOLERANCE_SIZES[size]
+    rng = np.random.default_rng(n)
+    x = (np.arange(n) + 0.5) / n
+    low, high = np.minimum(x[:, None], x), np.maximum(x[:, None], x)
+    return low * (1.0 - high), np.sin(2 * np.pi * x) + 0.3 * rng.standard_normal(n), eps
+
+
+def tolerance_rounds_fastdistill(size: str) -> Callable[[], Answers]:
+    import fastdistill as fd
+
+    g, y, eps = tolerance_problem(size)
+
+    def answer() -> Answers:
+        rounds = fd.Spectrum.from_kernel(g).tolerance_path(y, eps)
+        return {"multipliers": rounds.multipliers, "fitted": rounds.fitted}
+
+    return answer
+
+
+def tolerance_rounds_brentq(size: str) -> Callable[[], Answers]:
+    from scipy.optimize import brentq
+
+    g, y, eps = tolerance_problem(size)
+    n = len(y)
+
+    def answer() -> Answers:
+        d, vectors = np.linalg.eigh(g / n)
+        z = vectors.T @ y
+        multipliers, fitted = [], []
+        while z @ z > n * eps:
+
+            def excess(log_c: float, z: np.ndarray = z) -> float:
+                lost = z / (1.0 + d * np.exp(-log_c))
+                return float(lost @ lost) / n - eps
+
+            c = np.exp(brentq(excess, -40.0, 40.0, xtol=1e-15))
+            z = z * d / (d + c)
+            multipliers.append(c)
+            fitted.append(vectors @ z)
+        return {"multipliers": np.array(multipliers), "fitted": np.array(fitted)}
+
+    return answer
+
+
+def holdout_problem(size: str) -> tuple[np.ndarray, ...]:
+    """A design and targets, half as many held-out ones, and penalties; always two steps."""
+    X, y, lam, _ = design_problem(size)
+    n = 2 * len(y) // 3
+    return X[:n], y[:n], X[n:], y[n:], lam
+
+
+def tune_holdout_fastdistill(size: str) -> Callable[[], Answers]:
+    import fastdistill as fd
+
+    X, y, Xq, yq, lam = holdout_problem(size)
+
+    def answer() -> Answers:
+        S = fd.Spectrum.from_design(X, fit_intercept=True)
+        tuned = fd.tune(S, y, lam, n_steps=2, criterion=fd.Holdout(Xq, yq))
+        return {"scores": tuned.scores, "lam": np.array(tuned.lam), "predicted": tuned.path.predict(Xq)[-1]}
+
+    return answer
+
+
+def tune_holdout_sklearn(size: str) -> Callable[[], Answers]:
+    from sklearn.linear_model import Ridge
+
+    X, y, Xq, yq, lam = holdout_problem(size)
+
+    def solutions(penalty: float) -> list[np.ndarray]:
+        """Best held-out predictions with 0, 1 and 2 steps: affine mixtures of the refitted pure steps."""
+        model = Ridge(alpha=penalty)
+        pure: list[np.ndarray] = []
+
+        def refit(targets: np.ndarray) -> np.ndarray:
+            fitted = model.fit(X, targets).predict(X)
+            pure.append(model.predict(Xq))
+            return fitted
+
+        chain(refit, y, np.ones(2))
+        best = pure[:1]
+        for steps in (1, 2):
+            change = np.column_stack(pure[1 : steps + 1]) - pure[0][:, None]
+            best.append(pure[0] + change @ np.linalg.lstsq(change, yq - pure[0], rcond=None)[0])
+        return best
+
+    def answer() -> Answers:
+        predicted = np.array([solutions(penalty) for penalty in lam])
+        scores = np.square(predicted - yq).mean(axis=2)
+        best = int(scores[:, 2].argmin())
+        return {"scores": scores, "lam": lam[best], "predicted": predicted[best, 2]}
+
+    return answer
+
+
+def filter_problem(size: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eigenvalues (r,), penalties (L,) and a schedule (k,)."""
+    r, n_penalties, n_steps = FILTER_SIZES[size]
+    return np.logspace(3, -6, r), np.logspace(-4, 4, n_penalties), np.linspace(1.0, -0.5, n_steps)
+
+
+def student_filters_fastdistill(size: str) -> Callable[[], Answers]:
+    import fastdistill as fd
+
+    d, lam, xi = filter_problem(size)
+    return lambda: {"filters": fd.multistep_filter(d, lam, xi)}
+
+
+def student_filters_numpy(size: str) -> Callable[[], Answers]:
+    d, lam, xi = filter_problem(size)
+
+    def answer() -> Answers:
+        a = d / (d + lam[:, None])
+        filters = np.empty((len(lam), len(xi) + 1, len(d)))
+        filters[:, 0] = a
+        for t, weight in enumerate(xi):
+            filters[:, t + 1] = a * ((1.0 - weight) + weight * filters[:, t])
+        return {"filters": filters}
+
+    return answer
+
+
+def estimator_problem(size: str) -> tuple[np.ndarray, ...]:
+    """Rows, targets and half as many queries; the penalty, weight and steps are the estimator's arguments."""
+    n = KERNEL_SIZES[size][0]
+    rng = np.random.default_rng(n)
+    X = rng.standard_normal((n + n // 2, 5))
+    return X[:n], np.sin(X[:n, 0]) + 0.3 * rng.standard_normal(n), X[n:]
+
+
+ESTIMATOR: dict[str, Any] = {"alpha": 0.5, "kernel": "rbf", "gamma": 0.1}
+
+
+def kernel_estimator_fastdistill(size: str) -> Callable[[], Answers]:
+    from fastdistill import DistilledKernelRidge
+
+    X, y, Xq = estimator_problem(size)
+    model = DistilledKernelRidge(**ESTIMATOR, xi=0.6, n_steps=4, fit_intercept=False)
+    return lambda: {"predicted": model.fit(X, y).predict(Xq)}
+
+
+def kernel_estimator_sklearn(size: str) -> Callable[[], Answers]:
+    from sklearn.kernel_ridge import KernelRidge
+
+    X, y, Xq = estimator_problem(size)
+    model = KernelRidge(**ESTIMATOR)
+
+    def answer() -> Answers:
+        chain(lambda targets: model.fit(X, targets).predict(X), y, np.full(4, 0.6))
+        return {"predicted": model.predict(Xq)}
+
+    return answer
+
+
+def risk_problem(size: str) -> tuple[np.ndarray, np.ndarray, float, np.ndarray, np.ndarray]:
+    """A design (n, p), true coefficients (p,), the noise's deviation, penalties (L,) and a schedule (k,)."""
+    n, n_penalties, n_steps = KERNEL_SIZES[size]
+    rng = np.random.default_rng(n)
+    X = rng.standard_normal((n, N_FEATURES)) * np.logspace(0, -1, N_FEATURES)
+    return X, rng.standard_normal(N_FEATURES), 0.5, np.logspace(-2, 3, n_penalties), np.linspace(1.0, -0.5, n_steps)
+
+
+def excess_risk_fastdistill(size: str) -> Callable[[], Answers]:
+    import fastdistill as fd
+
+    X, theta, gamma, lam, xi = risk_problem(size)
+
+    def answer() -> Answers:
+        _, s, Vt = np.linalg.svd(X, full_matrices=False)
+        filters = fd.multistep_filter(s**2, lam, xi)
+        return {"risk": fd.theory.excess_risk(s**2, Vt @ theta, gamma, len(X), filters)}
+
+    return answer
+
+
+def excess_risk_numpy(size: str) -> Callable[[], Answers]:
+    X, theta, gamma, lam, xi = risk_problem(size)
+    n, p = X.shape
+
+    def risks(penalty: float) -> np.ndarray:
+        inverse = np.linalg.solve(X.T @ X + penalty * np.eye(p), X.T)
+        H = chain(lambda targets: X @ (inverse @ targets), np.eye(n), xi)
+        bias = X @ theta - H @ (X @ theta)
+        return (np.square(bias).sum(axis=1) + gamma**2 * np.square(H).sum(axis=(1, 2))) / n
+
+    return lambda: {"risk": np.stack([risks(penalty) for penalty in lam])}
+
+
+TASKS: dict[str, dict[str, Setup]] = {
+    "kernel_path": {
+        "fastdistill": kernel_path_fastdistill,
+        "sklearn": kernel_path_sklearn,
+        "numpy": kernel_path_numpy,
+    },
+    "design_path": {"fastdistill": design_path_fastdistill, "sklearn": design_path_sklearn},
+    "tolerance_rounds": {"fastdistill": tolerance_rounds_fastdistill, "brentq": tolerance_rounds_brentq},
+    "tune_holdout": {"fastdistill": tune_holdout_fastdistill, "sklearn": tune_holdout_sklearn},
+    "student_filters": {"fastdistill": student_filters_fastdistill, "numpy": student_filters_numpy},
+    "kernel_estimator": {"fastdistill": kernel_estimator_fastdistill, "sklearn": kernel_estimator_sklearn},
+    "excess_risk": {"fastdistill": excess_risk_fastdistill, "numpy": excess_risk_numpy},
+}
+
+
+def disagreement(found: Answers, wanted: Answers) -> float:
+    """Largest |found − wanted| of any answer both give, relative to its largest entry; inf for wrong shapes."""
+    worst = 0.0
+    for name in wanted.keys() & found.keys():
+        a: Any = np.asarray(found[name])
+        b: Any = np.asarray(wanted[name])
+        if a.shape != b.shape:
+            return float("inf")
+        worst = max(worst, float(np.abs(a - b).max() / np.abs(b).max()))
+    return worst

@@ -1,0 +1,103 @@
+"""Time, peak memory and error of every implementation of every task in `benchmarks.comparisons`, on one thread.
+
+``time_answer`` is warm: `setup` answers once, so that everything is compiled and imported. ``track_error`` is the
+disagreement with the last twin (0 for that twin itself), on the very inputs that were timed. ``peakmem_answer`` reads
+against ``peakmem_reference``, which holds the same inputs and does nothing.
+"""
+
+from __future__ import annotations
+
+from threadpoolctl import threadpool_limits
+
+from benchmarks import SIZES
+from benchmarks.comparisons import TASKS, disagreement
+
+
+class _Task:
+    timeout = 300
+    rounds = 2
+    task: str
+    params: tuple[list[str], tuple[str, ...]]
+    param_names = ("implementation", "size")
+
+    def setup(self, implementation: str, size: str) -> None:
+        threadpool_limits(1)
+        self.answer = TASKS[self.task][implementation](size)
+        self.answer()
+
+    def time_answer(self, implementation: str, size: str) -> None:
+        self.answer()
+
+    def track_error(self, implementation: str, size: str) -> float:
+        *_, twin = TASKS[self.task].values()
+        return disagreement(self.answer(), twin(size)())
+
+    track_error.unit = "of the largest entry"  # type: ignore[attr-defined]  # asv reads it from the function
+
+
+class KernelPath(_Task):
+    """All fits of a kernel over penalties and steps."""
+
+    task = "kernel_path"
+    params = (list(TASKS[task]), SIZES)
+
+
+class DesignPath(_Task):
+    """All coefficients of a design over penalties and steps."""
+
+    task = "design_path"
+    params = (list(TASKS[task]), SIZES)
+
+
+class ToleranceRounds(_Task):
+    """Rounds of tolerance-constrained fits until collapse."""
+
+    task = "tolerance_rounds"
+    params = (list(TASKS[task]), SIZES)
+
+
+class TuneHoldout(_Task):
+    """Penalty and two imitation weights chosen on held-out samples."""
+
+    task = "tune_holdout"
+    params = (list(TASKS[task]), SIZES)
+
+
+class StudentFilters(_Task):
+    """The recursion alone, over penalties and steps."""
+
+    task = "student_filters"
+    params = (list(TASKS[task]), SIZES)
+
+
+class KernelEstimator(_Task):
+    """The scikit-learn face: rows in, predictions out."""
+
+    task = "kernel_estimator"
+    params = (list(TASKS[task]), SIZES)
+
+
+class ExcessRisk(_Task):
+    """The risk of every student of known coefficients and noise."""
+
+    task = "excess_risk"
+    params = (list(TASKS[task]), SIZES)
+
+
+class Memory:
+    """Peak memory of our implementation; the small problem answered in `setup` leaves only compilation out."""
+
+    timeout = 300
+    params = (list(TASKS), SIZES)
+    param_names = ("task", "size")
+
+    def setup(self, task: str, size: str) -> None:
+        threadpool_limits(1)
+        TASKS[task]["fastdistill"]("small")()
+        self.answer = TASKS[task]["fastdistill"](size)
+
+    def peakmem_answer(self, task: str, size: str) -> None:
+        self.answer()
+
+    def peakmem_reference(self, task: str, size: str) -> None:
+        pass
