@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from fastdistill.path import Targets
     from fastdistill.spectrum import Spectrum
+    from fastdistill.students import Targets
 
 ROWS = 512  # rows of U in one working block
 EPS = float(np.finfo(np.float64).eps)

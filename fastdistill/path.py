@@ -1,9 +1,10 @@
-"""What a filter implies: fits, coefficients, predictions, degrees of freedom and GCV of every student.
+"""The paths of a spectrum: students of the distillation recursion, their limit, tolerance rounds, and given filters.
 
-With the eigenvalues d, the rotated targets z and the filters f_t of `fastdistill.kernels` (see there)::
+With the eigenvalues d and the filters f_t of `fastdistill.kernels` (see there)::
 
-    ŷ_t = ȳ + U (f_t ∘ z)        dof_t = Σ f_t (+ 1 for an intercept)        Σ residual² = Σ (1 − f_t)² z² + outside
-    limit of constant ξ: f = d / (d + λ / (1 − ξ))       GCV = mean residual² / (1 − dof / n)²
+    path     f_0 = a, f_t = a ((1 − ξ_t) + ξ_t f_{t−1}),  a = d / (d + λ)
+    limit    f = d / (d + λ / (1 − ξ))
+    rounds   f_t = Π_{s≤t} d / (d + n c_s), the c_s at which the mean squared residual of each round is ε
 
 ===========================================  ==========================================
 paper                                        here
@@ -11,28 +12,26 @@ paper                                        here
 B: infinite-step solution                    ``DistillationLimit``
 M: c_t, rounds, collapse                     ``ToleranceRounds.multipliers, n_rounds, collapsed``
 M: B_t = Π A_i                               ``ToleranceRounds.filters``
-P: (1 − Σ w) f_0 + Σ w_i f_i                 students mixed by ``fastdistill.tuning``
+P: (1 − Σ w) f_0 + Σ w_i f_i                 students mixed by ``fastdistill.mixtures``
 ===========================================  ==========================================
 
-Cost: O(r) per penalty and step for filters, degrees of freedom, training error and GCV; O(n r) more per student for
-fits. Nothing larger than a block of students is formed unless the array itself is asked for.
+Cost: O(r) per penalty and step; what follows from the filters is in ``students.py``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastdistill import _validation as validation
+from fastdistill import gaussian_process
+from fastdistill.students import BLOCK_ENTRIES, Students, Targets, compiled_kernels
 
 if TYPE_CHECKING:
     from fastdistill.spectrum import Spectrum
-
-BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 
 
 def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> np.ndarray:
@@ -72,7 +71,7 @@ def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> n
     values = np.ascontiguousarray(validation.spectrum_values(d))
     penalties, schedules, shape = _grid(validation.penalties(lam), validation.schedule(xi, n_steps))
     out = np.empty((*penalties.shape, len(values)))
-    kernels = _kernels()
+    kernels = compiled_kernels()
     kernels.student_grid(values, penalties, schedules, kernels.FILTER, out)
     return out.reshape(*shape, len(values)).astype(validation.result_dtype(d), copy=False)
 
@@ -85,256 +84,10 @@ def _grid(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, tupl
     return penalties, np.tile(schedules, (lam.size, 1)), (*lam.shape, *xi.shape[:-1], steps)
 
 
-class Targets:
-    """Targets in the currency of a spectrum: z = Uᵀ W^½ (y − ȳ), ȳ, and the squared norm outside the range."""
-
-    def __init__(self, spectrum: Spectrum, y: Any) -> None:
-        values, self.is_single = validation.targets(y, spectrum.n_samples)
-        weight = spectrum._weight
-        self.mean = np.zeros(values.shape[1])
-        if spectrum.fit_intercept:
-            self.mean = np.average(values, axis=0, weights=weight)
-        scaled = values - self.mean
-        if weight is not None:
-            scaled *= spectrum._sqrt_weight[:, None]
-        self.z = np.ascontiguousarray(spectrum._rows.T @ scaled)
-        if spectrum.rank < spectrum.n_effective - spectrum.fit_intercept:
-            scaled -= spectrum._rows @ self.z
-        else:
-            scaled[...] = 0.0
-        self.unreached = scaled  # (n, m), orthogonal to U
-        # from the residual itself: ‖y‖² − ‖z‖² would cancel where y is nearly reached
-        self.outside = np.einsum("ij,ij->j", scaled, scaled)
-        # What y has outside the range of K moves no fit by more than rounding, but (K + λ I)⁻¹ y carries it along,
-        # divided by λ, and a query sees a direction of eigenvalue d with the weight sqrt(d): rounding errors of K
-        # count there.
-        self.null_dual = None
-        if spectrum.is_kernel and self.outside.any():
-            self.null_dual = scaled if weight is None else scaled * spectrum._sqrt_weight[:, None]
-
-    def null_at(self, queries: Any, spectrum: Spectrum) -> np.ndarray | None:
-        """What `null_dual` adds to the predictions of checked queries, (q, m), before its multiplier."""
-        return None if self.null_dual is None else spectrum._evaluate(queries, self.null_dual.T).T
-
-
-class Students:
-    """A family of students of one spectrum and one set of targets; the base of paths, limits and rounds.
-
-    Attributes
-    ----------
-    spectrum : Spectrum
-    """
-
-    _shared = True  # one filter for all targets
-
-    def __init__(self, spectrum: Spectrum, targets: Targets, shape: tuple[int, ...]) -> None:
-        self.spectrum = spectrum
-        self._targets = targets
-        self._shape = shape  # leading axes of every result
-
-    def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
-        """Multipliers (stop − start, 1 or m, r) of students in flat order; arguments as in `kernels.student_grid`."""
-        raise TypeError("Students is a base class; use Spectrum.path, .limit or .tolerance_path.")
-
-    def _multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
-        d = self.spectrum._d
-        return self._grid(np.sqrt(d) if form == _kernels().PRIMAL else d, form, start, stop)
-
-    @property
-    def _n_students(self) -> int:
-        return math.prod(self._shape)
-
-    def _blocks(self, width: int) -> Iterator[tuple[int, int]]:
-        """Ranges of students whose working arrays, `width` entries a student, fill a block."""
-        size = max(1, BLOCK_ENTRIES // max(1, width))
-        for start in range(0, max(1, self._n_students), size):
-            yield start, min(self._n_students, start + size)
-
-    def _result(self, array: np.ndarray, *, per_target: bool = True) -> np.ndarray:
-        """A flat result (students, ..., m) in its public shape and dtype, with the m axis only if y had it."""
-        if self._targets.is_single or not per_target:
-            array = array[..., 0]
-        return array.reshape(self._shape + array.shape[1:]).astype(self.spectrum._dtype, copy=False)
-
-    def _rotated(self, form: int, start: int, stop: int) -> np.ndarray:
-        """m ∘ z for each student and target: ((stop − start) m, r)."""
-        z = self._targets.z
-        return (self._multipliers(form, start, stop) * z.T).reshape((stop - start) * z.shape[1], z.shape[0])
-
-    def _by_target(self, flat: np.ndarray) -> np.ndarray:
-        """(students · m, w) -> (students, w, m)."""
-        m = len(self._targets.mean)
-        return np.moveaxis(flat.reshape(flat.shape[0] // m, m, flat.shape[1]), 1, 2)
-
-    def _all_coefficients(self) -> np.ndarray:
-        """Primal or dual coefficients (students, p or n, m)."""
-        form = _kernels().DUAL if self.spectrum.is_kernel else _kernels().PRIMAL
-        rotated = self._rotated(form, 0, self._n_students)
-        coefficients = self._by_target(self.spectrum._coefficients(rotated))
-        if self._targets.null_dual is not None:
-            coefficients = coefficients + self._null(0, self._n_students) * self._targets.null_dual
-        return coefficients
-
-    def _null(self, start: int, stop: int) -> np.ndarray:
-        """Dual multipliers (students, 1, 1 or m) of a direction with d = 0."""
-        return self._grid(np.zeros(1), _kernels().DUAL, start, stop)[..., 0][:, None, :]
-
-    @cached_property
-    def filters(self) -> np.ndarray:
-        """Spectral filters f (..., r): 1 keeps an eigendirection of the targets, 0 removes it."""
-        filters = self._multipliers(_kernels().FILTER, 0, self._n_students)
-        return self._result(np.moveaxis(filters, 1, 2), per_target=not self._shared)
-
-    @cached_property
-    def fitted(self) -> np.ndarray:
-        """Fits on the training samples (..., n[, m])."""
-        flat = self.spectrum._expand(self._rotated(_kernels().FILTER, 0, self._n_students))
-        fitted = self._by_target(flat)
-        fitted += self._targets.mean
-        self._complete_light_rows(fitted)
-        return self._result(fitted)
-
-    def _complete_light_rows(self, predictions: np.ndarray) -> None:
-        """Add to the rows that have no weight what `predict` would: they are queries (students, n, m)."""
-        if self.spectrum._weight is not None and len(self.spectrum._light):
-            null = self._targets.null_at(self.spectrum._light_queries, self.spectrum)
-            if null is not None:
-                predictions[:, self.spectrum._light] += self._null(0, self._n_students) * null
-
-    @cached_property
-    def coef(self) -> np.ndarray:
-        """Coefficients (..., p[, m]) of a design's students: ŷ = X coef + intercept."""
-        if self.spectrum.is_kernel:
-            raise AttributeError("A kernel spectrum has no coef; use dual_coef, where predictions are Kq @ dual_coef.")
-        return self._result(self._all_coefficients())
-
-    @cached_property
-    def dual_coef(self) -> np.ndarray:
-        """Dual coefficients (..., n[, m]) of a kernel's students: ŷ = kernel(query, train) dual_coef + intercept."""
-        if not self.spectrum.is_kernel:
-            raise AttributeError("The spectrum of a design has no dual_coef; use coef, or decompose K = X @ X.T.")
-        return self._result(self._all_coefficients())
-
-    @cached_property
-    def intercept(self) -> np.ndarray:
-        """Intercepts (...[, m]); zero where the spectrum was built without one."""
-        shift = self._query_map(np.zeros((1, len(self.spectrum._basis))))(0, self._n_students)[:, 0]
-        return self._result(shift + self._targets.mean)
-
-    @cached_property
-    def dof(self) -> np.ndarray:
-        """Effective degrees of freedom (...): the trace of the smoother, Σ f, plus one for an intercept."""
-        blocks = self._blocks(self.spectrum.rank)
-        sums = [self._multipliers(_kernels().FILTER, *block).sum(axis=-1) for block in blocks]
-        return self._result(np.concatenate(sums) + self.spectrum.fit_intercept, per_target=not self._shared)
-
-    @cached_property
-    def train_mse(self) -> np.ndarray:
-        """Training error Σ w residual² / Σ w, (...[, m])."""
-        return self._result(self._residuals[0])
-
-    @cached_property
-    def gcv(self) -> np.ndarray:
-        """Generalised cross-validation, training error / (1 − dof / n)², (...[, m]).
-
-        n counts the samples of positive weight. Infinite where dof = n: every residual is zero and GCV says nothing.
-        """
-        mse, left = self._residuals
-        with np.errstate(divide="ignore", invalid="ignore"):
-            score = mse / np.square(left / self.spectrum.n_effective)
-        return self._result(np.where(left == 0.0, np.inf, score))
-
-    @cached_property
-    def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean squared residuals (students, m) and n − dof (students, 1 or m), both from 1 − f."""
-        spectrum, targets = self.spectrum, self._targets
-        z2 = np.square(targets.z)
-        squares, left = [], []
-        for start, stop in self._blocks(spectrum.rank):
-            lost, remaining = self._lost(start, stop)
-            left.append(remaining)
-            np.square(lost, out=lost)
-            squares.append(lost[:, 0] @ z2 if self._shared else np.einsum("smr,rm->sm", lost, z2))
-        return (np.concatenate(squares) + targets.outside) / spectrum.total_weight, np.concatenate(left)
-
-    def _lost(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """1 − f (students, 1 or m, r) and n − dof (students, 1 or m)."""
-        spectrum = self.spectrum
-        lost = self._multipliers(_kernels().RESIDUAL, start, stop)
-        unreached = spectrum.n_effective - spectrum.fit_intercept - spectrum.rank
-        return lost, lost.sum(axis=-1) + unreached
-
-    def predict(self, queries: Any) -> np.ndarray:
-        """Predictions of every student, (..., q[, m]).
-
-        Parameters
-        ----------
-        queries : array-like
-            For a design Xq (q, p), dense or sparse; for a kernel Kq (q, n) = kernel(query, train).
-
-        Raises
-        ------
-        ValueError
-            A wrong number of columns, NaN or inf.
-        """
-        predictions = self._query_map(self.spectrum._check_queries(queries))(0, self._n_students)
-        predictions += self._targets.mean
-        return self._result(predictions)
-
-    def mse(self, queries: Any, yq: Any) -> np.ndarray:
-        """Mean squared error of every student on queries, (...[, m]); predictions are formed in blocks.
-
-        Parameters
-        ----------
-        queries : array-like
-            As in `predict`.
-        yq : array-like (q,) or (q, m)
-            Targets of the queries, of the same shape as the training targets but for their number.
-        """
-        checked, wanted = self._check_scored(queries, yq)
-        m = wanted.shape[1]
-        predict = self._query_map(checked)
-        errors = []
-        for start, stop in self._blocks(m * max(self.spectrum.rank, checked.shape[0])):
-            difference = predict(start, stop)
-            difference -= wanted
-            errors.append(np.einsum("sqm,sqm->sm", difference, difference) / checked.shape[0])
-        return self._result(np.concatenate(errors))
-
-    def _check_scored(self, queries: Any, yq: Any) -> tuple[Any, np.ndarray]:
-        """Queries and their centred targets (q, m) through the gate."""
-        checked = self.spectrum._check_queries(queries)
-        wanted, _ = validation.targets(yq, checked.shape[0], "yq")
-        m = len(self._targets.mean)
-        if wanted.shape[1] != m:
-            raise ValueError(f"yq has {wanted.shape[1]} targets, but the students were fitted to {m}.")
-        return checked, wanted - self._targets.mean
-
-    def _query_map(self, queries: Any) -> Callable[[int, int], np.ndarray]:
-        """Centred predictions (students, q, m) of a range of students on checked queries, in the cheaper order."""
-        spectrum = self.spectrum
-        form = _kernels().DUAL if spectrum.is_kernel else _kernels().PRIMAL
-        (q, width), r = queries.shape, spectrum.rank
-        n_rows = self._n_students * len(self._targets.mean)
-        null = self._targets.null_at(queries, spectrum)
-        coordinates = None
-        if q * width * r + n_rows * r * q < n_rows * width * (r + q):
-            coordinates = spectrum._query_coordinates(queries)
-
-        def predict(start: int, stop: int) -> np.ndarray:
-            rotated = self._rotated(form, start, stop)
-            if coordinates is not None:
-                flat = rotated @ coordinates.T
-            else:
-                flat = spectrum._evaluate(queries, spectrum._coefficients(rotated))
-            predictions = self._by_target(flat)
-            return predictions if null is None else predictions + self._null(start, stop) * null
-
-        return predict
-
-
 class _Recursion(Students):
     """Students of the recursion: penalties (P, k+1) and imitation weights (P, k) of P families."""
+
+    lam: np.ndarray
 
     def __init__(
         self, spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray, shape: tuple[int, ...]
@@ -346,7 +99,7 @@ class _Recursion(Students):
         size = self._lam.shape[1]
         first, last = start // size, -(-stop // size)
         out = np.empty((last - first, size, len(values)))
-        _kernels().student_grid(values, self._lam[first:last], self._xi[first:last], form, out)
+        compiled_kernels().student_grid(values, self._lam[first:last], self._xi[first:last], form, out)
         flat = out.reshape((last - first) * size, 1, len(values))
         return flat[start - first * size : stop - first * size]
 
@@ -383,6 +136,72 @@ class _Recursion(Students):
         from fastdistill.leave_one_out import leave_one_out_blocks
 
         return leave_one_out_blocks(self.spectrum, self._targets, self._lam[:, 0], self._xi)
+
+    def predict_std(self, queries: Any, kernel_diag: Any = None) -> np.ndarray:
+        """Predictive standard deviations sqrt(k(x, x) − k_xᵀ (K + λ W⁻¹)⁻¹ k_x), in the shape of `predict`.
+
+        Every student is the posterior mean of a Gaussian process of noise variance λ / w given its targets, and a
+        posterior variance does not depend on targets: it is the same at every step, for every ξ and y. It says how far
+        x is from the data, not what distillation has done to the student.
+
+        Parameters
+        ----------
+        queries : array-like
+            As in `predict`.
+        kernel_diag : array-like (q,), optional
+            kernel(x, x) of each query; needed for kernels, known for designs (‖x‖²).
+
+        Raises
+        ------
+        ValueError
+            As in `predict`; `kernel_diag` missing, of a wrong length, or negative without an intercept.
+
+        Notes
+        -----
+        The data-centric distillation of Borup and Andersen (2023, arXiv:2304.02641); an intercept has a flat prior. These
+        are deviations of the function: add λ to their squares for a new noisy target. For a noise variance σ² other than
+        λ (the covariance is then k σ² / λ) multiply by σ / sqrt(λ). The distribution-centric form, which hands on the
+        teacher's posterior as the prior under which y is seen again, is after t + 1 rounds an ordinary process of noise
+        λ / (t + 1): ``S.path(y, lam / (t + 1), [])``. Cost: O(q n r), then O(q r) per penalty.
+
+        Examples
+        --------
+        >>> import fastdistill as fd
+        >>> S = fd.Spectrum.from_kernel([[1.0, 0.5], [0.5, 1.0]])
+        >>> path = S.path([1.0, 2.0], lam=0.1, xi=0.5, n_steps=1)
+        >>> path.predict_std([[1.0, 0.5], [0.0, 0.0]], kernel_diag=[1.0, 1.0])
+        array([[0.29755952, 1.        ],
+               [0.29755952, 1.        ]])
+        """
+        return self._result(gaussian_process.predict_std(self, queries, kernel_diag))
+
+    def standard_error(self, queries: Any, noise: Any) -> np.ndarray:
+        """Standard errors sqrt(noise Σ_i l_i(x)² / w_i) of the predictions Σ_i l_i(x) y_i, in the shape of `predict`.
+
+        The spread of a student over new noise in y, samples and weights kept; unlike `predict_std` it changes with
+        every step and ξ. The student's bias is not in it.
+
+        Parameters
+        ----------
+        queries : array-like
+            As in `predict`.
+        noise : float or array-like (m,)
+            Variance of the noise of y (for each target), that of sample i divided by its weight.
+
+        Raises
+        ------
+        ValueError
+            As in `predict`; `noise` negative, not finite, or of a wrong length.
+
+        Examples
+        --------
+        >>> import fastdistill as fd
+        >>> S = fd.Spectrum.from_design([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+        >>> S.path([1.0, 1.0, 1.0], lam=1.0, xi=1.0, n_steps=1).standard_error([[1.0, 0.0], [0.0, 1.0]], noise=0.25)
+        array([[0.2  , 0.25 ],
+               [0.16 , 0.125]])
+        """
+        return self._result(gaussian_process.standard_error(self, queries, noise))
 
 
 class DistillationPath(_Recursion):
@@ -454,7 +273,7 @@ class ToleranceRounds(Students):
 
     def __init__(self, spectrum: Spectrum, targets: Targets, eps: float, max_rounds: int) -> None:
         self.eps = eps
-        kernels = _kernels()
+        kernels = compiled_kernels()
         z2 = np.square(targets.z)
         m = z2.shape[1]
         penalties = np.full((m, max_rounds), np.inf)
@@ -481,12 +300,31 @@ class ToleranceRounds(Students):
     def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
         m, rounds = self._penalties.shape
         out = np.empty((m, rounds, len(values)))
-        _kernels().student_grid(values, self._penalties, np.ones((m, max(0, rounds - 1))), form, out)
+        compiled_kernels().student_grid(values, self._penalties, np.ones((m, max(0, rounds - 1))), form, out)
         return np.moveaxis(out, 0, 1)[start:stop]
 
 
-def _kernels() -> Any:
-    """The compiled kernels, imported when the first number is needed: numba takes longer to import than NumPy."""
-    from fastdistill import kernels
+class FilteredStudents(Students):
+    """Plain ridge of a penalty and the student of a given filter, as a path of two.
 
-    return kernels
+    Axes of every result: (2,), then the result's own, then (m,) targets.
+
+    Attributes
+    ----------
+    lam : float
+    """
+
+    def __init__(self, spectrum: Spectrum, targets: Targets, lam: float, filter_: np.ndarray) -> None:
+        super().__init__(spectrum, targets, (2,))
+        self.lam = lam
+        self._filters = np.stack([spectrum._d / (spectrum._d + lam), filter_])
+
+    def _multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
+        kernels, d, filters = compiled_kernels(), self.spectrum._d, self._filters[start:stop, None]
+        if form == kernels.RESIDUAL:
+            return 1.0 - filters
+        return filters / {kernels.FILTER: 1.0, kernels.DUAL: d, kernels.PRIMAL: np.sqrt(d)}[form]
+
+    def _null(self, start: int, stop: int) -> np.ndarray:
+        ridge = 1.0 / self.lam if self.lam > 0 else 0.0
+        return np.array([ridge, 0.0])[start:stop, None, None]

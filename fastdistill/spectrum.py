@@ -28,7 +28,8 @@ import numpy as np
 
 from fastdistill import _validation as validation
 from fastdistill._decompose import Decomposition, decompose_design, decompose_kernel
-from fastdistill.path import DistillationLimit, DistillationPath, Targets, ToleranceRounds
+from fastdistill.path import DistillationLimit, DistillationPath, ToleranceRounds
+from fastdistill.students import Targets
 
 # Rows lighter than this fraction of the heaviest are predicted like queries: U / sqrt(w) would amplify rounding.
 LIGHT_ROW = 1e-8

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdistill import _validation as validation
-from fastdistill.mixtures import MixtureProblem, xi_from_mixture
+from fastdistill.evidence import Evidence, weigh_evidence
+from fastdistill.mixtures import MixtureProblem, Solution, xi_from_mixture
+from fastdistill.path import FilteredStudents
 
 if TYPE_CHECKING:
     from fastdistill.path import DistillationPath
@@ -51,33 +53,41 @@ class Tuned:
     Attributes
     ----------
     lam : float
-    xi : ndarray (k,)
-    mixture : ndarray (k+1,)
-        Weights of the pure steps 0..k.
+    n_steps : int
+        Steps of the student that was chosen; with ``n_steps=None`` 0 (ridge) or the rank.
+    xi : ndarray (k,) or None
+        None where the student is given by its filter alone: ``n_steps=None``, accepted.
+    mixture : ndarray (k+1,) or None
+        Weights of the pure steps 0..k; None where `xi` is.
     score : float
-        The criterion at the choice, averaged over targets; lower is better.
+        The criterion at the choice, averaged over targets; lower is better. With ``n_steps=None`` that of ridge,
+        which the evidence is weighed against.
     scores : ndarray (L, k+1)
-        The best score with 0..k steps at each penalty.
-    path : DistillationPath
-        The path of the chosen penalty and weights.
+        The best score with 0..k steps at each penalty; "safe": of the students it would use.
+    path : DistillationPath or FilteredStudents
+        The students of the choice: the first is ridge of the penalty `lam`, the last the one that was chosen.
+    evidence : Evidence or None
+        Of the strategy "safe" under "loo" and "gcv".
     """
 
     lam: float
-    xi: np.ndarray
-    mixture: np.ndarray
+    n_steps: int
+    xi: np.ndarray | None
+    mixture: np.ndarray | None
     score: float
     scores: np.ndarray
-    path: DistillationPath
+    path: DistillationPath | FilteredStudents
+    evidence: Evidence | None = None
 
 
 def tune(
     spectrum: Spectrum,
     y: Any,
     lam_grid: Any,
-    n_steps: int = 2,
+    n_steps: int | None = 2,
     *,
     criterion: Holdout | str = "loo",
-    strategy: str = "joint",
+    strategy: str = "safe",
     bounds: tuple[float, float] | None = None,
 ) -> Tuned:
     """The penalty and the k imitation weights with the best score, min_{λ, w} ‖Σ_i w_i p_i(λ) − v‖² / total.
@@ -90,15 +100,19 @@ def tune(
         Training targets; several targets share the penalty and the weights.
     lam_grid : float or array-like (L,)
         Penalties to choose from.
-    n_steps : int
-        k; 0 chooses the penalty of plain ridge.
+    n_steps : int or None
+        k; 0 chooses the penalty of plain ridge. None ("safe" only, without a holdout) allows as many steps as the
+        rank, with which any filter can be reached.
     criterion : {"loo", "gcv"} or Holdout
         Exact leave-one-out, generalised cross-validation, or the error on held-out samples; report on other samples
         than these.
-    strategy : {"joint", "greedy"}
-        "joint": all k weights at once, the global minimum (Pareek, Du and Oh 2024). "greedy": ξ_1 first, then ξ_2
-        with ξ_1 kept, ..., each in closed form (Borup and Andersen 2021); at every penalty, so the chosen penalty may
-        differ.
+    strategy : {"safe", "joint", "greedy"}
+        "safe": distils only on evidence that ridge of any penalty is the wrong filter (`fastdistill.evidence`), and
+        then takes the student of k steps closest to the filter that the evidence supports. On a holdout: the joint
+        weights of as many steps as pay for their freedom, 2 k / q of the error, kept if the paired gain exceeds its
+        standard error. Otherwise plain ridge, all ξ = 0. "joint": all k weights at once, unguarded, the global
+        minimum (Pareek, Du and Oh 2024). "greedy": ξ_1 first, then ξ_2 with ξ_1 kept, ..., each in closed form (Borup
+        and Andersen 2021); at every penalty, so the chosen penalty may differ.
     bounds : (float, float), optional
         Every ξ within [low, high]. (0, 1) makes the students convex mixtures: the joint problem stays convex and is
         solved exactly. Other bounds make it a multilinear problem, solved by coordinate descent from several starts:
@@ -111,49 +125,134 @@ def tune(
     Raises
     ------
     ValueError
-        Bad penalties, bounds or shapes; or, an accident of measure zero, a best mixture without finite ξ.
+        Bad penalties, bounds or shapes; ``n_steps=None`` where a number is needed; or, an accident of measure zero, a
+        best mixture without finite ξ.
 
-    Notes ----- Per penalty O(n r k) for "loo", O(r k) for "gcv", O(q r k) for q held-out samples. Weights tuned on
-    few samples are optimistic: on i.i.d. data with a well-tuned penalty, freely tuned weights make test errors
-    *larger*; report on untouched data.
+    Notes
+    -----
+    Per penalty O(n r k) for "loo", O(r k) for "gcv", O(q r k) for q held-out samples. Weights tuned on few samples are
+    optimistic: on i.i.d. data with a well-tuned penalty, freely tuned weights make test errors *larger*.
 
     Examples
     --------
     >>> import numpy as np, fastdistill as fd
     >>> rng = np.random.default_rng(0)
-    >>> X, Xq = rng.standard_normal((2, 40, 5)) * [4, 3, 2, 1, 0.5]
-    >>> y, yq = X[:, 0] + rng.standard_normal(40), Xq[:, 0] + rng.standard_normal(40)
-    >>> t = fd.tune(fd.Spectrum.from_design(X), y, np.logspace(-2, 4, 13), n_steps=1, criterion=fd.Holdout(Xq, yq))
-    >>> bool(t.score <= t.scores[:, 0].min()), t.xi.shape
-    (True, (1,))
+    >>> X = rng.standard_normal((60, 8)) * [8, 7, 6, 5, 4, 3, 2, 1]
+    >>> S = fd.Spectrum.from_design(X)
+    >>> spread, concentrated = X @ rng.standard_normal(8), X[:, 0]
+    >>> noise = 10 * rng.standard_normal(60)
+    >>> fd.tune(S, spread + noise, np.logspace(-2, 4, 13)).xi
+    array([0., 0.])
+    >>> fd.tune(S, concentrated + noise, np.logspace(-2, 4, 13)).n_steps
+    2
     """
     grid = np.atleast_1d(validation.penalties(lam_grid, "lam_grid"))
-    k = validation.integer(n_steps, "n_steps", minimum=0)
+    validation.choice(strategy, "strategy", ("safe", "joint", "greedy"))
     if not isinstance(criterion, Holdout):
-        validation.choice(criterion, "criterion", ("loo", "gcv"))
-    validation.choice(strategy, "strategy", ("joint", "greedy"))
+        validation.choice(criterion, "criterion", tuple(_CRITERIA))
+    if n_steps is None and (strategy != "safe" or isinstance(criterion, Holdout) or bounds is not None):
+        raise ValueError('n_steps=None needs strategy="safe", a criterion "loo" or "gcv" and no bounds; pass a number.')
+    k = 0 if n_steps is None else validation.integer(n_steps, "n_steps", minimum=0)
     limits = None if bounds is None else _checked_bounds(bounds)
     pure = spectrum.path(y, grid, np.ones(k))
-    problems = list(_held_out(pure, criterion) if isinstance(criterion, Holdout) else _CRITERIA[criterion](pure))
-    scores = np.empty((len(grid), k + 1))
-    mixtures = []
-    for i, problem in enumerate(problems):
-        if strategy == "greedy":
-            solutions = problem.greedy(limits)
-        else:
-            solutions = problem.joint() if limits is None else problem.bounded(limits)
-        scores[i] = [score for _, score in solutions]
-        mixtures.append(solutions[k][0])
-    best = int(scores[:, k].argmin())
-    xi = xi_from_mixture(mixtures[best])
-    return Tuned(
-        lam=float(grid[best]),
-        xi=xi,
-        mixture=mixtures[best],
-        score=float(scores[best, k]),
-        scores=scores,
-        path=spectrum.path(y, grid[best], xi),
-    )
+    if not isinstance(criterion, Holdout):
+        problems = list(_CRITERIA[criterion](pure))
+        if strategy == "safe":
+            return _on_evidence(pure, y, problems, n_steps, limits)
+    else:
+        problems = list(_held_out(pure, criterion))
+    solutions = [_solutions(problem, strategy, limits) for problem in problems]
+    scores = np.array([[score for _, score in at_penalty] for at_penalty in solutions])
+    steps = k
+    if strategy == "safe" and isinstance(criterion, Holdout):
+        steps = _steps_that_pay(pure, y, criterion, solutions, scores)
+    best = int(scores[:, steps].argmin())
+    mixture = np.append(solutions[best][steps][0], np.zeros(k - steps))
+    return _tuned(pure, y, grid[best], mixture, float(scores[best, steps]), scores, steps)
+
+
+def _tuned(
+    pure: DistillationPath,
+    y: Any,
+    lam: float,
+    mixture: np.ndarray,
+    score: float,
+    scores: np.ndarray,
+    steps: int,
+    evidence: Evidence | None = None,
+) -> Tuned:
+    xi = xi_from_mixture(mixture)
+    return Tuned(float(lam), steps, xi, mixture, score, scores, pure.spectrum.path(y, lam, xi), evidence)
+
+
+def _solutions(problem: MixtureProblem, strategy: str, limits: tuple[float, float] | None) -> list[Solution]:
+    if strategy == "greedy":
+        return problem.greedy(limits)
+    return problem.joint() if limits is None else problem.bounded(limits)
+
+
+def _on_evidence(
+    pure: DistillationPath,
+    y: Any,
+    problems: list[MixtureProblem],
+    n_steps: int | None,
+    limits: tuple[float, float] | None,
+) -> Tuned:
+    """Ridge, or on evidence the student closest to the filter that the evidence supports."""
+    spectrum, targets, grid = pure.spectrum, pure._targets, pure.lam
+    ridge = np.array([problem.score(np.ones(1)) for problem in problems])
+    best = int(ridge.argmin())
+    degrees = spectrum.n_effective - spectrum.fit_intercept
+    evidence = weigh_evidence(spectrum._d, targets.z, targets.outside, degrees, float(grid[best]), grid)
+    k = pure.n_steps
+    if evidence.accepted and n_steps is None:
+        path = FilteredStudents(spectrum, targets, float(grid[best]), evidence.filter)
+        return Tuned(float(grid[best]), spectrum.rank, None, None, float(ridge[best]), ridge[:, None], path, evidence)
+    if not evidence.accepted or k == 0:
+        scores = np.repeat(ridge[:, None], k + 1, axis=1)
+        return _tuned(pure, y, grid[best], np.eye(1, k + 1)[0], float(ridge[best]), scores, 0, evidence)
+    # the posterior mean of what ridge and each student lose, less what the filter itself loses
+    loss = [
+        problem.joint() if limits is None else problem.bounded(limits) for problem in _towards(pure, evidence.filter)
+    ]
+    scores = np.array([[p.score(w) for w, _ in at] for p, at in zip(problems, loss, strict=True)])
+    lost = np.array([[value for _, value in at_penalty] for at_penalty in loss])
+    if lost[:, k].min() >= lost[best, 0]:
+        return _tuned(pure, y, grid[best], np.eye(1, k + 1)[0], float(ridge[best]), scores, 0, evidence)
+    chosen = int(lost[:, k].argmin())
+    return _tuned(pure, y, grid[chosen], loss[chosen][k][0], float(scores[chosen, k]), scores, k, evidence)
+
+
+def _towards(pure: DistillationPath, filter_: np.ndarray) -> Iterator[MixtureProblem]:
+    """‖(F_w − F) z‖² of the mixtures w at each penalty."""
+    from fastdistill import kernels
+
+    z = pure._targets.z
+    steps = pure.n_steps + 1
+    wanted = (filter_[:, None] * z).ravel()
+    for start in range(0, pure._n_students, steps):
+        filters = pure._multipliers(kernels.FILTER, start, start + steps)[:, 0]
+        problem = MixtureProblem(pure.n_steps, wanted.size)
+        problem.add((filters[:, :, None] * z).reshape(steps, -1), wanted)
+        yield problem
+
+
+def _steps_that_pay(
+    pure: DistillationPath, y: Any, criterion: Holdout, solutions: list[list[Solution]], scores: np.ndarray
+) -> int:
+    """Steps whose held-out gain over ridge pays for k tuned weights and exceeds its own standard error; else 0."""
+    best = scores.argmin(axis=0)
+    queries, wanted = pure._check_scored(criterion.queries, criterion.yq)
+    q = len(wanted)
+    squares = []
+    for steps, i in enumerate(best):
+        path = pure.spectrum.path(y, pure.lam[i], xi_from_mixture(solutions[i][steps][0]))
+        left = path._query_map(queries)(steps, steps + 1)[0] - wanted
+        squares.append(np.square(left).mean(axis=1))
+    charged = [error.mean() * (1 + 2 * steps / q) for steps, error in enumerate(squares)]
+    steps = int(np.argmin(charged))
+    gain = squares[0] - squares[steps]
+    return steps if charged[0] - charged[steps] > gain.std() / np.sqrt(q) else 0
 
 
 def _checked_bounds(bounds: Any) -> tuple[float, float]:
