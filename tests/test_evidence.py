@@ -130,7 +130,7 @@ def test_without_evidence_ridge_is_left_alone(kernel, n_steps, rng):
         assert t.lam == best.lam
         assert t.score == pytest.approx(best.score, rel=1e-12)
         assert t.xi.tolist() == [0.0] * (n_steps or 0)
-        np.testing.assert_array_equal(t.path.fitted[0], best.path.fitted[0])
+        np.testing.assert_allclose(t.path.fitted[0], best.path.fitted[0], rtol=1e-12)
         np.testing.assert_allclose(t.path.fitted[-1], best.path.fitted[0], rtol=1e-12)
 
 
