@@ -64,9 +64,9 @@ def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> n
     --------
     >>> import fastdistill as fd
     >>> fd.multistep_filter([3.0, 1.0], lam=1.0, xi=[1.0, 0.5])
-    array([[0.75    , 0.5     ],
-           [0.5625  , 0.25    ],
-           [0.585938, 0.3125  ]])
+    array([[0.75     , 0.5      ],
+           [0.5625   , 0.25     ],
+           [0.5859375, 0.3125   ]])
     """
     values = np.ascontiguousarray(validation.spectrum_values(d))
     penalties, schedules, shape = _grid(validation.penalties(lam), validation.schedule(xi, n_steps))
@@ -158,11 +158,11 @@ class _Recursion(Students):
 
         Notes
         -----
-        The data-centric distillation of Borup and Andersen (2023, arXiv:2304.02641); an intercept has a flat prior. These
-        are deviations of the function: add λ to their squares for a new noisy target. For a noise variance σ² other than
-        λ (the covariance is then k σ² / λ) multiply by σ / sqrt(λ). The distribution-centric form, which hands on the
-        teacher's posterior as the prior under which y is seen again, is after t + 1 rounds an ordinary process of noise
-        λ / (t + 1): ``S.path(y, lam / (t + 1), [])``. Cost: O(q n r), then O(q r) per penalty.
+        The data-centric distillation of Borup and Andersen (2023, arXiv:2304.02641); an intercept has a flat prior.
+        These are deviations of the function: add λ to their squares for a new noisy target. For a noise variance σ²
+        other than λ (the covariance is then k σ² / λ) multiply by σ / sqrt(λ). The distribution-centric form, which
+        hands on the teacher's posterior as the prior under which y is seen again, is after t + 1 rounds an ordinary
+        process of noise λ / (t + 1): ``S.path(y, lam / (t + 1), [])``. Cost: O(q n r), then O(q r) per penalty.
 
         Examples
         --------

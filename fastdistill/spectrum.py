@@ -302,8 +302,10 @@ class Spectrum:
         ValueError
             `eps` not positive, or infeasible; the message names the smallest feasible tolerance.
 
-        Notes ----- The spectrum is that of g, not of g / n. Mobahi, Farajtabar and Bartlett 2020, section 2. O(r) per
-        round and root iteration.
+        Notes
+        -----
+        The spectrum is that of g, not of g / n. Mobahi, Farajtabar and Bartlett 2020, section 2. O(r) per round and
+        iteration of the root.
 
         Examples
         --------
@@ -311,7 +313,7 @@ class Spectrum:
         >>> S = fd.Spectrum.from_design([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
         >>> rounds = S.tolerance_path([1.0, 1.0, 0.0], eps=0.3)
         >>> rounds.n_rounds, rounds.collapsed, rounds.multipliers.round(6)
-        (1, True, array([2.198632]))
+        (1, True, array([1.359935]))
         """
         return ToleranceRounds(
             self,
