@@ -99,11 +99,11 @@ def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
     _check_not_empty(arr.shape, name)
     if arr.shape[0] != arr.shape[1]:
         raise ValueError(f"{name} must be square (n, n), got shape {arr.shape}; predictions take kernel(query, train).")
-    worst, scale = 0.0, float(max(arr.max(), -arr.min()))
-    for start in range(0, len(arr), 128):  # by blocks: no second n by n array
-        block = slice(start, start + 128)
-        difference = arr[block, start:] - arr[start:, block].T
-        worst = max(worst, float(difference.max()), -float(difference.min()))
+    worst, scale, size = 0.0, float(max(arr.max(), -arr.min())), 128
+    for i in range(0, len(arr), size):  # by tiles that fit a cache: no second n by n array
+        for j in range(i, len(arr), size):
+            tile = arr[i : i + size, j : j + size] - arr[j : j + size, i : i + size].T
+            worst = max(worst, float(tile.max()), -float(tile.min()))
     tolerance = max(SYMMETRY_TOLERANCE, 16 * float(np.finfo(result_dtype(K)).eps))
     if worst > tolerance * scale:
         raise ValueError(

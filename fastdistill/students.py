@@ -130,7 +130,8 @@ class Students:
         """Fits on the training samples (..., n[, m])."""
         flat = self.spectrum._expand(self._rotated(compiled_kernels().FILTER, 0, self._n_students))
         fitted = self._by_target(flat)
-        fitted += self._targets.mean
+        if self.spectrum.fit_intercept:
+            fitted += self._targets.mean
         self._complete_light_rows(fitted)
         return self._result(fitted)
 
