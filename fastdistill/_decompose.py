@@ -59,7 +59,7 @@ def decompose_kernel(
         constant = np.ones(len(kernel)) if weight is None else np.sqrt(weight)
         constant /= np.linalg.norm(constant)
         lift = 2 * np.linalg.norm(negated)
-        negated -= np.outer(lift * constant, constant)
+        scipy.linalg.blas.dger(-lift, constant, constant, a=negated.T, overwrite_a=1)  # in place, no n by n temporary
         scale = max(scale, float(lift))
     d, vectors = _eigh_negated(negated)
     if fit_intercept:

@@ -80,6 +80,23 @@ def test_scores_of_many_students_form_no_fits(kind, rng):
     assert peak_of(work) < 10e6
 
 
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_kernel_is_decomposed_in_one_copy(fit_intercept, weighted, rng):
+    """The copy that becomes the eigenvectors, and the 2 n² numbers of workspace that LAPACK asks for."""
+    X, w = rng.standard_normal((300, 5)), rng.uniform(0.5, 2, 300) if weighted else None
+    K = X @ X.T
+    peak = peak_of(lambda: fd.Spectrum.from_kernel(K, fit_intercept=fit_intercept, sample_weight=w))
+    assert peak < 3.2 * K.nbytes
+
+
+def test_leave_one_out_errors_form_no_predictions(rng):
+    """All predictions would take L k n m = 20 x 11 x 1500 x 20 numbers, 53 MB."""
+    X, y = rng.standard_normal((1500, 8)), rng.standard_normal((1500, 20))
+    S = fd.Spectrum.from_design(X, fit_intercept=True)
+    assert peak_of(lambda: S.path(y, np.logspace(-3, 3, 20), 0.5, n_steps=10).loo_mse) < 10e6
+
+
 def test_errors_on_queries_form_no_predictions(rng):
     """All predictions would take L k q m = 20 x 11 x 2000 x 20 numbers, 70 MB."""
     X, y = rng.standard_normal((50, 8)), rng.standard_normal((50, 20))
