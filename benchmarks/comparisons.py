@@ -204,10 +204,13 @@ def tolerance_rounds_brentq(size: str) -> Callable[[], Answers]:
 
 
 def holdout_problem(size: str) -> tuple[np.ndarray, ...]:
-    """A design and targets, half as many held-out ones, and penalties; always two steps."""
+    """A design and targets, half as many held-out ones, and penalties; always two steps.
+
+    No smaller penalties: the twin subtracts students that differ by (λ / d)² of themselves.
+    """
     X, y, lam, _ = design_problem(size)
     n = 2 * len(y) // 3
-    return X[:n], y[:n], X[n:], y[n:], lam
+    return X[:n], y[:n], X[n:], y[n:], np.logspace(0, 4, len(lam))
 
 
 def tune_holdout_fastdistill(size: str) -> Callable[[], Answers]:
@@ -217,7 +220,7 @@ def tune_holdout_fastdistill(size: str) -> Callable[[], Answers]:
 
     def answer() -> Answers:
         S = fd.Spectrum.from_design(X, fit_intercept=True)
-        tuned = fd.tune(S, y, lam, n_steps=2, criterion=fd.Holdout(Xq, yq))
+        tuned = fd.tune(S, y, lam, n_steps=2, criterion=fd.Holdout(Xq, yq), strategy="joint")
         return {"scores": tuned.scores, "lam": np.array(tuned.lam), "predicted": tuned.path.predict(Xq)[-1]}
 
     return answer

@@ -23,6 +23,7 @@ _HOMES = {
     "xi_from_mixture": "mixtures",
     "DistilledKernelRidge": "estimators",
     "DistilledRidge": "estimators",
+    "SelfDistiller": "estimators",
 }
 _ROOMS = ("estimators", "kernels", "theory")
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from fastdistill import theory as theory
     from fastdistill.estimators import DistilledKernelRidge as DistilledKernelRidge
     from fastdistill.estimators import DistilledRidge as DistilledRidge
+    from fastdistill.estimators import SelfDistiller as SelfDistiller
     from fastdistill.mixtures import mixture_from_xi as mixture_from_xi
     from fastdistill.mixtures import xi_from_mixture as xi_from_mixture
     from fastdistill.path import DistillationLimit as DistillationLimit

@@ -80,7 +80,7 @@ def _negated_kernel(
     kernel: np.ndarray, weight: np.ndarray | None, fit_intercept: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """−W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½ in a new array, and k̄ = K w̄ (None without an intercept)."""
-    negated = np.negative(kernel)
+    negated = np.negative(kernel, order="C")
     centre = None
     if fit_intercept:
         centre = np.average(kernel, axis=0, weights=weight)

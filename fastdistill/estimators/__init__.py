@@ -11,5 +11,6 @@ except ImportError as err:
 
 from fastdistill.estimators.kernel_ridge import DistilledKernelRidge
 from fastdistill.estimators.ridge import DistilledRidge
+from fastdistill.estimators.self_distiller import SelfDistiller
 
-__all__ = ["DistilledKernelRidge", "DistilledRidge"]
+__all__ = ["DistilledKernelRidge", "DistilledRidge", "SelfDistiller"]
