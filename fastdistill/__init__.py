@@ -22,7 +22,11 @@ _HOMES = {
     "tune": "tuning",
     "xi_from_mixture": "mixtures",
     "DistilledKernelRidge": "estimators",
+    "DistilledKernelRidgeCV": "estimators",
     "DistilledRidge": "estimators",
+    "DistilledRidgeCV": "estimators",
+    "DistilledRidgeClassifier": "estimators",
+    "DistilledRidgeClassifierCV": "estimators",
     "SelfDistiller": "estimators",
 }
 _ROOMS = ("estimators", "kernels", "theory")
@@ -34,7 +38,11 @@ if TYPE_CHECKING:
     from fastdistill import kernels as kernels
     from fastdistill import theory as theory
     from fastdistill.estimators import DistilledKernelRidge as DistilledKernelRidge
+    from fastdistill.estimators import DistilledKernelRidgeCV as DistilledKernelRidgeCV
     from fastdistill.estimators import DistilledRidge as DistilledRidge
+    from fastdistill.estimators import DistilledRidgeClassifier as DistilledRidgeClassifier
+    from fastdistill.estimators import DistilledRidgeClassifierCV as DistilledRidgeClassifierCV
+    from fastdistill.estimators import DistilledRidgeCV as DistilledRidgeCV
     from fastdistill.estimators import SelfDistiller as SelfDistiller
     from fastdistill.mixtures import mixture_from_xi as mixture_from_xi
     from fastdistill.mixtures import xi_from_mixture as xi_from_mixture

@@ -1,4 +1,4 @@
-"""Self-distilled models with scikit-learn's interface: `DistilledRidge` and `DistilledKernelRidge`."""
+"""Self-distilled models with scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ except ImportError as err:
     ) from err
 
 from fastdistill.estimators.kernel_ridge import DistilledKernelRidge
+from fastdistill.estimators.kernel_ridge_cv import DistilledKernelRidgeCV
 from fastdistill.estimators.ridge import DistilledRidge
+from fastdistill.estimators.ridge_classifier import DistilledRidgeClassifier, DistilledRidgeClassifierCV
+from fastdistill.estimators.ridge_cv import DistilledRidgeCV
 from fastdistill.estimators.self_distiller import SelfDistiller
 
-__all__ = ["DistilledKernelRidge", "DistilledRidge", "SelfDistiller"]
+__all__ = [
+    "DistilledKernelRidge",
+    "DistilledKernelRidgeCV",
+    "DistilledRidge",
+    "DistilledRidgeCV",
+    "DistilledRidgeClassifier",
+    "DistilledRidgeClassifierCV",
+    "SelfDistiller",
+]
