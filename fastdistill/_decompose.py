@@ -23,6 +23,8 @@ from scipy.sparse.linalg import LinearOperator
 GRAM_CONDITION = 1e-5
 # A kernel matrix may miss definiteness by this much of its largest eigenvalue before it is called indefinite.
 INDEFINITE = 1e-8
+# Rows this much heavier than the median cost a weighted kernel six digits: then its factor is decomposed.
+HEAVY_ROW = 1e6
 # An ill-conditioned sparse design is made dense for the SVD up to this many entries (1 GiB).
 DENSE_ENTRIES = 2**27
 
@@ -37,6 +39,7 @@ class Decomposition(NamedTuple):
     basis: np.ndarray  # V (p, r) of a design, U of a kernel: queries are projected on it
     centre: np.ndarray | None  # column means x̄ (p,) or k̄ (n,); None without an intercept
     method: str
+    noise: float = 0.0  # eigenvalues of a kernel below this were cut: rounding could have made them of zero
 
 
 def decompose_design(design: Any, weight: np.ndarray | None, fit_intercept: bool) -> Decomposition:
@@ -71,9 +74,23 @@ def decompose_kernel(
             f"K must be positive semi-definite: its smallest eigenvalue is {d[-1]:.6g}, its largest {d[0]:.6g} "
             f"(allowed: {-allowed:.3g}). Check the kernel, or clip its eigenvalues."
         )
-    rank = np.count_nonzero(d > _eigenvalue_noise(len(kernel)) * scale)
+    noise = _eigenvalue_noise(len(kernel)) * scale
+    rank = np.count_nonzero(d > noise)
     rows = vectors[:, :rank]
-    return Decomposition(d[:rank], rows, rows, centre, "eigh")
+    if weight is None or weight.max() <= HEAVY_ROW * np.median(weight[weight > 0]):
+        return Decomposition(d[:rank], rows, rows, centre, "eigh", noise)
+    return _decompose_factor(kernel, weight, centre)
+
+
+def _decompose_factor(kernel: np.ndarray, weight: np.ndarray, centre: np.ndarray | None) -> Decomposition:
+    """By the SVD of the weighted factor F of K = F Fᵀ: heavy rows would drown the others in W^½ K W^½."""
+    d, vectors = _eigh_negated(np.negative(kernel, order="C"))
+    noise = _eigenvalue_noise(len(kernel)) * max(float(d[0]), _entry_scale(kernel.diagonal(), None, False))
+    rank = np.count_nonzero(d > noise)
+    factor = vectors[:, :rank] * np.sqrt(d[:rank])
+    means = None if centre is None else _column_means(factor, weight)
+    parts = _svd(_scaled(factor, weight, means), centre)
+    return Decomposition(parts.d, parts.rows, parts.rows, centre, "svd", noise)
 
 
 def _negated_kernel(
@@ -97,7 +114,8 @@ def _decompose_dense(design: np.ndarray, weight: np.ndarray | None, centre: np.n
     """The smaller Gram matrix where its condition allows, else the SVD."""
     scaled = _scaled(design, weight, centre)
     n, p = scaled.shape
-    gram = scaled.T @ scaled if p <= n else scaled @ scaled.T
+    with np.errstate(over="ignore", invalid="ignore"):  # told apart below
+        gram = scaled.T @ scaled if p <= n else scaled @ scaled.T
     np.negative(gram, out=gram)
     d, vectors = _eigh_negated(gram)
     full = min(n - (centre is not None), p)
@@ -218,11 +236,17 @@ def _scaled(design: np.ndarray, weight: np.ndarray | None, centre: np.ndarray | 
         # what rounding leaves of a constant column is no direction of the data
         constant = np.abs(scaled).max(axis=0) <= 4 * EPS * np.abs(centre)
         scaled[:, constant] = 0.0
+        if weight is not None:
+            # a heavy row is all but the mean: what is left of it needs a mean exact beyond its own last digit
+            scaled -= weight / weight.sum() @ scaled
     return scaled if weight is None else scaled * np.sqrt(weight)[:, None]
 
 
 def _eigh_negated(negated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues (descending) and eigenvectors of −`negated`, which is overwritten."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(negated.sum()):
+            raise ValueError("The squares of the data overflow; rescale the data.")
     w, vectors = scipy.linalg.eigh(negated.T, driver="evd", overwrite_a=True, check_finite=False)
     return -w, vectors
 

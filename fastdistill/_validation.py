@@ -20,12 +20,16 @@ def real_array(a: Any, name: str, *, ndim: int | tuple[int, ...] | None = None) 
     """Any array-like of finite real numbers as a float64 array (no copy where it is one already)."""
     if hasattr(a, "toarray"):
         raise TypeError(f"{name} is sparse, but a dense array is needed here; pass {name}.toarray().")
+    if isinstance(a, np.ma.MaskedArray) and np.ma.is_masked(a):
+        raise ValueError(f"{name} has masked entries; drop or impute them first.")
     try:
         arr = np.asarray(a)
     except ValueError as err:
         raise ValueError(f"{name} is not a rectangular array: {err}") from None
     if arr.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} has dtype {arr.dtype}; pass its real part.")
+    if arr.dtype.kind in "mM":
+        raise TypeError(f"{name} must hold real numbers, got dtype {arr.dtype}; convert dates to numbers first.")
     if arr.dtype.kind not in "fiub":
         try:
             arr = arr.astype(np.float64)
@@ -65,6 +69,11 @@ def design(X: Any, name: str = "X") -> Any:
     """A dense float64 (n, p) array, or a float64 CSR array for any scipy.sparse input (sorted, no duplicates)."""
     if hasattr(X, "tocsr"):
         return _sparse_design(X, name)
+    return filled_matrix(X, name)
+
+
+def filled_matrix(X: Any, name: str) -> np.ndarray:
+    """A dense float64 matrix with at least one row and one column."""
     arr = real_array(X, name, ndim=2)
     _check_not_empty(arr.shape, name)
     return arr
@@ -75,6 +84,7 @@ def _sparse_design(X: Any, name: str) -> Any:
 
     if X.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold real numbers, got dtype {X.dtype}.")
+    _check_ndim(len(X.shape), 2, X.shape, name)
     _check_not_empty(X.shape, name)
     csr = csr_array(X, dtype=np.float64, copy=True)
     csr.sum_duplicates()
@@ -89,14 +99,17 @@ def _check_not_empty(shape: tuple[int, ...], name: str) -> None:
 
 def result_dtype(*arrays: Any) -> np.dtype:
     """float32 where the data came as float32, float64 for everything else."""
-    dtypes = {getattr(a, "dtype", None) for a in arrays}
-    return np.dtype(np.float32) if dtypes == {np.dtype(np.float32)} else np.dtype(np.float64)
+    kinds = set()
+    for a in arrays:
+        columns = getattr(a, "dtypes", None)  # of a data frame
+        kinds |= set(columns) if columns is not None and not hasattr(a, "dtype") else {getattr(a, "dtype", None)}
+    single = all(isinstance(kind, np.dtype) and kind.newbyteorder("=") == np.float32 for kind in kinds)
+    return np.dtype(np.float32 if single else np.float64)
 
 
 def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
     """A finite, square, symmetric float64 (n, n) array; definiteness is judged by its eigenvalues, later."""
-    arr = real_array(K, name, ndim=2)
-    _check_not_empty(arr.shape, name)
+    arr = filled_matrix(K, name)
     if arr.shape[0] != arr.shape[1]:
         raise ValueError(f"{name} must be square (n, n), got shape {arr.shape}; predictions take kernel(query, train).")
     worst, scale, size = 0.0, float(max(arr.max(), -arr.min())), 128
@@ -136,7 +149,7 @@ def sample_weight(w: Any, n_samples: int) -> np.ndarray | None:
         raise ValueError(f"sample_weight must not be negative, got {arr.min():.6g} at index {int(arr.argmin())}.")
     if arr.max() == 0:
         raise ValueError("sample_weight is zero for every sample; at least one must be positive.")
-    return arr
+    return np.array(arr)  # a copy: it is kept, and the caller's may change
 
 
 def penalties(lam: Any, name: str = "lam", *, positive: bool = False) -> np.ndarray:
@@ -201,6 +214,13 @@ def choice(value: Any, name: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
     return value
+
+
+def boolean(value: Any, name: str) -> bool:
+    """True or False, and nothing that merely counts as one of them."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
+    return bool(value)
 
 
 def spectrum_values(d: Any, name: str = "d", *, positive: bool = False) -> np.ndarray:

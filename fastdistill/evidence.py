@@ -56,7 +56,7 @@ NOISE_UPDATES = 5  # EM steps for g
 TIE = 1e-8  # of d_max: closer eigenvalues are one direction, of which F must be a function
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """What the data say about a concentrated signal.
 

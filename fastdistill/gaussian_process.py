@@ -51,7 +51,7 @@ class Posterior:
         basis = spectrum._basis[:, :kept].copy()  # a view would keep all n eigenvectors alive
         self.coordinates = _KernelCoordinates(spectrum, basis)
         self.gain = 1.0 / np.add.outer(spectrum._d[:kept], lam)
-        self.gain_of_rest = np.divide(1.0, lam, out=np.zeros_like(lam), where=lam > 0)
+        self.gain_of_rest = np.divide(1.0, lam, out=np.zeros_like(lam), where=lam > spectrum._noise)
         self.constant = spectrum.fit_intercept * lam / spectrum.total_weight
 
     def variance(self, Kq: np.ndarray, kernel_diag: Any) -> np.ndarray:

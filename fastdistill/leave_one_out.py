@@ -18,15 +18,18 @@ Cost: four products with the (n, r) rows of U per penalty and step, and O(n k²)
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from fastdistill.students import compiled_kernels
 
 if TYPE_CHECKING:
     from fastdistill.spectrum import Spectrum
     from fastdistill.students import Targets
 
-ROWS = 512  # rows of U in one working block
+BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -34,19 +37,33 @@ def leave_one_out_blocks(
     spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray
 ) -> Iterator[tuple[int, _Rows, np.ndarray]]:
     """(family, rows, centred predictions (k+1, rows, m)) for families of penalties lam (P,) and weights xi (P, k)."""
-    for start in range(0, spectrum.n_samples, ROWS):
-        rows = _Rows(spectrum, targets, slice(start, min(start + ROWS, spectrum.n_samples)))
-        for penalty in np.unique(lam):
-            leverages = _Leverages(rows, penalty, xi.shape[1] + 1)
-            for family in np.flatnonzero(lam == penalty):
-                yield int(family), rows, leverages.predictions(xi[family])
+    steps = xi.shape[1] + 1
+    at_once = max(1, BLOCK_ENTRIES // (steps * max(1, spectrum.rank)))
+    for first in range(0, len(lam), at_once):
+        families = _Families(spectrum._d, lam[first : first + at_once], xi[first : first + at_once])
+        height = max(1, BLOCK_ENTRIES // max(spectrum.rank, steps * len(families.lam) * targets.z.shape[1]))
+        for start in range(0, spectrum.n_samples, height):
+            rows = _Rows(spectrum, targets, slice(start, min(start + height, spectrum.n_samples)))
+            for family, predictions in enumerate(families.predictions(rows)):
+                yield first + family, rows, predictions
+
+
+def leverages(spectrum: Spectrum, filter_: np.ndarray) -> np.ndarray:
+    """Diagonal (n,) of the smoother U F Uᵀ of a filter F (r,), the intercept's share included."""
+    weight = np.ones(spectrum.n_samples) if spectrum._weight is None else spectrum._weight
+    diagonal = weight / spectrum.total_weight * spectrum.fit_intercept
+    height = max(1, BLOCK_ENTRIES // max(1, spectrum.rank))
+    for start in range(0, spectrum.n_samples, height):
+        stop = min(start + height, spectrum.n_samples)
+        diagonal[start:stop] += np.square(spectrum._row_block(start, stop)) @ filter_
+    return diagonal
 
 
 class _Rows:
     """A block of rows of U and what leave-one-out needs of them; coordinates are of the centred, unscaled targets."""
 
     def __init__(self, spectrum: Spectrum, targets: Targets, index: slice) -> None:
-        self.index, self.d, self.z = index, spectrum._d, targets.z
+        self.index, self.z = index, targets.z
         self.weight = np.ones(index.stop - index.start) if spectrum._weight is None else spectrum._weight[index]
         u = spectrum._row_block(index.start, index.stop)
         self.u2 = np.square(u)
@@ -59,45 +76,60 @@ class _Rows:
         self.expand, self.unreached = spectrum._unscaled(index, u, targets.unreached[index])
         self.unreached[self.null == 0.0] = 0.0
 
-    @property
+    @cached_property
     def y(self) -> np.ndarray:
         """The centred targets (rows, m); meaningless at zero weight."""
         return self.expand @ self.z + self.unreached
 
 
-class _Leverages:
-    """At one penalty: kept_j = Σ_r U² a^(j+1) + the intercept's share, lost_j = Σ_r U² (1 − a) a^j, left = 1 − h."""
+class _Families:
+    """Multipliers of families of students, each of one penalty and one schedule: (P, k+1, r)."""
 
-    def __init__(self, rows: _Rows, penalty: float, steps: int) -> None:
-        self.rows, self.penalty = rows, penalty
-        d = rows.d
-        self.a = d / (d + penalty)
-        self.complement = np.ones_like(d) if np.isinf(penalty) else penalty / (d + penalty)
-        self.linear = np.ones(len(rows.null))  # what `lost` and the residuals are multiplied by
-        if penalty == 0.0:
-            self.complement = 1.0 / d  # the part of 1 − a that is linear in λ
-            self.linear = (rows.null == 0.0).astype(np.float64)
-        powers = self.a ** np.arange(steps)[:, None]
-        self.kept = (powers * self.a) @ rows.u2.T + rows.fixed
-        self.lost = (powers * self.complement) @ rows.u2.T * self.linear
-        self.left = self.lost[0] + rows.null
+    def __init__(self, d: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> None:
+        self.lam, self.xi = lam, np.ascontiguousarray(xi)
+        steps = xi.shape[1] + 1
+        penalty = lam[:, None]
+        with np.errstate(invalid="ignore"):
+            complement = np.where(np.isinf(penalty), 1.0, penalty / (d + penalty))
+        complement[lam == 0.0] = 1.0 / d  # the part of 1 − a that is linear in λ
+        self.filters = np.empty((len(lam), steps, len(d)))
+        kernels = compiled_kernels()
+        kernels.student_grid(d, np.repeat(penalty, steps, axis=1), self.xi, kernels.FILTER, self.filters)
+        self.truth = np.concatenate([np.ones((len(lam), 1)), 1.0 - xi], axis=1)  # the share of y in each step's targets
+        carried = np.empty_like(self.filters)
+        carried[:, 0] = 1.0
+        carried[:, 1:] = self.truth[:, 1:, None] + xi[:, :, None] * self.filters[:, :-1]
+        self.residuals = carried * complement[:, None]
+        # kept_j = Σ_r U² a^(j+1) + the intercept's share, lost_j = Σ_r U² (1 − a) a^j
+        self.kept = np.empty_like(self.filters)
+        for powers, penalty_ in zip(self.kept, lam, strict=True):
+            kernels.filter_powers(d, penalty_, powers)
+        self.lost = np.empty_like(self.kept)
+        self.lost[:, 0] = complement
+        np.multiply(self.kept[:, :-1], complement[:, None], out=self.lost[:, 1:])
 
-    def predictions(self, xi: np.ndarray) -> np.ndarray:
-        """Centred leave-one-out predictions (k+1, rows, m) of one schedule (k,)."""
-        from fastdistill import kernels
-
-        rows, steps = self.rows, len(xi) + 1
-        filters = np.empty((steps, len(rows.d)))
-        penalties = np.full(steps, self.penalty)
-        kernels.multistep_filter(rows.d, penalties, xi, filters)
-        truth = np.concatenate([[1.0], 1.0 - xi])  # the share of y in each step's targets
-        carried = truth[:, None] + np.concatenate([[0.0], xi])[:, None] * np.vstack([filters[:1], filters[:-1]])
-        out = np.empty((steps, len(rows.null), rows.z.shape[1]))
+    def predictions(self, rows: _Rows) -> Iterator[np.ndarray]:
+        """Centred leave-one-out predictions (k+1, rows, m) of each family."""
+        kernels = compiled_kernels()
+        kept = _product(self.kept, rows.u2)
+        kept += rows.fixed
+        lost = _product(self.lost, rows.u2)
+        lost[self.lam == 0.0] *= rows.null == 0.0
+        out = np.empty((*lost.shape, rows.z.shape[1]))
+        left = lost[:, 0] + rows.null
         for j in range(rows.z.shape[1]):
-            fit = (filters * rows.z[:, j]) @ rows.expand.T
-            residual = -(carried * self.complement * rows.z[:, j]) @ rows.expand.T * self.linear
-            residual -= truth[:, None] * rows.unreached[:, j]
-            column = np.empty_like(fit)
-            kernels.leave_one_out(xi, self.left, self.kept, self.lost, fit, residual, column)
-            out[:, :, j] = column
-        return out
+            fit = _product(self.filters * rows.z[:, j], rows.expand)
+            residual = _product(self.residuals * -rows.z[:, j], rows.expand)
+            residual[self.lam == 0.0] *= rows.null == 0.0
+            residual -= self.truth[:, :, None] * rows.unreached[:, j]
+            for i, xi in enumerate(self.xi):
+                column = np.empty_like(fit[i])
+                kernels.leave_one_out(xi, left[i], kept[i], lost[i], fit[i], residual[i], column)
+                out[i, :, :, j] = column
+        yield from out
+
+
+def _product(multipliers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Σ_r multipliers (P, k+1, r) rows (n, r) -> (P, k+1, n)."""
+    families, steps, r = multipliers.shape
+    return (multipliers.reshape(families * steps, r) @ rows.T).reshape(families, steps, len(rows))

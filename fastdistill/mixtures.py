@@ -27,7 +27,7 @@ Cost: O(N k²) once for N values, then O(k⁴) for the joint weights of 0..k ste
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.optimize
@@ -42,7 +42,24 @@ BOUNDED_SWEEPS = 500
 
 EPS = float(np.finfo(np.float64).eps)
 
-Solution = tuple[np.ndarray, float]  # a mixture (k+1,) and its mean squared error
+
+class Solution(NamedTuple):
+    """A student of up to k steps and its mean squared error."""
+
+    mixture: np.ndarray  # (k+1,)
+    score: float
+    found_xi: np.ndarray | None = None  # (k,), where the search was over ξ
+
+    @property
+    def xi(self) -> np.ndarray:
+        """Imitation weights (k,); raises ValueError where the mixture has no finite ones."""
+        return xi_from_mixture(self.mixture) if self.found_xi is None else self.found_xi
+
+    def longer(self, k: int) -> Solution:
+        """The same student as one of k steps, of which the first ones ignore their teacher."""
+        extra = k + 1 - len(self.mixture)
+        xi = None if self.found_xi is None else np.concatenate([np.zeros(extra), self.found_xi])
+        return Solution(np.append(self.mixture, np.zeros(extra)), self.score, xi)
 
 
 def mixture_from_xi(xi: Any) -> np.ndarray:
@@ -140,7 +157,8 @@ class MixtureProblem:
     def add(self, pure: np.ndarray, wanted: np.ndarray) -> None:
         """Append rows: pure (k+1, N), wanted (N,)."""
         rows = np.vstack([self._factor, np.column_stack([pure.T, wanted])])
-        self._factor = np.asarray(np.linalg.qr(rows, mode="r"))
+        # LAPACK does not promise to pass NaN on
+        self._factor = np.asarray(np.linalg.qr(rows, mode="r")) if np.isfinite(rows).all() else rows[:1] * np.nan
 
     @property
     def pure(self) -> np.ndarray:
@@ -150,8 +168,23 @@ class MixtureProblem:
     def wanted(self) -> np.ndarray:
         return self._factor[:, -1]
 
+    @property
+    def is_defined(self) -> bool:
+        """False where the criterion says nothing, such as GCV of an interpolating student."""
+        return bool(np.isfinite(self._factor).all())
+
+    def solutions(self, strategy: str, limits: tuple[float, float] | None) -> list[Solution]:
+        """Students of 0..k steps by "joint" or "greedy" weights; of infinite score where nothing is defined."""
+        if not self.is_defined:
+            return [Solution(np.ones(1), np.inf).longer(steps) for steps in range(self.n_steps + 1)]
+        if strategy == "greedy":
+            return self.greedy(limits)
+        return self.joint() if limits is None else self.bounded(limits)
+
     def score(self, mixture: np.ndarray) -> float:
         """Mean squared error of a mixture of up to k steps."""
+        if not self.is_defined:
+            return np.inf
         left = self.pure[:, : len(mixture)] @ mixture - self.wanted
         return float(left @ left) / self.total
 
@@ -159,13 +192,16 @@ class MixtureProblem:
         """Best mixtures of 0..k steps, by truncated least squares in the Bernstein basis."""
         solutions = [self._scored(np.ones(1))]
         for steps in range(1, self.n_steps + 1):
-            fewer, score = solutions[-1]
             best = self._scored(self._free(steps))
-            solutions.append(best if best[1] < score else (np.append(fewer, 0.0), score))
+            solutions.append(best if best.score < solutions[-1].score else solutions[-1].longer(steps))
         return solutions
 
     def _scored(self, mixture: np.ndarray) -> Solution:
-        return mixture, self.score(mixture)
+        return Solution(mixture, self.score(mixture))
+
+    def _scored_xi(self, xi: np.ndarray) -> Solution:
+        mixture = mixture_from_xi(xi)
+        return Solution(mixture, self.score(mixture), xi)
 
     def _free(self, steps: int) -> np.ndarray:
         """The least-squares mixture of `steps` steps, of the largest rank that keeps the weights usable."""
@@ -186,14 +222,14 @@ class MixtureProblem:
         """ξ_1, then ξ_2 given ξ_1, ...: a step is f(0) + ξ (f(1) − f(0)), and f(0) is always plain ridge."""
         error = self.wanted - self.pure[:, 0]
         xi: list[float] = []
-        solutions = [self._scored(np.ones(1))]
+        solutions = [self._scored_xi(np.empty(0))]
         for t in range(self.n_steps):
             # in differences of neighbouring steps, f(1) − f(0) = Σ_i w_i (p_{i+1} − p_0) loses nothing to large weights
-            change = (self.pure[:, 1 : t + 2] - self.pure[:, :1]) @ solutions[-1][0]
+            change = (self.pure[:, 1 : t + 2] - self.pure[:, :1]) @ solutions[-1].mixture
             size = float(change @ change)
             best = float(error @ change) / size if size > 0 else 0.0
             xi.append(best if limits is None else float(np.clip(best, *limits)))
-            solutions.append(self._scored(mixture_from_xi(xi)))
+            solutions.append(self._scored_xi(np.array(xi)))
         return solutions
 
     def bounded(self, limits: tuple[float, float]) -> list[Solution]:
@@ -203,10 +239,10 @@ class MixtureProblem:
         greedy, joint = self.greedy(limits), self.joint()
         solutions = greedy[:1]
         for steps in range(1, self.n_steps + 1):
-            longer = np.concatenate([[np.clip(0.0, *limits)], xi_from_mixture(solutions[-1][0])])
-            starts = (xi_from_mixture(greedy[steps][0]), _clipped_xi(joint[steps][0], limits), longer)
+            longer = np.concatenate([[np.clip(0.0, *limits)], solutions[-1].xi])
+            starts = (greedy[steps].xi, _clipped_xi(joint[steps], limits), longer)
             found = [self._descend(xi, limits) for xi in starts]
-            solutions.append(min(found, key=lambda solution: solution[1]))
+            solutions.append(min(found, key=lambda solution: solution.score))
         return solutions
 
     def _convex(self, steps: int) -> Solution:
@@ -239,14 +275,14 @@ class MixtureProblem:
                 xi[t] = np.clip((self.wanted - ends[0]) @ change / size, *limits) if size > 0 else before[t]
             if np.allclose(xi, before, rtol=1e-12, atol=1e-14):
                 break
-        return self._scored(mixture_from_xi(xi))
+        return self._scored_xi(xi)
 
 
-def _clipped_xi(mixture: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+def _clipped_xi(solution: Solution, limits: tuple[float, float]) -> np.ndarray:
     try:
-        return np.clip(xi_from_mixture(mixture), *limits)
+        return np.clip(solution.xi, *limits)
     except ValueError:  # no finite ξ: start from pure steps
-        return np.full(len(mixture) - 1, np.clip(1.0, *limits))
+        return np.full(len(solution.mixture) - 1, np.clip(1.0, *limits))
 
 
 def _mixture_of_bernstein(k: int) -> np.ndarray:

@@ -103,6 +103,9 @@ class _Recursion(Students):
         flat = out.reshape((last - first) * size, 1, len(values))
         return flat[start - first * size : stop - first * size]
 
+    def _penalty_of(self, start: int, stop: int) -> np.ndarray:
+        return self._lam.reshape(-1, 1)[start:stop]
+
     def _blocks(self, width: int) -> Iterator[tuple[int, int]]:
         """Whole families, so that no student's recursion is run twice."""
         size = self._lam.shape[1]
@@ -235,6 +238,8 @@ class DistillationLimit(_Recursion):
     """
 
     def __init__(self, spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray) -> None:
+        if xi.size == 0:
+            raise ValueError("xi is empty; at least one imitation weight is needed.")
         self.lam, self.xi = lam, xi
         penalty, weight = lam.reshape(-1, 1), xi.reshape(1, -1)
         largest = spectrum._d[0] if spectrum.rank else 0.0
@@ -262,7 +267,7 @@ class ToleranceRounds(Students):
     ----------
     eps : float
     multipliers : ndarray (T,) or (T, m)
-        c_t, the multipliers of the Green's function divided by n: λ_t = n c_t.
+        c_t, the multipliers of the Green's function divided by n: λ_t = n c_t (with weights Σw c_t).
     n_rounds : int or ndarray of int (m,)
         Rounds with a fit that is not zero.
     collapsed : bool or ndarray of bool (m,)
@@ -284,10 +289,12 @@ class ToleranceRounds(Students):
             allowed = eps * spectrum.total_weight
             done[j] = kernels.tolerance_rounds(spectrum._d, column, targets.outside[j], allowed, penalties[j], filters)
         if np.any(done[:, 1] == kernels.INFEASIBLE):
-            smallest = targets.outside.max() / spectrum.total_weight
+            worst = int(targets.outside.argmax())
+            smallest = targets.outside[worst] / spectrum.total_weight
+            which = "y" if targets.is_single else f"target {worst}"
             raise ValueError(
-                f"eps={eps:.6g} is infeasible: what the kernel cannot reach of y already has the mean square "
-                f"{smallest:.6g}, the smallest feasible tolerance; eps must be above it."
+                f"eps={eps:.9g} is infeasible: what the kernel cannot reach of {which} already has the mean square "
+                f"{smallest:.9g}; the smallest feasible tolerance is just above, eps={smallest * (1 + 1e-8):.17g}."
             )
         n_rounds, collapsed = done[:, 0], done[:, 1] == kernels.COLLAPSED
         rounds = int(n_rounds.max())
@@ -302,6 +309,9 @@ class ToleranceRounds(Students):
         out = np.empty((m, rounds, len(values)))
         compiled_kernels().student_grid(values, self._penalties, np.ones((m, max(0, rounds - 1))), form, out)
         return np.moveaxis(out, 0, 1)[start:stop]
+
+    def _penalty_of(self, start: int, stop: int) -> np.ndarray:
+        return self._penalties.T[start:stop]
 
 
 class FilteredStudents(Students):
@@ -325,6 +335,9 @@ class FilteredStudents(Students):
             return 1.0 - filters
         return filters / {kernels.FILTER: 1.0, kernels.DUAL: d, kernels.PRIMAL: np.sqrt(d)}[form]
 
-    def _null(self, start: int, stop: int) -> np.ndarray:
-        ridge = 1.0 / self.lam if self.lam > 0 else 0.0
-        return np.array([ridge, 0.0])[start:stop, None, None]
+    def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
+        """Only what `_null` asks for: the filter leaves a direction with d = 0 alone."""
+        return np.array([1.0 / self.lam if self.lam > 0 else 0.0, 0.0])[start:stop, None, None]
+
+    def _penalty_of(self, start: int, stop: int) -> np.ndarray:
+        return np.full((stop - start, 1), self.lam)

@@ -60,7 +60,10 @@ class Spectrum:
     def __init__(
         self, decomposition: Decomposition, data: Any, weight: np.ndarray | None, dtype: np.dtype, *, is_kernel: bool
     ) -> None:
-        self._d, self._rows, self._basis, self._centre, self.method = decomposition
+        self._d, self._rows, self._basis, self._centre, self.method, self._noise = decomposition
+        if not self._d.all():
+            raise ValueError("The squares of the data underflow: their eigenvalues must be positive; rescale the data.")
+        self._d.flags.writeable = False  # `d` hands it out
         self._weight = weight
         self._dtype = dtype
         self._is_kernel = is_kernel
@@ -113,6 +116,7 @@ class Spectrum:
         >>> S.d, S.rank
         (array([4., 1.]), 2)
         """
+        fit_intercept = validation.boolean(fit_intercept, "fit_intercept")
         dtype = validation.result_dtype(X)
         design = validation.design(X)
         weight = validation.sample_weight(sample_weight, design.shape[0])
@@ -155,6 +159,7 @@ class Spectrum:
         >>> S.d.round(12)
         array([3., 1.])
         """
+        fit_intercept = validation.boolean(fit_intercept, "fit_intercept")
         dtype = validation.result_dtype(K)
         kernel = validation.kernel_matrix(K)
         weight = validation.sample_weight(sample_weight, len(kernel))
@@ -375,7 +380,7 @@ class Spectrum:
     def _check_queries(self, queries: Any) -> Any:
         """Queries through the gate: (q, p) dense or sparse for a design, (q, n) kernel(query, train) for a kernel."""
         if self._is_kernel:
-            checked, width = validation.real_array(queries, "Kq", ndim=2), self.n_samples
+            checked, width = validation.filled_matrix(queries, "Kq"), self.n_samples
             meaning = f"Kq must be kernel(query, train) of shape (q, {width})"
         else:
             checked, width = validation.design(queries, "Xq"), self._basis.shape[0]

@@ -36,10 +36,14 @@ class Targets:
             self.mean = np.average(values, axis=0, weights=weight)
         scaled = values - self.mean
         if weight is not None:
+            if spectrum.fit_intercept:  # as the rows of a design, see `_decompose`
+                scaled -= weight / spectrum.total_weight @ scaled
             scaled *= spectrum._sqrt_weight[:, None]
         self.z = np.ascontiguousarray(spectrum._rows.T @ scaled)
         if spectrum.rank < spectrum.n_effective - spectrum.fit_intercept:
             scaled -= spectrum._rows @ self.z
+            if weight is not None:  # once more: what a heavy row leaves is the rounding of its own size
+                scaled -= spectrum._rows @ (spectrum._rows.T @ scaled)
         else:
             scaled[...] = 0.0
         self.unreached = scaled  # (n, m), orthogonal to U
@@ -71,6 +75,9 @@ class Students:
         self.spectrum = spectrum
         self._targets = targets
         self._shape = shape  # leading axes of every result
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(axes={self._shape}, n_targets={len(self._targets.mean)}, {self.spectrum!r})"
 
     def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
         """Multipliers (stop − start, 1 or m, r) of students in flat order; arguments as in `kernels.student_grid`."""
@@ -116,8 +123,13 @@ class Students:
         return coefficients
 
     def _null(self, start: int, stop: int) -> np.ndarray:
-        """Dual multipliers (students, 1, 1 or m) of a direction with d = 0."""
-        return self._grid(np.zeros(1), compiled_kernels().DUAL, start, stop)[..., 0][:, None, :]
+        """Dual multipliers (students, 1, 1 or m) of a direction with d = 0; none where λ is below the noise of d."""
+        multipliers = self._grid(np.zeros(1), compiled_kernels().DUAL, start, stop)[..., 0]
+        return np.where(self._penalty_of(start, stop) > self.spectrum._noise, multipliers, 0.0)[:, None, :]
+
+    def _penalty_of(self, start: int, stop: int) -> np.ndarray:
+        """The penalty (students, 1 or m) of each student in flat order."""
+        raise TypeError("Students is a base class; use Spectrum.path, .limit or .tolerance_path.")
 
     @cached_property
     def filters(self) -> np.ndarray:
@@ -159,8 +171,9 @@ class Students:
     @cached_property
     def intercept(self) -> np.ndarray:
         """Intercepts (...[, m]); zero where the spectrum was built without one."""
-        shift = self._query_map(np.zeros((1, len(self.spectrum._basis))))(0, self._n_students)[:, 0]
-        return self._result(shift + self._targets.mean)
+        if not self.spectrum.fit_intercept:
+            return self._result(np.zeros((self._n_students, len(self._targets.mean))))
+        return self._result(self._predicted(np.zeros((1, len(self.spectrum._basis))))[:, 0])
 
     @cached_property
     def dof(self) -> np.ndarray:
@@ -218,9 +231,16 @@ class Students:
         ValueError
             A wrong number of columns, NaN or inf.
         """
-        predictions = self._query_map(self.spectrum._check_queries(queries))(0, self._n_students)
+        return self._result(self._predicted(self.spectrum._check_queries(queries)))
+
+    def _predicted(self, queries: Any) -> np.ndarray:
+        """Predictions (students, q, m) of checked queries."""
+        predict, m = self._query_map(queries), len(self._targets.mean)
+        predictions = np.empty((self._n_students, queries.shape[0], m))
+        for start, stop in self._blocks(m * max(queries.shape)):
+            predictions[start:stop] = predict(start, stop)
         predictions += self._targets.mean
-        return self._result(predictions)
+        return predictions
 
     def mse(self, queries: Any, yq: Any) -> np.ndarray:
         """Mean squared error of every student on queries, (...[, m]); predictions are formed in blocks.

@@ -23,15 +23,15 @@ import numpy as np
 
 from fastdistill import _validation as validation
 from fastdistill.evidence import Evidence, weigh_evidence
-from fastdistill.mixtures import MixtureProblem, Solution, xi_from_mixture
+from fastdistill.mixtures import MixtureProblem, Solution
 from fastdistill.path import FilteredStudents
+from fastdistill.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from fastdistill.path import DistillationPath
-    from fastdistill.spectrum import Spectrum
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Holdout:
     """Criterion: mean squared error on held-out samples.
 
@@ -46,7 +46,7 @@ class Holdout:
     yq: Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tuned:
     """What `tune` chose.
 
@@ -109,8 +109,9 @@ def tune(
     strategy : {"safe", "joint", "greedy"}
         "safe": distils only on evidence that ridge of any penalty is the wrong filter (`fastdistill.evidence`), and
         then takes the student of k steps closest to the filter that the evidence supports. On a holdout: the joint
-        weights of as many steps as pay for their freedom, 2 k / q of the error, kept if the paired gain exceeds its
-        standard error. Otherwise plain ridge, all ξ = 0. "joint": all k weights at once, unguarded, the global
+        weights of as many steps as pay for their freedom, kept if the paired gain exceeds two standard errors.
+        Otherwise plain ridge, all ξ = 0.
+        "joint": all k weights at once, unguarded, the global
         minimum (Pareek, Du and Oh 2024). "greedy": ξ_1 first, then ξ_2 with ξ_1 kept, ..., each in closed form (Borup
         and Andersen 2021); at every penalty, so the chosen penalty may differ.
     bounds : (float, float), optional
@@ -147,6 +148,8 @@ def tune(
     >>> fd.tune(S, concentrated + noise, penalties).n_steps
     2
     """
+    if not isinstance(spectrum, Spectrum):
+        raise TypeError(f"spectrum must be a Spectrum (Spectrum.from_design(X)), got {type(spectrum).__name__}.")
     grid = np.atleast_1d(validation.penalties(lam_grid, "lam_grid"))
     validation.choice(strategy, "strategy", ("safe", "joint", "greedy"))
     if not isinstance(criterion, Holdout):
@@ -154,42 +157,50 @@ def tune(
     if n_steps is None and (strategy != "safe" or isinstance(criterion, Holdout) or bounds is not None):
         raise ValueError('n_steps=None needs strategy="safe", a criterion "loo" or "gcv" and no bounds; pass a number.')
     k = 0 if n_steps is None else validation.integer(n_steps, "n_steps", minimum=0)
-    limits = None if bounds is None else _checked_bounds(bounds)
+    limits = None if bounds is None else checked_bounds(bounds)
     pure = spectrum.path(y, grid, np.ones(k))
     if not isinstance(criterion, Holdout):
-        problems = list(_CRITERIA[criterion](pure))
-        if strategy == "safe":
-            return _on_evidence(pure, y, problems, n_steps, limits)
-    else:
-        problems = list(_held_out(pure, criterion))
-    solutions = [_solutions(problem, strategy, limits) for problem in problems]
-    scores = np.array([[score for _, score in at_penalty] for at_penalty in solutions])
-    steps = k
-    if strategy == "safe" and isinstance(criterion, Holdout):
-        steps = _steps_that_pay(pure, y, criterion, solutions, scores)
-    best = int(scores[:, steps].argmin())
-    mixture = np.append(solutions[best][steps][0], np.zeros(k - steps))
-    return _tuned(pure, y, grid[best], mixture, float(scores[best, steps]), scores, steps)
+        return choose(pure, y, list(_CRITERIA[criterion](pure)), n_steps, strategy, limits)
+    problems = list(_held_out(pure, criterion))
+    if strategy == "safe":
+        return _if_it_pays(pure, y, problems, criterion, limits)
+    return choose(pure, y, problems, n_steps, strategy, limits)
+
+
+def choose(
+    pure: DistillationPath,
+    y: Any,
+    problems: list[MixtureProblem],
+    n_steps: int | None,
+    strategy: str,
+    limits: tuple[float, float] | None,
+) -> Tuned:
+    """The student of one problem per penalty of a path of pure steps; `tune` and the estimators' splitters end here."""
+    if strategy == "safe":
+        return _on_evidence(pure, y, problems, n_steps, limits)
+    solutions = [problem.solutions(strategy, limits) for problem in problems]
+    scores = _scores(solutions)
+    best = int(scores[:, -1].argmin())
+    return _tuned(pure, y, pure.lam[best], solutions[best][-1], scores, pure.n_steps)
+
+
+def _scores(solutions: list[list[Solution]]) -> np.ndarray:
+    return np.array([[solution.score for solution in at_penalty] for at_penalty in solutions])
 
 
 def _tuned(
     pure: DistillationPath,
     y: Any,
     lam: float,
-    mixture: np.ndarray,
-    score: float,
+    solution: Solution,
     scores: np.ndarray,
     steps: int,
     evidence: Evidence | None = None,
 ) -> Tuned:
-    xi = xi_from_mixture(mixture)
-    return Tuned(float(lam), steps, xi, mixture, score, scores, pure.spectrum.path(y, lam, xi), evidence)
-
-
-def _solutions(problem: MixtureProblem, strategy: str, limits: tuple[float, float] | None) -> list[Solution]:
-    if strategy == "greedy":
-        return problem.greedy(limits)
-    return problem.joint() if limits is None else problem.bounded(limits)
+    if not np.isfinite(solution.score):
+        raise ValueError("The criterion is defined at no penalty (dof = n, or nothing is left to predict from).")
+    path = pure.spectrum.path(y, lam, solution.xi)
+    return Tuned(float(lam), steps, solution.xi, solution.mixture, solution.score, scores, path, evidence)
 
 
 def _on_evidence(
@@ -200,28 +211,27 @@ def _on_evidence(
     limits: tuple[float, float] | None,
 ) -> Tuned:
     """Ridge, or on evidence the student closest to the filter that the evidence supports."""
-    spectrum, targets, grid = pure.spectrum, pure._targets, pure.lam
+    spectrum, targets, grid, k = pure.spectrum, pure._targets, pure.lam, pure.n_steps
     ridge = np.array([problem.score(np.ones(1)) for problem in problems])
     best = int(ridge.argmin())
     degrees = spectrum.n_effective - spectrum.fit_intercept
     evidence = weigh_evidence(spectrum._d, targets.z, targets.outside, degrees, float(grid[best]), grid)
-    k = pure.n_steps
     if evidence.accepted and n_steps is None:
         path = FilteredStudents(spectrum, targets, float(grid[best]), evidence.filter)
         return Tuned(float(grid[best]), spectrum.rank, None, None, float(ridge[best]), ridge[:, None], path, evidence)
+    plain = Solution(np.ones(1), float(ridge[best])).longer(k)
+    unchanged = np.repeat(ridge[:, None], k + 1, axis=1)
     if not evidence.accepted or k == 0:
-        scores = np.repeat(ridge[:, None], k + 1, axis=1)
-        return _tuned(pure, y, grid[best], np.eye(1, k + 1)[0], float(ridge[best]), scores, 0, evidence)
-    # the posterior mean of what ridge and each student lose, less what the filter itself loses
-    loss = [
-        problem.joint() if limits is None else problem.bounded(limits) for problem in _towards(pure, evidence.filter)
-    ]
-    scores = np.array([[p.score(w) for w, _ in at] for p, at in zip(problems, loss, strict=True)])
-    lost = np.array([[value for _, value in at_penalty] for at_penalty in loss])
+        return _tuned(pure, y, grid[best], plain, unchanged, 0, evidence)
+    # what each student loses, in the posterior mean, beyond the filter itself
+    found = [problem.solutions("joint", limits) for problem in _towards(pure, evidence.filter)]
+    lost = np.array([[solution.score for solution in at_penalty] for at_penalty in found])
     if lost[:, k].min() >= lost[best, 0]:
-        return _tuned(pure, y, grid[best], np.eye(1, k + 1)[0], float(ridge[best]), scores, 0, evidence)
+        return _tuned(pure, y, grid[best], plain, unchanged, 0, evidence)
+    scores = np.array([[p.score(s.mixture) for s in at] for p, at in zip(problems, found, strict=True)])
     chosen = int(lost[:, k].argmin())
-    return _tuned(pure, y, grid[chosen], loss[chosen][k][0], float(scores[chosen, k]), scores, k, evidence)
+    solution = found[chosen][k]._replace(score=float(scores[chosen, k]))
+    return _tuned(pure, y, grid[chosen], solution, scores, k, evidence)
 
 
 def _towards(pure: DistillationPath, filter_: np.ndarray) -> Iterator[MixtureProblem]:
@@ -238,25 +248,36 @@ def _towards(pure: DistillationPath, filter_: np.ndarray) -> Iterator[MixturePro
         yield problem
 
 
-def _steps_that_pay(
-    pure: DistillationPath, y: Any, criterion: Holdout, solutions: list[list[Solution]], scores: np.ndarray
-) -> int:
-    """Steps whose held-out gain over ridge pays for k tuned weights and exceeds its own standard error; else 0."""
-    best = scores.argmin(axis=0)
+def _if_it_pays(
+    pure: DistillationPath,
+    y: Any,
+    problems: list[MixtureProblem],
+    criterion: Holdout,
+    limits: tuple[float, float] | None,
+) -> Tuned:
+    """Joint weights of as many steps as pay on the holdout, else ridge.
+
+    k tuned weights are charged with Akaike's final prediction error, (q + k) / (q − k) times the error of q samples;
+    the gain over ridge that remains must exceed two standard errors.
+    """
+    solutions = [problem.solutions("joint", limits) for problem in problems]
+    scores = _scores(solutions)
     queries, wanted = pure._check_scored(criterion.queries, criterion.yq)
-    q = len(wanted)
+    q, k, best = len(wanted), pure.n_steps, scores.argmin(axis=0)
     squares = []
-    for steps, i in enumerate(best):
-        path = pure.spectrum.path(y, pure.lam[i], xi_from_mixture(solutions[i][steps][0]))
+    for steps in range(k + 1 if q > k + 2 else 1):
+        path = pure.spectrum.path(y, pure.lam[best[steps]], solutions[best[steps]][steps].xi)
         left = path._query_map(queries)(steps, steps + 1)[0] - wanted
         squares.append(np.square(left).mean(axis=1))
-    charged = [error.mean() * (1 + 2 * steps / q) for steps, error in enumerate(squares)]
+    charged = [error.mean() * (q + steps) / (q - steps) for steps, error in enumerate(squares)]
     steps = int(np.argmin(charged))
-    gain = squares[0] - squares[steps]
-    return steps if charged[0] - charged[steps] > gain.std() / np.sqrt(q) else 0
+    if steps and charged[0] - charged[steps] <= 2 * (squares[0] - squares[steps]).std(ddof=1) / np.sqrt(q):
+        steps = 0
+    return _tuned(pure, y, pure.lam[best[steps]], solutions[best[steps]][steps].longer(k), scores, steps)
 
 
-def _checked_bounds(bounds: Any) -> tuple[float, float]:
+def checked_bounds(bounds: Any) -> tuple[float, float]:
+    """(low, high) of finite numbers, low at most high."""
     low, high = validation.real_array(bounds, "bounds", ndim=1) if np.size(bounds) == 2 else (1.0, 0.0)
     if low > high:
         raise ValueError(f"bounds must be None or (low, high) with low <= high, got {bounds!r}.")
@@ -290,8 +311,7 @@ def _generalised(pure: DistillationPath) -> Iterator[MixtureProblem]:
     unreached = np.sqrt(targets.outside)
     for start in range(0, pure._n_students, steps):
         lost, left = pure._lost(start, start + steps)
-        with np.errstate(divide="ignore"):
-            correction = spectrum.n_effective / left
+        correction = spectrum.n_effective / np.where(left > 0, left, np.nan)
         residuals = np.concatenate([lost[:, 0, :, None] * targets.z, np.tile(unreached, (steps, 1, 1))], axis=1)
         problem = MixtureProblem(pure.n_steps, targets.z.shape[1] * spectrum.total_weight)
         problem.add(-(residuals * correction[:, :, None]).reshape(steps, -1), np.zeros(residuals[0].size))

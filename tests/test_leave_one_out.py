@@ -46,7 +46,7 @@ def test_axes_and_blocks_of_rows(rng, monkeypatch):
     spectrum = fd.Spectrum.from_design(sp.csr_array(X), fit_intercept=True)
     lam, xi = [0.5, 2.0], [[0.5, 1.0], [1.0, -1.0], [0.0, 2.0]]
     whole = spectrum.path(y, lam, xi)
-    monkeypatch.setattr(room, "ROWS", 3)
+    monkeypatch.setattr(room, "BLOCK_ENTRIES", 40)
     blocks = spectrum.path(y, lam, xi)
     assert blocks.loo.shape == (2, 3, 3, 11)
     assert blocks.loo_mse.shape == (2, 3, 3)

@@ -185,3 +185,43 @@ def test_mixture_of_ten_million_keeps_its_students(rng):
     """Weights of 1e7 cancel to a sum of one; the schedule found for them must reproduce the weights."""
     w = np.array([1.0 - 3e7 + 2e7, 3e7, -2e7])
     np.testing.assert_allclose(fd.mixture_from_xi(fd.xi_from_mixture(w)), w, rtol=1e-8)
+
+
+@pytest.mark.parametrize("heavy", [1e4, 1e8, 1e12, 1e16])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_a_heavy_row_does_not_drown_the_others(heavy, fit_intercept, rng):
+    """W^½ K W^½ of a heavy row keeps nothing of the rest."""
+    X, y = rng.standard_normal((12, 3)), rng.standard_normal((12, 1))
+    K = (X @ X.T + 1) ** 2
+    weights = np.concatenate([[heavy], np.ones(11)])
+    path = fd.Spectrum.from_kernel(K, fit_intercept=fit_intercept, sample_weight=weights).path(y, 1.0, [0.5])
+    exact = oracle.students(K, y, 1.0, [0.5], kernel=True, fit_intercept=fit_intercept, sample_weight=weights)
+    # the centred heavy row is a difference of numbers that agree to 1 / weight
+    tolerance = 1e-11 if not fit_intercept else max(1e-10, 1e-21 * heavy)
+    assert oracle.relative_error(path.fitted, exact.fitted, np.linalg.norm(y), (1, 2)) <= tolerance
+
+
+@pytest.mark.parametrize("lam", [1e-8, 1e-12, 1e-14, 1e-16, 1e-20, 0.0])
+def test_a_penalty_below_the_noise_of_the_kernel(lam):
+    """What K does not reach of y is noise there, and 1 / lam must not multiply it."""
+    x = np.linspace(0, 1, 60)
+    K = np.exp(-20 * (x[:, None] - x) ** 2)
+    path = fd.Spectrum.from_kernel(K).path(np.sin(6 * x) + 0.1 * np.cos(90 * x), lam, 1.0, n_steps=0)
+    np.testing.assert_allclose(path.predict(K), path.fitted, atol=3e-2)
+    assert np.abs(path.predict(K)).max() < 1.3
+
+
+def test_eps_one_digit_below_collapse(rng):
+    y = rng.standard_normal(9)
+    rounds = fd.Spectrum.from_kernel(np.eye(9)).tolerance_path(y, np.nextafter(np.mean(y**2), 0))
+    assert rounds.collapsed
+    assert np.all(np.isfinite(rounds.multipliers))
+
+
+def test_the_smallest_feasible_eps_is_feasible(rng):
+    A = rng.standard_normal((8, 3))
+    S, y = fd.Spectrum.from_kernel(A @ A.T), rng.standard_normal((8, 2))
+    with pytest.raises(ValueError, match=r"target 1|target 0") as error:
+        S.tolerance_path(y, 1e-6)
+    named = float(str(error.value).rsplit("eps=", 1)[1].rstrip("."))
+    assert S.tolerance_path(y, named).collapsed.all()

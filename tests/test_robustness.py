@@ -91,10 +91,10 @@ def test_a_kernel_is_decomposed_in_one_copy(fit_intercept, weighted, rng):
 
 
 def test_leave_one_out_errors_form_no_predictions(rng):
-    """All predictions would take L k n m = 20 x 11 x 1500 x 20 numbers, 53 MB."""
-    X, y = rng.standard_normal((1500, 8)), rng.standard_normal((1500, 20))
+    """All predictions would take L k n m = 20 x 11 x 6000 x 20 numbers, 211 MB."""
+    X, y = rng.standard_normal((6000, 8)), rng.standard_normal((6000, 20))
     S = fd.Spectrum.from_design(X, fit_intercept=True)
-    assert peak_of(lambda: S.path(y, np.logspace(-3, 3, 20), 0.5, n_steps=10).loo_mse) < 10e6
+    assert peak_of(lambda: S.path(y, np.logspace(-3, 3, 20), 0.5, n_steps=10).loo_mse) < 80e6
 
 
 def test_errors_on_queries_form_no_predictions(rng):
@@ -329,3 +329,72 @@ def test_coefficients_of_the_other_kind(X, y):
     path = fd.Spectrum.from_design(X).path(y, 1.0, 0.5, n_steps=1)
     with pytest.raises((AttributeError, ValueError), match="coef"):
         _ = path.dual_coef
+
+
+# -- What is kept is not the caller's --------------------------------------------------------------
+
+
+def test_weights_are_copied_and_eigenvalues_cannot_be_overwritten(X, y):
+    w = np.ones(8)
+    S = fd.Spectrum.from_design(X, sample_weight=w)
+    before = S.path(y, 1.0, 0.5, n_steps=1).train_mse
+    w[:] = 100
+    np.testing.assert_array_equal(S.path(y, 1.0, 0.5, n_steps=1).train_mse, before)
+    with pytest.raises(ValueError, match="read-only"):
+        S.d[:] = 0
+
+
+def test_predictions_and_intercepts_are_formed_in_blocks(rng):
+    """All dual coefficients would take L k n m = 50 x 21 x 300 x 5 numbers, 12.6 MB."""
+    A, y = rng.standard_normal((300, 300)), rng.standard_normal((300, 5))
+    K = A @ A.T
+    S = fd.Spectrum.from_kernel(K, fit_intercept=True)
+    lam = np.logspace(-3, 3, 50)
+    assert peak_of(lambda: fd.Spectrum.from_kernel(np.eye(3)).path(np.ones(3), 1.0, []).intercept) < 1e5
+    for ask in (lambda path: path.intercept, lambda path: path.predict(K[:1])):
+        assert peak_of(lambda ask=ask: ask(S.path(y, lam, 0.5, n_steps=20))) < 25e6
+
+
+# -- More wrong input ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda: fd.Spectrum.from_design(np.eye(3) * 1e200), ValueError, "overflow"),
+        (lambda: fd.Spectrum.from_design(np.eye(3) * 1e-200), ValueError, "underflow"),
+        (lambda: fd.Spectrum.from_kernel(np.eye(3) + 1e308), ValueError, "overflow"),
+        (lambda: fd.Spectrum.from_design(np.eye(3), fit_intercept="False"), TypeError, "fit_intercept must be"),
+        (lambda: fd.Spectrum.from_kernel(np.eye(3), np.ones(3)), TypeError, "fit_intercept must be"),
+        (
+            lambda: fd.Spectrum.from_design(np.eye(3)).path(np.ones(3), 1.0, [0.5]).mse(np.empty((0, 3)), []),
+            ValueError,
+            "empty",
+        ),
+        (
+            lambda: fd.Spectrum.from_kernel(np.eye(3)).path(np.ones(3), 1.0, [0.5]).mse(np.empty((0, 3)), []),
+            ValueError,
+            "empty",
+        ),
+        (lambda: fd.Spectrum.from_design(np.eye(3)).limit(np.ones(3), 1.0, []), ValueError, "xi is empty"),
+        (lambda: fd.Spectrum.from_design(sp.coo_array(np.ones(3))), ValueError, "must be 2-D"),
+        (lambda: fd.Spectrum.from_design(np.ones((3, 1), dtype="M8[D]")), TypeError, "real numbers"),
+        (lambda: fd.Spectrum.from_design(np.ma.masked_equal(np.eye(3), 1.0)), ValueError, "masked"),
+    ],
+)
+def test_more_wrong_input(call, error, match):
+    with pytest.raises(error, match=match):
+        call()
+
+
+def test_float32_in_other_clothes(X, y):
+    import pandas as pd
+
+    for given in (pd.DataFrame(X.astype(np.float32)), X.astype(">f4")):
+        assert fd.Spectrum.from_design(given).d.dtype == np.float32
+
+
+def test_what_is_shown_of_students(X, y):
+    assert repr(fd.Spectrum.from_design(X).path(y, [1.0, 2.0], 0.5, n_steps=3)).startswith(
+        "DistillationPath(axes=(2, 4)"
+    )

@@ -318,6 +318,46 @@ def test_leave_one_out_in_blocks_of_rows(rng, monkeypatch):
     rows, y, *_ = problem(rng, n=25)
     S = fd.Spectrum.from_design(rows)
     whole = fd.tune(S, y, GRID, n_steps=2, criterion="loo", strategy="joint")
-    monkeypatch.setattr(room, "ROWS", 4)
+    monkeypatch.setattr(room, "BLOCK_ENTRIES", 60)
     blocks = fd.tune(S, y, GRID, n_steps=2, criterion="loo", strategy="joint")
     np.testing.assert_allclose(blocks.scores, whole.scores, rtol=1e-10)
+
+
+@pytest.mark.parametrize("q", [1, 2, 3, 5])
+def test_a_holdout_too_small_to_judge_is_not_believed(q, rng):
+    """Three weights interpolate three samples: no gain on them means anything."""
+    distilled = 0
+    for _ in range(20):
+        X, Q = rng.standard_normal((30, 6)), rng.standard_normal((q, 6))
+        theta = rng.standard_normal(6)
+        y, yq = X @ theta + rng.standard_normal(30), Q @ theta + rng.standard_normal(q)
+        distilled += fd.tune(fd.Spectrum.from_design(X), y, GRID, criterion=fd.Holdout(Q, yq)).n_steps > 0
+    assert distilled <= (0 if q <= 4 else 8)
+
+
+@pytest.mark.parametrize("strategy", ["safe", "joint", "greedy"])
+def test_a_penalty_at_which_the_criterion_says_nothing_is_passed_over(strategy, rng):
+    rows, y, *_ = problem(rng, "kernel")
+    S = fd.Spectrum.from_kernel(rows + np.eye(len(rows)))
+    t = fd.tune(S, y, [0.0, 1.0], criterion="gcv", strategy=strategy)
+    assert t.lam == 1.0
+    assert np.isinf(t.scores[0]).all()
+    with pytest.raises(ValueError, match="defined at no penalty"):
+        fd.tune(S, y, [0.0], criterion="gcv", strategy=strategy)
+    single = fd.Spectrum.from_design([[1.0]], fit_intercept=True)
+    with pytest.raises(ValueError, match="defined at no penalty"):
+        fd.tune(single, [1.0], [1.0], strategy=strategy)
+
+
+@pytest.mark.parametrize(("lam", "k"), [(1e5, 6), (1e8, 3), (0.0, 2)])
+def test_greedy_keeps_the_weights_it_found(lam, k, rng):
+    """The way from ξ to mixture and back is not always open."""
+    rows, y, *_ = problem(rng, "kernel", n=30)
+    t = fd.tune(fd.Spectrum.from_kernel(rows), y, [lam], n_steps=k, strategy="greedy")
+    assert t.xi.shape == (k,)
+    assert np.isfinite(t.xi).all()
+
+
+def test_what_is_not_a_spectrum():
+    with pytest.raises(TypeError, match="must be a Spectrum"):
+        fd.tune(np.ones((3, 2)), np.ones(3), [1.0])

@@ -40,8 +40,7 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def _check_recursion(self) -> tuple[float, np.ndarray]:
         """The penalty and the (k,) schedule that `alpha`, `xi` and `n_steps` stand for."""
-        if not isinstance(self.fit_intercept, bool | np.bool_):
-            raise TypeError(f"fit_intercept must be True or False, got {self.fit_intercept!r}.")
+        validation.boolean(self.fit_intercept, "fit_intercept")
         penalty = validation.scalar(self.alpha, "alpha", minimum=0.0)
         xi = validation.real_array(self.xi, "xi", ndim=(0, 1))
         if xi.ndim == 1 and self.n_steps is not None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastdistill.evidence import REQUIRED_EVIDENCE, Evidence
-from fastdistill.leave_one_out import ROWS
+from fastdistill.leave_one_out import leverages
 from fastdistill.path import FilteredStudents
 from fastdistill.tuning import Tuned
 
@@ -89,11 +89,7 @@ def _residuals(tuned: Tuned, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     path, spectrum = tuned.path, tuned.path.spectrum
     if not isinstance(path, FilteredStudents) and tuned.evidence is None:
         return y - path.loo[-1]
-    leverage = weight / weight.sum() * spectrum.fit_intercept
-    filter_ = path.filters[-1].astype(np.float64, copy=False)
-    for start in range(0, len(leverage), ROWS):
-        rows = spectrum._row_block(start, min(start + ROWS, len(leverage)))
-        leverage[start : start + ROWS] += np.square(rows) @ filter_
+    leverage = leverages(spectrum, path.filters[-1].astype(np.float64, copy=False))
     residual = y - path.fitted[-1]
     # a sample that alone fixes a direction is fitted exactly; there is nothing to divide
     left = np.where(leverage < 1.0, 1.0 - leverage, 1.0)

@@ -34,7 +34,7 @@ from fastdistill.estimators._verdict import verdict
 from fastdistill.estimators.ridge import DistilledRidge
 from fastdistill.mixtures import MixtureProblem
 from fastdistill.spectrum import Spectrum
-from fastdistill.tuning import Tuned, _checked_bounds, _on_evidence, _solutions, _tuned, tune
+from fastdistill.tuning import Tuned, checked_bounds, choose, tune
 
 ALPHAS = np.logspace(-4, 5, 40)  # the grid on which the strategy "safe" was measured
 
@@ -70,7 +70,7 @@ class Search:
         strategy = validation.choice(model.strategy, "strategy", ("safe", "joint", "greedy"))
         scoring = validation.choice(model.scoring, "scoring", ("loo", "gcv"))
         n_steps = None if model.n_steps is None else validation.integer(model.n_steps, "n_steps", minimum=0)
-        bounds = None if model.bounds is None else _checked_bounds(model.bounds)
+        bounds = None if model.bounds is None else checked_bounds(model.bounds)
         if n_steps is None and (strategy != "safe" or bounds is not None):
             raise ValueError('n_steps=None needs strategy="safe" and no bounds; pass a number of steps.')
         if model.cv is not None and scoring != "loo":
@@ -114,13 +114,7 @@ class Search:
     def _choose(self, spectrum: Spectrum, y: np.ndarray, problems: list[MixtureProblem]) -> Tuned:
         steps = self.n_steps or 0
         pure = spectrum.path(y, self.penalties, np.ones(steps))
-        if self.strategy == "safe":
-            return _on_evidence(pure, y, problems, self.n_steps, self.bounds)
-        solutions = [_solutions(problem, self.strategy, self.bounds) for problem in problems]
-        scores = np.array([[score for _, score in at_penalty] for at_penalty in solutions])
-        best = int(scores[:, steps].argmin())
-        mixture = solutions[best][steps][0]
-        return _tuned(pure, y, self.penalties[best], mixture, float(scores[best, steps]), scores, steps)
+        return choose(pure, y, problems, self.n_steps, self.strategy, self.bounds)
 
 
 @dataclass(frozen=True)

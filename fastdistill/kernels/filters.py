@@ -19,10 +19,10 @@ Mobahi et al. 2020           multiplier c_t of G = g / n              ``lam[t] =
 Mobahi et al. 2020           B, the product of the rounds' filters    ``multistep_filter`` with ``xi = 1``
 ===========================  =======================================  ==========================
 
-Conventions of every function here: arrays are float64 and C-contiguous, `out` is filled and nothing is allocated,
-a component with d = 0 lies outside the range of the kernel matrix (its filter is 0, also for λ = 0), and λ = inf
-gives the filter 0. Cost: O(k r), one division per entry. Arguments are trusted; the public functions of the
-package check them first.
+Conventions of every function here: arrays are float64 and C-contiguous, `out` is filled and nothing is allocated (but
+`tolerance_rounds` copies z2), a component with d = 0 lies outside the range of the kernel matrix (its filter is 0, also
+for λ = 0), and λ = inf gives the filter 0. Cost: O(k r), one division per entry. Arguments are trusted; the public
+functions of the package check them first.
 """
 
 import numpy as np
@@ -215,6 +215,8 @@ def tolerance_rounds(d, z2, outside, target, multipliers, filters):
         c = tolerance_root(d, squares, target - left)
         if c == 0.0:
             return t, INFEASIBLE
+        if c == np.inf:  # rounding decides whether the targets are within the tolerance
+            return t, COLLAPSED
         multipliers[t] = c
         total = 0.0
         for j in range(d.shape[0]):
