@@ -200,7 +200,8 @@ def _warmup_calls() -> dict[str, Callable[[], Any]]:
         _ = spectrum.limit(y, 1.0, 0.5).fitted
 
     def tuned() -> None:
-        fd.tune(fd.Spectrum.from_design(X), y, [0.1, 1.0], n_steps=2, criterion=fd.Holdout(X, y[::-1]))
+        for criterion in ("loo", "gcv", fd.Holdout(X, y[::-1])):
+            fd.tune(fd.Spectrum.from_design(X), y, [0.1, 1.0], n_steps=2, criterion=criterion)
 
     return {
         "loading the compiler": lambda: fd.kernels,

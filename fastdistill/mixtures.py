@@ -92,7 +92,7 @@ def mixture_from_xi(xi: Any) -> np.ndarray:
     """
     from fastdistill import kernels
 
-    values = np.ascontiguousarray(validation.real_array(xi, "xi", ndim=1))
+    values = np.array(validation.real_array(xi, "xi", ndim=1))
     w = np.empty(len(values) + 1)
     kernels.mixture_from_xi(values, w)
     return w
@@ -127,7 +127,7 @@ def xi_from_mixture(w: Any) -> np.ndarray:
     """
     from fastdistill import kernels
 
-    weights = np.ascontiguousarray(validation.real_array(w, "w", ndim=1))
+    weights = np.array(validation.real_array(w, "w", ndim=1))
     if weights.size == 0:
         raise ValueError("w is empty; the weight of plain ridge, w[0], is needed at least.")
     total = weights.sum()

@@ -63,7 +63,6 @@ class Spectrum:
         self._d, self._rows, self._basis, self._centre, self.method, self._noise = decomposition
         if not self._d.all():
             raise ValueError("The squares of the data underflow: their eigenvalues must be positive; rescale the data.")
-        self._d.flags.writeable = False  # `d` hands it out
         self._weight = weight
         self._dtype = dtype
         self._is_kernel = is_kernel
@@ -168,8 +167,10 @@ class Spectrum:
 
     @property
     def d(self) -> np.ndarray:
-        """Eigenvalues (r,), descending."""
-        return self._d.astype(self._dtype, copy=False)
+        """Eigenvalues (r,), descending; read-only."""
+        values = self._d.astype(self._dtype, copy=False).view()
+        values.flags.writeable = False
+        return values
 
     @property
     def rank(self) -> int:
