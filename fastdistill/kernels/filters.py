@@ -247,7 +247,7 @@ def leave_one_out(xi, left, kept, lost, fit, residual, out):
             for i in range(left.shape[0]):
                 residual[t, i] -= xi[t - 1] * residual[s, i] * lost[t - s, i]
         for i in range(left.shape[0]):
-            residual[t, i] /= left[i]
+            residual[t, i] = residual[t, i] / left[i] if left[i] != 0.0 else np.nan
         for s in range(t + 1):
             carry = 1.0 if s == t else xi[t - 1]
             for i in range(left.shape[0]):
