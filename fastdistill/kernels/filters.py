@@ -191,7 +191,7 @@ def tolerance_root(d, z2, target):
         if abs(newton - u) <= _ROOT_TOLERANCE * u:
             break
         u = newton
-    return 1.0 / u
+    return 1.0 / u if u > 0.0 else np.inf
 
 
 @jit
