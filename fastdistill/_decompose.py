@@ -12,6 +12,7 @@ the SVD, 4 to 8 times slower, where it does not.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,9 @@ GRAM_CONDITION = 1e-5
 INDEFINITE = 1e-8
 # Rows this much heavier than the median cost a weighted kernel six digits: then its factor is decomposed.
 HEAVY_ROW = 1e6
+# Rows are centred, and U formed, in blocks of this many entries (1 MiB): whole copies of a tall design would cost more
+# than its Gram matrix.
+BLOCK_ENTRIES = 2**17
 # An ill-conditioned sparse design is made dense for the SVD up to this many entries (1 GiB).
 DENSE_ENTRIES = 2**27
 
@@ -112,6 +116,10 @@ def _negated_kernel(
 
 def _decompose_dense(design: np.ndarray, weight: np.ndarray | None, centre: np.ndarray | None) -> Decomposition:
     """The smaller Gram matrix where its condition allows, else the SVD."""
+    if weight is None and design.size > BLOCK_ENTRIES and design.shape[0] >= 4 * design.shape[1]:
+        tall = _decompose_tall(design, centre)
+        if tall is not None:
+            return tall
     scaled = _scaled(design, weight, centre)
     n, p = scaled.shape
     with np.errstate(over="ignore", invalid="ignore"):  # told apart below
@@ -126,6 +134,31 @@ def _decompose_dense(design: np.ndarray, weight: np.ndarray | None, centre: np.n
     other /= np.sqrt(d)
     rows, basis = (other, vectors) if p <= n else (vectors, other)
     return Decomposition(d, rows, basis, centre, "gram")
+
+
+def _decompose_tall(design: np.ndarray, centre: np.ndarray | None) -> Decomposition | None:
+    """By XᵀX, block by block; None where the SVD is due, or where a column may be nothing but rounding."""
+    n, p = design.shape
+    gram = np.zeros((p, p))
+    with np.errstate(over="ignore", invalid="ignore"):  # told apart by the eigenproblem
+        for index in _row_blocks(design.shape):
+            block = design[index] if centre is None else design[index] - centre
+            gram -= block.T @ block
+        if centre is not None and np.any(-gram.diagonal() <= n * np.square(4 * EPS * centre)):
+            return None
+    d, vectors = _eigh_negated(gram)
+    if d[-1] < GRAM_CONDITION * d[0] or d[0] <= 0:
+        return None
+    rows, turned = np.empty((n, p)), vectors / np.sqrt(d)
+    for index in _row_blocks(design.shape):
+        np.matmul(design[index] if centre is None else design[index] - centre, turned, out=rows[index])
+    return Decomposition(d, rows, vectors, centre, "gram")
+
+
+def _row_blocks(shape: tuple[int, int]) -> Iterator[slice]:
+    height = max(1, BLOCK_ENTRIES // shape[1])
+    for start in range(0, shape[0], height):
+        yield slice(start, min(start + height, shape[0]))
 
 
 def _svd(scaled: np.ndarray, centre: np.ndarray | None) -> Decomposition:
@@ -223,8 +256,8 @@ def _column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:
     share = np.full(design.shape[0], 1.0 / design.shape[0]) if weight is None else weight / weight.sum()
     means = share @ design
     if isinstance(design, np.ndarray):
-        means = means + (share @ design - share.sum() * means)
-        means = means + share @ (design - means)
+        means = means + (means - share.sum() * means)
+        means = means + sum(share[index] @ (design[index] - means) for index in _row_blocks(design.shape))
     return np.asarray(means)
 
 

@@ -149,16 +149,16 @@ class MixtureProblem:
     Only the (k+2, k+2) R factor of [P v] is kept, so that rows can come in blocks.
     """
 
-    def __init__(self, n_steps: int, total: float) -> None:
+    def __init__(self, n_steps: int, total: float, factor: np.ndarray | None = None) -> None:
         self.n_steps = n_steps
         self.total = total
-        self._factor = np.empty((0, n_steps + 2))
+        self._factor = np.zeros((n_steps + 2, n_steps + 2)) if factor is None else factor
 
     def add(self, pure: np.ndarray, wanted: np.ndarray) -> None:
         """Append rows: pure (k+1, N), wanted (N,)."""
-        rows = np.vstack([self._factor, np.column_stack([pure.T, wanted])])
-        # LAPACK does not promise to pass NaN on
-        self._factor = np.asarray(np.linalg.qr(rows, mode="r")) if np.isfinite(rows).all() else rows[:1] * np.nan
+        from fastdistill import kernels
+
+        kernels.append_rows(np.ascontiguousarray(np.vstack([pure, wanted])), self._factor)
 
     @property
     def pure(self) -> np.ndarray:

@@ -117,3 +117,66 @@ def test_targets_do_not_mix(rng):
     together = spectrum.path(Y, [0.1, 1.0], [0.5, 1.0]).loo
     for j in range(3):
         np.testing.assert_allclose(together[..., j], spectrum.path(Y[:, j], [0.1, 1.0], [0.5, 1.0]).loo, rtol=1e-12)
+
+
+CASES = list(product((False, True), ("none", "random", "some_zero"), (1, 3)))
+
+
+def grams_of(path):
+    """Products of √w [loo_0 .. loo_k y], the targets one below the other, for each penalty: (L, k+2, k+2)."""
+    grams = np.zeros((len(path.lam), path.n_steps + 2, path.n_steps + 2))
+    for family, rows, block in room.leave_one_out_blocks(path.spectrum, path._targets, path.lam, path._xi):
+        columns = np.concatenate([block, rows.y[None]]) * np.sqrt(rows.weight)[:, None]
+        grams[family] += np.einsum("aij,bij->ab", columns, columns)
+    return grams
+
+
+@pytest.mark.parametrize(("fit_intercept", "kind", "m"), CASES)
+@pytest.mark.parametrize("crowded", [0.0, 1 / 64, 0.5, 2.0])
+def test_factors_are_those_of_the_predictions(fit_intercept, kind, m, crowded, rng, monkeypatch):
+    """By either way to subtract, and where one penalty takes the one and another penalty the other."""
+    X, y = rng.standard_normal((30, 4)), rng.standard_normal((30, m)) + 2.0
+    w = oracle.weights(kind, 30, rng)
+    spectrum = fd.Spectrum.from_design(X, fit_intercept=fit_intercept, sample_weight=w)
+    path = spectrum.path(y, [1e-3, 1.0, 30.0, 1e3], np.ones(2))
+    wanted, loo = grams_of(path), path.loo
+    monkeypatch.setattr(room, "CROWDED", crowded)
+    monkeypatch.setattr(room, "BLOCK_ENTRIES", 150)
+    found = room.leave_one_out_factors(spectrum, path._targets, path.lam, path._xi)
+    np.testing.assert_allclose(np.einsum("lia,lib->lab", found, found), wanted, rtol=1e-12)
+    np.testing.assert_array_equal(found, np.triu(found))
+    np.testing.assert_allclose(spectrum.path(y, path.lam, np.ones(2)).loo, loo, rtol=1e-11, atol=1e-13)
+
+
+def test_products_through_fewer_directions(rng, monkeypatch):
+    """Eigenvalues of one size and many penalties: each student's multipliers keep their own digits, small or not."""
+    X, y = np.linalg.qr(rng.standard_normal((120, 24)))[0] * np.linspace(8.0, 10.0, 24), rng.standard_normal((120, 1))
+    spectrum = fd.Spectrum.from_design(X, fit_intercept=True)
+    lam, xi = np.logspace(1, 8, 40), np.array([-1.5, 2.5])
+    plain = spectrum.path(y, lam, xi)
+    assert relative(plain.loo[20], oracle.leave_one_out(X, y, lam[20], xi, kernel=False, fit_intercept=True)) <= 1e-9
+    monkeypatch.setattr(room, "WORTH_COMPRESSING", 1)
+    path = spectrum.path(y, lam, xi)
+    families = room._Families(spectrum, path._targets, path._lam[:, 0], path._xi)
+    assert [len(product.factors) for product in (families.kept_of, *families.fit_of)] == [2, 2]
+    rows = room._Rows(spectrum, path._targets, slice(0, 120))
+    fits = families.fit_of[0](rows.expand)
+    exact = (families.filters * path._targets.z[:, 0]) @ rows.expand.T
+    assert (np.linalg.norm(fits - exact, axis=2) / np.linalg.norm(exact, axis=2)).max() <= 1e-13
+    for i in range(40):
+        assert relative(path.loo[i], plain.loo[i]) <= 1e-11
+
+
+def test_triangular_factors_of_nearly_dependent_columns(rng):
+    """R of rows that come in parts is R of all of them, to the rounding of each column."""
+    columns = rng.standard_normal((4, 50))
+    columns[2] = columns[1] + 1e-9 * columns[2]
+    factor = np.zeros((4, 4))
+    for part in np.split(columns, [1, 20, 20, 31], axis=1):
+        fd.kernels.append_rows(part.copy(), factor)
+    exact = np.linalg.qr(columns.T, mode="r")
+    exact *= np.sign(exact.diagonal())[:, None]
+    np.testing.assert_allclose(factor[:2], exact[:2], rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(factor[2:], exact[2:], rtol=1e-5, atol=1e-13)
+    fd.kernels.append_rows(np.array([[0.0], [np.nan], [1.0], [1.0]]), factor)
+    assert not np.isfinite(factor).all()

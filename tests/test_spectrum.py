@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 import fastdistill as fd
+from fastdistill import _decompose
 from tests import oracle
 
 
@@ -124,3 +125,27 @@ def test_sparse_design_is_not_made_dense(rng):
     finally:
         tracemalloc.stop()
     assert peak < 12e6
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_a_tall_design_is_decomposed_in_blocks_of_rows(fit_intercept, rng, monkeypatch):
+    X = rng.standard_normal((90, 4)) * [1.0, 2.0, 0.5, 3.0] + 10.0
+    whole = fd.Spectrum.from_design(X, fit_intercept=fit_intercept)
+    monkeypatch.setattr(_decompose, "BLOCK_ENTRIES", 60)
+    blocks = fd.Spectrum.from_design(X, fit_intercept=fit_intercept)
+    assert blocks.method == whole.method == "gram"
+    np.testing.assert_allclose(blocks.d, whole.d, rtol=1e-12)
+    y = rng.standard_normal(90)
+    of_blocks, of_whole = (S.path(y, [0.0, 1.0], [0.5]) for S in (blocks, whole))
+    np.testing.assert_allclose(of_blocks.fitted, of_whole.fitted, atol=1e-12)
+    np.testing.assert_allclose(of_blocks.coef, of_whole.coef, atol=1e-11)
+
+
+def test_a_constant_column_of_a_tall_design_is_no_direction(rng, monkeypatch):
+    monkeypatch.setattr(_decompose, "BLOCK_ENTRIES", 60)
+    X = rng.standard_normal((90, 4))
+    X[:, 2] = 0.1
+    assert fd.Spectrum.from_design(X, fit_intercept=True).rank == 3
+    assert fd.Spectrum.from_design(X[:, 2:3], fit_intercept=True).rank == 0
+    X[:, 2] = X[:, 1]
+    assert fd.Spectrum.from_design(X, fit_intercept=False).rank == 3

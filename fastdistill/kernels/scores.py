@@ -1,0 +1,105 @@
+"""Leave-one-out where no leverage is near one, and the triangular factors by which mixtures of students are scored.
+
+With h the leverages, kept_j = diag(H^(j+1)) and u_t the targets of step t, the prediction for a point that neither a
+student nor its teachers have seen is that of a fit to targets in which the point's own is replaced by its teacher's
+leave-one-out prediction::
+
+    q_t = fit_t + Σ_{s<t} δ_s Π_{s<r≤t} ξ_r kept_{t−s},   δ_t = (q_t − (1 − ξ_t) y − ξ_t loo_{t−1}) / (1 − h)
+    loo_t = q_t + δ_t h
+
+The subtraction in 1 − h leaves a relative error of eps / (1 − h); `leave_one_out` in ``filters.py`` has none.
+
+==========================  ==================================
+paper                       here
+==========================  ==================================
+P: imitation parameter ξ_t  ``xi[t - 1]``
+==========================  ==================================
+
+Conventions as in ``filters.py``; allocated are only working arrays of (2 k + 5) n entries. Cost: O(n k²) a penalty.
+"""
+
+import numpy as np
+
+from fastdistill.kernels._compile import jit, jit_sums
+
+
+@jit
+def leave_one_out_direct(xi, y, kept, fit, out):
+    """Leave-one-out predictions of students 0..k at n points with 1 − h well above 0.
+
+    xi (k,), y (n,); kept (k+1, n) = Σ_r U_ir² a_r^(j+1) (plus an intercept's share), kept_0 = h; fit (k+1, n)
+    -> out (k+1, n).
+    """
+    n = y.shape[0]
+    inverse = np.empty(n)
+    shift = np.empty((out.shape[0], n))
+    for i in range(n):
+        inverse[i] = 1.0 / (1.0 - kept[0, i])
+    for t in range(out.shape[0]):
+        out[t] = fit[t]
+        for s in range(t):
+            for i in range(n):
+                shift[s, i] *= xi[t - 1]
+                out[t, i] += shift[s, i] * kept[t - s, i]
+        # one array written in each loop: with more of them LLVM gives up proving that none overlap
+        if t == 0:
+            for i in range(n):
+                shift[t, i] = (out[t, i] - y[i]) * inverse[i]
+        else:
+            for i in range(n):
+                shift[t, i] = (out[t, i] - (1.0 - xi[t - 1]) * y[i] - xi[t - 1] * out[t - 1, i]) * inverse[i]
+        for i in range(n):
+            out[t, i] += shift[t, i] * kept[0, i]
+
+
+@jit
+def append_rows(columns, factor):
+    """R of the QR factorisation of [R; columns], columns (c, n) holding each column in a row: factor (c, c) in place.
+
+    Modified Gram-Schmidt, whose R is as accurate as Householder's; `columns` is overwritten. NaN where an entry is not
+    finite.
+    """
+    before = factor.T.copy()
+    factor[:] = 0.0
+    for j in range(factor.shape[0]):
+        square = _dot(columns[j], columns[j]) + _dot(before[j], before[j])
+        norm = np.sqrt(square)
+        factor[j, j] = norm
+        for c in range(j + 1, factor.shape[0]):
+            along = 0.0
+            if norm != 0.0:
+                along = (_dot(columns[j], columns[c]) + _dot(before[j], before[c])) / square
+            factor[j, c] = along * norm
+            for i in range(columns.shape[1]):
+                columns[c, i] -= along * columns[j, i]
+            for i in range(before.shape[1]):
+                before[c, i] -= along * before[j, i]
+
+
+@jit_sums
+def _dot(a, b):
+    total = 0.0
+    for i in range(a.shape[0]):
+        total += a[i] * b[i]
+    return total
+
+
+@jit
+def leave_one_out_factors(xi, y, root, kept, fit, skipped, factors):
+    """Append √w [loo_0 .. loo_k y] of n points to the factors of P families of students.
+
+    xi (P, k), y (n,), root (n,) the square roots of the weights, or (0,) where all are 1; kept, fit (P, k+1, n) as in
+    `leave_one_out_direct`; skipped (P,) are families to leave alone -> factors (P, k+2, k+2) as in `append_rows`.
+    """
+    steps, n = kept.shape[1], y.shape[0]
+    columns = np.empty((steps + 1, n))
+    for f in range(kept.shape[0]):
+        if skipped[f]:
+            continue
+        leave_one_out_direct(xi[f], y, kept[f], fit[f], columns[:steps])
+        columns[steps] = y
+        if root.shape[0] > 0:
+            for t in range(steps + 1):
+                for i in range(n):
+                    columns[t, i] *= root[i]
+        append_rows(columns, factors[f])
