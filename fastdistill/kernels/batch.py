@@ -1,0 +1,135 @@
+"""Students of many small ridge problems, by one Cholesky factor each.
+
+With centred rows X (n, p), weights W, G = XᵀWX and A = G + λI = L Lᵀ, the coefficients of student t are::
+
+    b_0 = A⁻¹ XᵀWy,   b_t = A⁻¹ ((1 − ξ_t) XᵀWy + ξ_t G b_{t−1}),   A⁻¹ = L⁻ᵀ L⁻¹
+
+The factor answers for its own accuracy: the coefficients are right to about eps times
+
+    inflation = Σ_j (A_jj + eps Σw x̄_j²) (A⁻¹)_jj
+
+which bounds the condition number of A whatever the units of the columns, p for orthogonal ones; its terms are variance
+inflation factors, the part in eps being the rounding of the means, all that a constant column has. It is inf or NaN
+where A is not positive definite, and then no coefficient means anything.
+
+==========================  ==================================
+paper                       here
+==========================  ==================================
+P: imitation parameter ξ_t  ``xi[t - 1]``
+==========================  ==================================
+
+Conventions as in ``filters.py``; allocated are only working arrays of the size of one problem's G. Cost of a problem:
+O(n p (p + m) + p³ + k p² m).
+"""
+
+import numpy as np
+
+from fastdistill.kernels._compile import jit
+
+_EPS = 2.220446049250313e-16
+
+
+@jit
+def batched_students(X, y, weight, lam, xi, fit_intercept, coef, intercept, inflation):
+    """Students 0..k of B problems of one shape.
+
+    X (B, n, p), y (B, n, m), lam (B,); weight (B, n) or (1, n) for all, Σ weight > 0; xi (B, k) or (1, k) for all
+    -> coef (B, k+1, p, m), intercept (B, k+1, m), inflation (B,).
+    """
+    p, m = X.shape[2], y.shape[2]
+    mean = np.empty(p + m)
+    gram = np.empty((p, p + m))
+    inverse = np.empty((p, p))
+    work = np.empty(p + m)
+    for i in range(X.shape[0]):
+        w = weight[min(i, weight.shape[0] - 1)]
+        _centred_gram(X[i], y[i], w, fit_intercept, mean, gram, work)
+        inflation[i] = _inverse_factor(gram, lam[i], w.sum(), mean, inverse)
+        _recursion(gram, inverse, xi[min(i, xi.shape[0] - 1)], work, coef[i])
+        for t in range(coef.shape[1]):
+            for c in range(m):
+                intercept[i, t, c] = mean[p + c]
+                for j in range(p):
+                    intercept[i, t, c] -= mean[j] * coef[i, t, j, c]
+
+
+@jit
+def _centred_gram(X, y, weight, fit_intercept, mean, gram, row):
+    """XᵀW[X y] about the weighted means: -> mean (p+m,), zero without an intercept, gram (p, p+m); row (p+m,)."""
+    p, m = X.shape[1], y.shape[1]
+    mean[:] = 0.0
+    if fit_intercept:
+        for i in range(X.shape[0]):
+            for j in range(p):
+                mean[j] += weight[i] * X[i, j]
+            for j in range(m):
+                mean[p + j] += weight[i] * y[i, j]
+        total = weight.sum()
+        for j in range(p + m):
+            mean[j] /= total
+    gram[:] = 0.0
+    for i in range(X.shape[0]):
+        for j in range(p):
+            row[j] = X[i, j] - mean[j]
+        for j in range(m):
+            row[p + j] = y[i, j] - mean[p + j]
+        for j in range(p):
+            scaled = weight[i] * row[j]
+            for c in range(p + m):
+                gram[j, c] += scaled * row[c]
+
+
+@jit
+def _inverse_factor(gram, penalty, total, mean, out):
+    """L⁻¹ in the lower triangle of `out` (p, p), G + λI = L Lᵀ; returns the inflation; means have weight total."""
+    p = out.shape[0]
+    for i in range(p):
+        for j in range(i + 1):
+            entry = gram[i, j] + (penalty if i == j else 0.0)
+            for c in range(j):
+                entry -= out[i, c] * out[j, c]
+            if i > j:
+                out[i, j] = entry / out[j, j]
+            elif entry > 0.0:
+                out[i, i] = np.sqrt(entry)
+            else:
+                out[:] = np.nan
+                return np.inf
+    for i in range(p):
+        for j in range(i):
+            entry = 0.0
+            for c in range(j, i):
+                entry -= out[i, c] * out[c, j]
+            out[i, j] = entry / out[i, i]
+        out[i, i] = 1.0 / out[i, i]
+    inflation = 0.0
+    for j in range(p):
+        diagonal = 0.0
+        for i in range(j, p):
+            diagonal += out[i, j] * out[i, j]
+        inflation += (gram[j, j] + penalty + _EPS * total * mean[j] * mean[j]) * diagonal
+    return inflation
+
+
+@jit
+def _recursion(gram, inverse, xi, work, coef):
+    """b_0..b_k of one problem -> coef (k+1, p, m); gram (p, p+m) = [G XᵀWy], inverse = L⁻¹, work (p,) or longer."""
+    p = inverse.shape[0]
+    for t in range(coef.shape[0]):
+        for c in range(coef.shape[2]):
+            for i in range(p):
+                wanted = gram[i, p + c]
+                if t > 0:
+                    passed = 0.0
+                    for j in range(p):
+                        passed += gram[i, j] * coef[t - 1, j, c]
+                    wanted = (1.0 - xi[t - 1]) * wanted + xi[t - 1] * passed
+                coef[t, i, c] = wanted
+            for i in range(p):
+                work[i] = 0.0
+                for j in range(i + 1):
+                    work[i] += inverse[i, j] * coef[t, j, c]
+            for j in range(p):
+                coef[t, j, c] = 0.0
+                for i in range(j, p):
+                    coef[t, j, c] += inverse[i, j] * work[i]
