@@ -23,12 +23,15 @@ import numpy as np
 
 from fastdistill import _validation as validation
 from fastdistill.evidence import Evidence, weigh_evidence
+from fastdistill.leave_one_out import leave_one_out_factors
 from fastdistill.mixtures import MixtureProblem, Solution
 from fastdistill.path import FilteredStudents
 from fastdistill.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from fastdistill.path import DistillationPath
+
+PENALTIES = np.logspace(-4, 5, 40)  # the default grid, on which the strategy "safe" was measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,13 +298,10 @@ def _held_out(pure: DistillationPath, criterion: Holdout) -> Iterator[MixturePro
         yield problem
 
 
-def _leave_one_out(pure: DistillationPath) -> list[MixtureProblem]:
-    m = len(pure._targets.mean)
-    problems = [MixtureProblem(pure.n_steps, m * pure.spectrum.total_weight) for _ in pure.lam]
-    for family, rows, block in pure._leave_one_out():
-        root = np.sqrt(rows.weight)[:, None]
-        problems[family].add((block * root).reshape(len(block), -1), (rows.y * root).ravel())
-    return problems
+def _leave_one_out(pure: DistillationPath) -> Iterator[MixtureProblem]:
+    total = len(pure._targets.mean) * pure.spectrum.total_weight
+    for factor in leave_one_out_factors(pure.spectrum, pure._targets, pure.lam, pure._xi):
+        yield MixtureProblem(pure.n_steps, total, factor)
 
 
 def _generalised(pure: DistillationPath) -> Iterator[MixtureProblem]:

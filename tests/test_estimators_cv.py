@@ -25,7 +25,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 import fastdistill as fd
 from fastdistill import DistilledKernelRidge, DistilledKernelRidgeCV, DistilledRidge, DistilledRidgeCV
-from fastdistill.estimators.ridge_cv import ALPHAS
+from fastdistill.tuning import PENALTIES
 from tests import oracle
 
 ESTIMATORS = (DistilledRidgeCV, DistilledKernelRidgeCV)
@@ -154,7 +154,7 @@ def test_ordinary_data_lose_nothing():
         train, test = order[:100], order[100:]
         errors = [
             np.mean((model.fit(X[train], y[train]).predict(X[test]) - y[test]) ** 2)
-            for model in (DistilledRidgeCV(), RidgeCV(ALPHAS))
+            for model in (DistilledRidgeCV(), RidgeCV(PENALTIES))
         ]
         ratios.append(errors[0] / errors[1])
     assert np.exp(np.mean(np.log(ratios))) <= 1.0 + 1e-9
@@ -166,7 +166,7 @@ def test_a_concentrated_signal_is_gained(rng):
     for r in (20, 50):
         for _ in range(10):
             X, y, signal = spiked(rng, n=300, r=r)
-            ours, ridge = DistilledRidgeCV().fit(X, y), RidgeCV(ALPHAS).fit(X, y)
+            ours, ridge = DistilledRidgeCV().fit(X, y), RidgeCV(PENALTIES).fit(X, y)
             ratios.append(np.sum((ours.predict(X) - signal) ** 2) / np.sum((ridge.predict(X) - signal) ** 2))
     assert np.exp(np.mean(np.log(ratios))) <= 0.5
     assert np.mean(ratios) <= 0.5
@@ -180,7 +180,7 @@ def test_the_verdict_on_a_concentrated_signal_is_that_of_new_samples(n_steps, rn
     for _ in range(5):
         X, y, _ = spiked(rng, n=n, r=r)
         queries = rng.standard_normal((2000, r)) * np.sqrt(np.linspace(4, 1, r) / 16)
-        ours, ridge = DistilledRidgeCV(n_steps=n_steps).fit(X, y), RidgeCV(ALPHAS).fit(X, y)
+        ours, ridge = DistilledRidgeCV(n_steps=n_steps).fit(X, y), RidgeCV(PENALTIES).fit(X, y)
         lost = [np.mean((model.predict(queries) - queries[:, 0]) ** 2) + 0.3**2 for model in (ridge, ours)]
         claimed.append(ours.verdict_.gain)
         true.append(1 - lost[1] / lost[0])
@@ -216,7 +216,7 @@ def test_a_student_given_by_its_filter(rng):
     assert model.xi_ is None
     assert model.mixture_ is None
     assert model.n_steps_ == 20
-    assert model.cv_results_["scores"].shape == (len(ALPHAS), 1)
+    assert model.cv_results_["scores"].shape == (len(PENALTIES), 1)
     assert model.best_score_ == model.cv_results_["scores"].max()
     kernel = DistilledKernelRidgeCV(kernel="linear").fit(X, y)
     assert kernel.alpha_ == model.alpha_

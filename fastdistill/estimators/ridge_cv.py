@@ -30,13 +30,11 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill import _validation as validation
 from fastdistill.estimators._common import DATA
-from fastdistill.estimators._verdict import verdict
 from fastdistill.estimators.ridge import DistilledRidge
 from fastdistill.mixtures import MixtureProblem
 from fastdistill.spectrum import Spectrum
-from fastdistill.tuning import Tuned, checked_bounds, choose, tune
-
-ALPHAS = np.logspace(-4, 5, 40)  # the grid on which the strategy "safe" was measured
+from fastdistill.tuning import PENALTIES, Tuned, checked_bounds, choose, tune
+from fastdistill.verdict import verdict
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Search:
         for name in ("fit_intercept", "alpha_per_target"):
             if not isinstance(getattr(model, name), bool | np.bool_):
                 raise TypeError(f"{name} must be True or False, got {getattr(model, name)!r}.")
-        grid = ALPHAS if model.alphas is None else np.atleast_1d(validation.penalties(model.alphas, "alphas"))
+        grid = PENALTIES if model.alphas is None else np.atleast_1d(validation.penalties(model.alphas, "alphas"))
         strategy = validation.choice(model.strategy, "strategy", ("safe", "joint", "greedy"))
         scoring = validation.choice(model.scoring, "scoring", ("loo", "gcv"))
         n_steps = None if model.n_steps is None else validation.integer(model.n_steps, "n_steps", minimum=0)

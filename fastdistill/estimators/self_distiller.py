@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,6 +39,7 @@ from sklearn.utils.validation import _check_method_params, check_is_fitted, has_
 
 from fastdistill import _validation as validation
 from fastdistill.theory import best_step_weight
+from fastdistill.verdict import Verdict, mean_and_error, relative_gain, squares
 
 TRACE = 1e-8  # share of its weight that a class keeps where a teacher leaves it out
 
@@ -81,7 +81,7 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
     xi_ : ndarray of shape (n_steps,)
         The weights of the steps. Where fewer steps are accepted than allowed the zeros come first, so that the last
         student is the accepted one.
-    verdict_ : DistillationVerdict
+    verdict_ : Verdict
         Only with ``xi="estimate"``: share of the plain model's held-out error that is gained, its standard error, the
         number of accepted steps, and a sentence.
     cv_results_ : dict of ndarrays
@@ -305,24 +305,6 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
         return (_Classifier if classifier else _Learner)(self.estimator, X, y, params, weight, keyword), split_params
 
 
-@dataclass(frozen=True)
-class DistillationVerdict:
-    """Whether distilling beats the plain model on held-out data: ``str(verdict)`` says it in a sentence.
-
-    `gain` is the share of the plain model's squared held-out error that the student removes (the last one accepted or,
-    where none is, the one tried), `standard_error` that of the gain, over the samples, `n_steps` the number of accepted
-    steps, `sentence` all of it in words.
-    """
-
-    gain: float
-    standard_error: float
-    n_steps: int
-    sentence: str
-
-    def __str__(self) -> str:
-        return self.sentence
-
-
 class _Learner:
     """A regressor with its data: retrains it on mixtures and reads its outputs; `_Classifier` overrides both."""
 
@@ -513,24 +495,18 @@ class _Folds:
 
     def error(self, said: np.ndarray) -> np.ndarray:
         """Squared error of each sample, averaged over the folds that hold it out; NaN where none does."""
-        squares = np.square(self.learner.truth[self.rows] - said).reshape(len(said), -1).sum(axis=1)
         n = len(self.learner.y)
+        total = np.bincount(self.rows, squares(self.learner.truth[self.rows] - said), n)
         times = np.bincount(self.rows, minlength=n)
-        return np.divide(np.bincount(self.rows, squares, n), times, out=np.full(n, np.nan), where=times > 0)
+        return np.divide(total, times, out=np.full(n, np.nan), where=times > 0)
 
-    def mean(self, values: np.ndarray) -> tuple[float, float]:
-        """Weighted mean of one value per sample, NaN left out, and its standard error."""
-        weight = np.ones(len(values)) if self.learner.weight is None else self.learner.weight
-        used = ~np.isnan(values) & (weight > 0)
-        count = np.count_nonzero(used)
-        if count < 2:
-            return 0.0, np.inf
-        share = weight[used] / weight[used].sum()
-        mean = float(share @ values[used])
-        return mean, float(np.linalg.norm(share * (values[used] - mean)) * np.sqrt(count / (count - 1)))
+    @property
+    def weight(self) -> np.ndarray:
+        """Of each sample in the errors, 1 where none were given."""
+        return np.ones(len(self.learner.y)) if self.learner.weight is None else self.learner.weight
 
 
-def _estimate(folds: _Folds, n_steps: int) -> tuple[np.ndarray, dict[str, np.ndarray], DistillationVerdict]:
+def _estimate(folds: _Folds, n_steps: int) -> tuple[np.ndarray, dict[str, np.ndarray], Verdict]:
     """The schedule, the record of the steps tried, and the verdict."""
     weights: list[float] = []
     records: list[tuple[float, ...]] = []
@@ -541,9 +517,10 @@ def _estimate(folds: _Folds, n_steps: int) -> tuple[np.ndarray, dict[str, np.nda
         students = folds.students([folds.best_weight(pure, unseen=test) for _, test in folds.splits])
         said = folds.say(students)
         before, after = folds.error(folds.reached), folds.error(said)
-        gain, standard_error = folds.mean(before - after)
+        gain, standard_error = mean_and_error(before - after, folds.weight)
         accepted = xi != 0 and gain > standard_error
-        records.append((xi, folds.mean(after)[0], folds.mean(before)[0], gain, standard_error, accepted))
+        errors = [mean_and_error(error, folds.weight)[0] for error in (after, before)]
+        records.append((xi, *errors, gain, standard_error, accepted))
         if accepted:
             weights.append(xi)
             folds.reached = said
@@ -554,17 +531,17 @@ def _estimate(folds: _Folds, n_steps: int) -> tuple[np.ndarray, dict[str, np.nda
     return schedule, results, _verdict(folds, folds.reached if weights else said, len(weights))
 
 
-def _verdict(folds: _Folds, said: np.ndarray, n_steps: int) -> DistillationVerdict:
+def _verdict(folds: _Folds, said: np.ndarray, n_steps: int) -> Verdict:
     before, after = folds.error(folds.plain), folds.error(said)
-    plain, student = folds.mean(before)[0], folds.mean(after)[0]
-    gain, standard_error = np.divide(folds.mean(before - after), plain) if plain else (0.0, 0.0)
+    plain, student = (mean_and_error(error, folds.weight)[0] for error in (before, after))
+    gain, standard_error = relative_gain(before, after, folds.weight)
     kept = f"No step accepted, the plain {type(folds.learner.estimator).__name__} is kept: a step would take"
     accepted = f"{n_steps} step{'s' if n_steps > 1 else ''} accepted: distilling takes"
     sentence = (
         f"{accepted if n_steps else kept} the mean squared held-out error from {plain:.4g} to {student:.4g}, "
         f"a gain of {gain:.1%} ± {standard_error:.1%}."
     )
-    return DistillationVerdict(float(gain), float(standard_error), n_steps, sentence)
+    return Verdict(gain, standard_error, n_steps, sentence)
 
 
 def _bounds(estimator: Any) -> tuple[float, float]:

@@ -66,11 +66,17 @@ class Table:
     rows: list[tuple[Any, ...]]
     shown: list[tuple[str, ...]]
     notes: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()  # of `shown`, where they are not the first of `columns`
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """What stands above `shown`."""
+        return self.heads or self.columns[: len(self.shown[0])]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its caption (what the paper's shows, what ours shows) and its data, columns of equal length."""
+    """A figure with its caption (what the paper's shows, if there is one, and what ours does) and its data, columns."""
 
     name: str
     title: str
@@ -78,6 +84,24 @@ class Picture:
     we_see: str
     figure: Figure
     data: dict[str, Any]
+
+
+class Frame(NamedTuple):
+    """What stands around the reports of a page; `remarks` heads the list of their assumptions."""
+
+    heading: str
+    warning: str
+    remarks: str
+    footer: str
+
+
+REPRODUCED = Frame(
+    "Published results of self-distillation, reproduced",
+    NO_FREE_LUNCH,
+    "Assumptions",
+    "In every table a difference of 0 means that ours agrees with the paper to the digits printed there. Every table "
+    "and the data of every picture lie beside this page as CSV.",
+)
 
 
 @dataclass(frozen=True)
@@ -246,7 +270,13 @@ def _move(files: Path, out: Path) -> None:
         os.replace(file, out / file.name)
 
 
-def write(reports: Sequence[Report], page: str, folder: Path, progress: Progress) -> None:
+def write(
+    reports: Sequence[Report],
+    page: str,
+    folder: Path,
+    progress: Progress = lambda stage: None,
+    frame: Frame = REPRODUCED,
+) -> None:
     """CSV of every table, CSV and PNG of every picture, and one self-contained HTML page, into `folder`."""
     images: dict[str, bytes] = {}
     for report in reports:
@@ -259,7 +289,7 @@ def write(reports: Sequence[Report], page: str, folder: Path, progress: Progress
             _write_csv(folder / f"{stem}.csv", tuple(picture.data), list(zip(*columns, strict=True)))
             picture.figure.savefig(folder / f"{stem}.png", dpi=DOTS_PER_INCH)
             images[stem] = (folder / f"{stem}.png").read_bytes()
-    (folder / page).write_text(_page(reports, images), encoding="utf-8")
+    (folder / page).write_text(_page(reports, images, frame), encoding="utf-8")
 
 
 def _write_csv(file: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -270,7 +300,7 @@ def _write_csv(file: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 
 
 def _text_of(table: Table) -> str:
-    head = table.columns[: len(table.shown[0])]
+    head = table.headings
     widths = [max(map(len, column)) for column in zip(head, *table.shown, strict=True)]
     lines = [table.title]
     for row in (head, tuple("-" * width for width in widths), *table.shown):
@@ -295,29 +325,27 @@ figure img { width: 100%; height: auto; display: block; margin-bottom: .5rem; }
 """.strip()
 
 
-def _page(reports: Sequence[Report], images: dict[str, bytes]) -> str:
+def _page(reports: Sequence[Report], images: dict[str, bytes], frame: Frame) -> str:
     from fastdistill import __version__
 
-    heading = "Published results of self-distillation, reproduced"
+    heading = html.escape(frame.heading)
     links = "".join(f'<li><a href="#{report.name}">{html.escape(report.title)}</a></li>' for report in reports)
     contents = f"<nav><ul>{links}</ul></nav>" if len(reports) > 1 else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{heading}</title>\n<style>\n{_STYLE}\n</style></head>\n<body>\n<h1>{heading}</h1>\n"
-        f'<p class="plain">{html.escape(NO_FREE_LUNCH)}</p>\n{contents}\n'
-        + "\n".join(_section(report, images) for report in reports)
-        + f"\n<footer>fastdistill {__version__}. In every table a difference of 0 means that ours agrees with the "
-        "paper to the digits printed there. Every table and the data of every picture lie beside this page as "
-        "CSV.</footer>\n</body></html>\n"
+        f'<p class="plain">{html.escape(frame.warning)}</p>\n{contents}\n'
+        + "\n".join(_section(report, images, frame.remarks) for report in reports)
+        + f"\n<footer>fastdistill {__version__}. {html.escape(frame.footer)}</footer>\n</body></html>\n"
     )
 
 
-def _section(report: Report, images: dict[str, bytes]) -> str:
+def _section(report: Report, images: dict[str, bytes], remarks: str) -> str:
     parts = [
         f'<section id="{report.name}"><h2>{html.escape(report.title)}</h2>',
         f'<p class="reference">{html.escape(report.reference)}</p><p>{html.escape(report.summary)}</p>',
-        "<h3>Assumptions</h3>" + _list(report.assumptions),
+        f"<h3>{html.escape(remarks)}</h3>" + _list(report.assumptions),
         *(_html_table(table) for table in report.tables),
         *(_html_picture(picture, images[f"{report.name}-{picture.name}"]) for picture in report.pictures),
         "</section>",
@@ -326,7 +354,7 @@ def _section(report: Report, images: dict[str, bytes]) -> str:
 
 
 def _html_table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns[: len(table.shown[0])])
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.headings)
     body = "\n".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in table.shown)
     notes = f'<div class="notes">{_list(table.notes)}</div>' if table.notes else ""
     return (
@@ -337,11 +365,12 @@ def _html_table(table: Table) -> str:
 
 def _html_picture(picture: Picture, image: bytes) -> str:
     encoded = base64.b64encode(image).decode("ascii")
-    title = html.escape(picture.title)
+    title, caption = html.escape(picture.title), html.escape(picture.we_see)
+    if picture.in_paper:
+        caption = f"<b>In the paper:</b> {html.escape(picture.in_paper)}<br><b>What we see:</b> {caption}"
     return (
         f'<figure><h3>{title}</h3><img alt="{title}" src="data:image/png;base64,{encoded}">'
-        f"<figcaption><b>In the paper:</b> {html.escape(picture.in_paper)}<br>"
-        f"<b>What we see:</b> {html.escape(picture.we_see)}</figcaption></figure>"
+        f"<figcaption>{caption}</figcaption></figure>"
     )
 
 
