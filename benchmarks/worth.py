@@ -1,0 +1,125 @@
+"""Statistical worth: errors of the default `DistilledRidgeCV` / errors of ridge with the same penalties.
+
+A change that costs accuracy shows up here as one that costs time does elsewhere. All figures are ratios, lower is
+better, and 1 is scikit-learn's `RidgeCV`, which chooses among the same penalties by the same leave-one-out error.
+
+==============================  ======================================================================================
+track_ratio_*                   what it is
+==============================  ======================================================================================
+Ordinary.…_geometric_mean       test MSE ratio on ordinary data, geometric mean over sets and splits; at most 1.000
+Ordinary.…_worst                that of the worst set; at most 1.005
+Spiked.…_excess_risk            mean excess risk ratio where theory promises a gain; at most 0.8 each
+==============================  ======================================================================================
+
+Ordinary: n i.i.d. rows train and the others test, inputs standardised with the training mean and standard deviation;
+diabetes, breast cancer and digits as scikit-learn bundles them, and a generated nonlinear set (Friedman's first).
+Spiked: y = Xθ + γη with d_j = s_j² from n/16 to n/4, equally spaced, θ = v_1, ‖θ‖ = 1, n = 300, columns of mean zero,
+so that an intercept only costs γ²/n; the excess risk is the mean of (ŷ − Xθ)², averaged over draws of η and of the left
+singular vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn import datasets
+from sklearn.linear_model import RidgeCV
+from threadpoolctl import threadpool_limits
+
+from benchmarks import REDUCED
+from fastdistill.estimators import DistilledRidgeCV
+
+PENALTIES = np.logspace(-4, 5, 40)
+SPLITS = 2 if REDUCED else 20
+TRAINING_ROWS = (50,) if REDUCED else (50, 100, 300)
+N_SPIKED = 300
+SPIKED = {"r=20, γ=0.3": (20, 0.3), "r=50, γ=0.3": (50, 0.3), "r=50, γ=1": (50, 1.0), "r=100, γ=0.3": (100, 0.3)}
+
+
+def ordinary_sets() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """X (N, p) and y (N,) of each set, N above 400."""
+    diabetes, cancer, digits = datasets.load_diabetes(), datasets.load_breast_cancer(), datasets.load_digits()
+    return {
+        "diabetes": (diabetes.data, diabetes.target),
+        "breast cancer": (cancer.data[:, :-1], cancer.data[:, -1]),  # the last measurement from all the others
+        "digits": (digits.data, digits.target.astype(float)),
+        "friedman": datasets.make_friedman1(1000, 10, noise=1.0, random_state=0),
+    }
+
+
+def models(**options: Any) -> tuple[Any, Any]:
+    """Ours with its defaults, and ridge, on the same penalties."""
+    return DistilledRidgeCV(PENALTIES, **options), RidgeCV(PENALTIES, **options)
+
+
+def split_ratio(X: np.ndarray, y: np.ndarray, n: int, seed: int) -> float:
+    """Test MSE of ours / that of ridge; n random rows train."""
+    train, test = np.split(np.random.default_rng(seed).permutation(len(y)), [n])
+    scale = X[train].std(axis=0)
+    Z = (X - X[train].mean(axis=0)) / np.where(scale > 0, scale, 1.0)
+    ours, ridge = (np.mean((m.fit(Z[train], y[train]).predict(Z[test]) - y[test]) ** 2) for m in models())
+    return float(ours / ridge)
+
+
+def ordinary_ratios(n: int, splits: int) -> dict[str, float]:
+    """Geometric mean over splits of the test MSE ratio of each set."""
+    return {
+        name: float(np.exp(np.mean([np.log(split_ratio(X, y, n, seed)) for seed in range(splits)])))
+        for name, (X, y) in ordinary_sets().items()
+    }
+
+
+def spiked_draws(r: int, gamma: float, draws: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """X (n, r), y (n,) and what y is without the noise."""
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        columns = rng.standard_normal((N_SPIKED, r))
+        left = np.linalg.qr(columns - columns.mean(axis=0))[0]
+        X = left * np.sqrt(np.linspace(4.0, 1.0, r) * N_SPIKED / 16)  # right singular vectors: the axes
+        yield X, X[:, 0] + gamma * rng.standard_normal(N_SPIKED), X[:, 0]
+
+
+def spiked_ratio(r: int, gamma: float, draws: int, fit_intercept: bool = False) -> float:
+    """Mean excess risk of ours / that of ridge."""
+    risks = [
+        [np.mean((model.fit(X, y).predict(X) - truth) ** 2) for model in models(fit_intercept=fit_intercept)]
+        for X, y, truth in spiked_draws(r, gamma, draws)
+    ]
+    ours, ridge = np.mean(risks, axis=0)
+    return float(ours / ridge)
+
+
+class Ordinary:
+    """Where there is nothing to gain, nothing may be lost."""
+
+    timeout = 900
+    params = (list(TRAINING_ROWS),)
+    param_names = ("training rows",)
+
+    def setup(self, n: int) -> None:
+        with threadpool_limits(1):
+            self.ratios = list(ordinary_ratios(n, SPLITS).values())
+
+    def track_ratio_geometric_mean(self, n: int) -> float:
+        return float(np.exp(np.mean(np.log(self.ratios))))
+
+    def track_ratio_worst(self, n: int) -> float:
+        return max(self.ratios)
+
+    track_ratio_geometric_mean.unit = track_ratio_worst.unit = "test MSE of RidgeCV"  # type: ignore[attr-defined]
+
+
+class Spiked:
+    """Where theory promises a gain, it must be found."""
+
+    timeout = 900
+    params = (list(SPIKED), [False, True])
+    param_names = ("cell", "fit_intercept")
+
+    def track_ratio_excess_risk(self, cell: str, fit_intercept: bool) -> float:
+        with threadpool_limits(1):
+            return spiked_ratio(*SPIKED[cell], SPLITS, fit_intercept)
+
+    track_ratio_excess_risk.unit = "excess risk of RidgeCV"  # type: ignore[attr-defined]
