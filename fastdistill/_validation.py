@@ -9,6 +9,7 @@ number and what to do about it.
 from __future__ import annotations
 
 import numbers
+import os
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,22 @@ def sample_weight(w: Any, n_samples: int) -> np.ndarray | None:
     return np.array(arr)  # a copy: it is kept, and the caller's may change
 
 
+def batched_weights(w: Any, n_problems: int, n_samples: int) -> np.ndarray | None:
+    """Weights (1, n) for all of B problems or (B, n), none of them zero for every sample; None stays None."""
+    if w is None:
+        return None
+    arr = np.atleast_2d(real_array(w, "sample_weight", ndim=(1, 2)))
+    if arr.shape not in {(1, n_samples), (n_problems, n_samples)}:
+        raise ValueError(
+            f"sample_weight must have shape ({n_samples},) or ({n_problems}, {n_samples}), got {np.shape(w)}."
+        )
+    if arr.min() < 0:
+        raise ValueError(f"sample_weight must not be negative, got {arr.min():.6g}.")
+    if arr.max(axis=1).min() == 0:
+        raise ValueError(f"sample_weight is zero for every sample of problem {int(arr.max(axis=1).argmin())}.")
+    return arr
+
+
 def penalties(lam: Any, name: str = "lam", *, positive: bool = False) -> np.ndarray:
     """Finite penalties, at least zero (above zero with `positive`), as a 0-D or 1-D float64 array."""
     arr = real_array(lam, name, ndim=(0, 1))
@@ -184,6 +201,15 @@ def integer(value: Any, name: str, *, minimum: int | None = None) -> int:
     if minimum is not None and value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}.")
     return int(value)
+
+
+def thread_count(value: Any, name: str = "n_threads") -> int:
+    """A positive number of threads; None means as many as this process may use."""
+    if value is not None:
+        return integer(value, name, minimum=1)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def scalar(

@@ -269,6 +269,8 @@ def _one_hot(y: np.ndarray, n_classes: int | None) -> np.ndarray:
         )
     labels = y.astype(np.intp)
     largest = int(labels.max(initial=0))
+    if n_classes is None and largest > len(y):
+        raise ValueError(f"y holds the class {largest}, but {len(y)} samples: number the classes 0, 1, ..., C - 1.")
     n_classes = max(largest + 1, 2) if n_classes is None else n_classes
     if largest >= n_classes:
         raise ValueError(f"y holds the class {largest}, but the coefficients are for {n_classes} classes (0 to C − 1).")

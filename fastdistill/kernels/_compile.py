@@ -14,7 +14,16 @@ from numba import njit
 
 def jit(function: Callable) -> Any:
     """Compile `function` on first call; division by zero follows IEEE, no fast-math."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    return _compiled(function)
+
+
+def jit_sums(function: Callable) -> Any:
+    """The same for innermost loops whose sums may be added in any order, so that they use vector instructions."""
+    return _compiled(function, fastmath={"contract", "reassoc"})
+
+
+def _compiled(function: Callable, **extra: Any) -> Any:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", **extra}
     setting = os.environ.get("FASTDISTILL_CACHE", "")
     if setting == "0":
         return njit(**options)(function)

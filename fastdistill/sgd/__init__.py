@@ -1,0 +1,28 @@
+"""Distillation SGD: `run_sgd` and what it takes: schedules, compressors, teachers given by their outputs.
+
+::
+
+    x ← C( x − γ (∇f_B(x) − κ ∇f_B(θ) + κ g) )
+
+`problem` holds the data, the targets and what a teacher comes down to; `steps` calls the kernels; `trace` measures;
+`run` is the loop over epochs around them.
+"""
+
+from fastdistill.sgd.compressors import Bernoulli, Compressor, Mask, RandK, RandomRounding, TopK
+from fastdistill.sgd.problem import TeacherOutputs
+from fastdistill.sgd.run import SGDRun, run_sgd
+from fastdistill.sgd.schedules import Geometric, InverseTime
+
+__all__ = [
+    "Bernoulli",
+    "Compressor",
+    "Geometric",
+    "InverseTime",
+    "Mask",
+    "RandK",
+    "RandomRounding",
+    "SGDRun",
+    "TeacherOutputs",
+    "TopK",
+    "run_sgd",
+]

@@ -1,0 +1,186 @@
+"""Epochs through the kernels: which of them serves which run, threads over configurations, pieces that fit a cache.
+
+====================================================================  ==============================================
+run                                                                   kernel
+====================================================================  ==============================================
+dense, one output, batches of one                                     ``dense_rows``
+the same, several configurations with one order and one teacher       ``dense_lanes``: sixteen to a group
+dense with batches, outputs, momentum, compression or averaging       ``dense_batches``
+CSR, one output, batches of one                                       ``csr_rows``
+CSR with batches, outputs or averaging                                ``csr_batches``
+CSR with momentum or compression, which touch every coefficient       ``dense_batches`` on blocks of rows made dense
+====================================================================  ==============================================
+
+Several configurations of one order visit the data together: each in turn takes the steps of a piece of the epoch while
+its rows are in cache. Configurations do not interact, so results are the same for any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fastdistill import kernels
+from fastdistill.sgd.compressors import Compressor
+from fastdistill.sgd.problem import Problem
+
+PIECE_BYTES = 2**18  # of the rows that configurations visit in turn
+DRAW_ENTRIES = 2**20  # random numbers of compressors at a time
+SUMMED_STEPS = 2**12  # iterates summed in the precision of X; what is summed beyond them is float64
+FEWEST_LANES = 4  # configurations below which lanes would be mostly empty
+LOSS_CODES = {"squared": kernels.SQUARED, "logistic": kernels.LOGISTIC, "softmax": kernels.SOFTMAX}
+
+
+@dataclass
+class Visits:
+    """The rows that some configurations visit in an epoch: order (steps, batch), and the seed of compressors' draws."""
+
+    configurations: np.ndarray
+    order: np.ndarray
+    seed: int
+
+
+class Stepper:
+    """Runs epochs on `state` (Q, 3 or 4, C, p or p + 1): coefficients, push, velocity and, for averaging, the sum."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        settings: np.ndarray,
+        *,
+        average: bool,
+        compressor: Compressor | None,
+        n_threads: int,
+    ) -> None:
+        self.problem, self.compressor, self.n_threads = problem, compressor, n_threads
+        self.settings = settings  # (Q, 6)
+        self.average = average
+        rows = kernels.TOTAL + 1 if average else kernels.TOTAL
+        self.state = np.zeros((len(settings), rows, problem.n_outputs, problem.width), problem.dtype)
+        self.total = np.zeros((len(settings), problem.n_outputs, problem.width)) if average else None
+        self.samples: list[np.ndarray] = []  # one for all configurations, or one each
+        touches_all = compressor is not None or settings[0, kernels.MOMENTUM] != 0.0
+        self._is_plain = not average and not touches_all and problem.n_outputs == 1
+        self._is_densified = problem.is_sparse and touches_all
+        self._loss = LOSS_CODES[problem.loss]
+
+    def epoch(self, visits: list[Visits], scale: np.ndarray) -> None:
+        """Every configuration takes the steps of its visits; `scale` (steps,) multiplies the step size."""
+        tasks = [task for visit in visits for task in self._tasks(visit, scale)]
+        with np.errstate(all="ignore"):  # without the compiler, a diverging run would warn before it is stopped
+            if len(tasks) == 1 or self.n_threads == 1:
+                for task in tasks:
+                    task()
+                return
+        with ThreadPoolExecutor(min(self.n_threads, len(tasks))) as pool:
+            try:
+                for done in [pool.submit(_quietly, task) for task in tasks]:
+                    done.result()
+            except KeyboardInterrupt:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _tasks(self, visit: Visits, scale: np.ndarray) -> Iterator[Callable[[], None]]:
+        which = visit.configurations
+        is_simple = self._is_plain and visit.order.shape[1] == 1 and not self.problem.is_sparse
+        if is_simple and len(self.samples) == 1 and len(which) >= FEWEST_LANES:
+            for part in _parts(which, self.n_threads, kernels.LANES):
+                yield partial(self._lanes, part, visit, scale)
+        else:
+            for part in _parts(which, self.n_threads, 1):
+                yield partial(self._in_turn, part, visit, scale)
+
+    def _lanes(self, which: np.ndarray, visit: Visits, scale: np.ndarray) -> None:
+        problem, lanes = self.problem, kernels.LANES
+        filling = np.repeat(which[-1:], -len(which) % lanes)  # of the same group for any number of threads
+        padded = np.concatenate([which, filling])
+        groups = (len(padded) // lanes, lanes)
+        coef = self.state[padded, kernels.COEF, 0].reshape(*groups, -1).transpose(0, 2, 1).copy()
+        settings = self.settings[padded].reshape(*groups, -1).transpose(0, 2, 1).copy()
+        push = self.state[which[0], kernels.PUSH, 0]
+        order = np.ascontiguousarray(visit.order[:, 0])
+        kernels.dense_lanes(problem.X, order, self.samples[0], self._loss, settings, scale, coef, push)
+        self.state[which, kernels.COEF, 0] = coef.transpose(0, 2, 1).reshape(len(padded), -1)[: len(which)]
+
+    def _in_turn(self, which: np.ndarray, visit: Visits, scale: np.ndarray) -> None:
+        problem, steps = self.problem, len(visit.order)
+        rng = np.random.default_rng(visit.seed)
+        size = steps
+        if len(visit.configurations) > 1 or self._is_densified:  # not those of this thread: pieces leave their rounding
+            row_bytes = (
+                problem.X.data.nbytes / problem.n if problem.is_sparse and not self._is_densified else 8 * problem.p
+            )
+            size = int(PIECE_BYTES / max(1.0, row_bytes * visit.order.shape[1]))
+        if self.average:
+            size = min(size, SUMMED_STEPS)
+        if self.compressor is not None:
+            size = min(size, DRAW_ENTRIES // (problem.n_outputs * problem.p))
+        size = max(1, size)
+        for start in range(0, steps, size):
+            order, factors = visit.order[start : start + size], scale[start : start + size]
+            draws = np.zeros((1, problem.n_outputs, 1))
+            if self.compressor is not None:
+                draws = self.compressor.draws(rng, (len(order), problem.n_outputs, problem.p))
+            dense = self._densified(order) if self._is_densified else None
+            for q in which:
+                self._piece(q, order, factors, draws, dense)
+
+    def _piece(self, q: int, order: np.ndarray, scale: np.ndarray, draws: np.ndarray, dense: Any) -> None:
+        """Configuration q takes the steps of `order` (steps, batch)."""
+        problem, state, setting = self.problem, self.state[q], self.settings[q]
+        samples = self.samples[q if len(self.samples) > 1 else 0]
+        if problem.is_sparse and dense is None:
+            self._sparse_piece(q, order, scale, samples)
+        elif self._is_plain and order.shape[1] == 1 and dense is None:
+            coef, push = state[kernels.COEF, 0], state[kernels.PUSH, 0]
+            kernels.dense_rows(problem.X, order.ravel(), samples, self._loss, setting, scale, coef, push)
+        else:
+            code = kernels.UNCOMPRESSED if self.compressor is None else getattr(kernels, self.compressor.kind)
+            X, rows, order = (problem.X, slice(None), order) if dense is None else dense
+            kernels.dense_batches(X, order, samples[rows], self._loss, setting, scale, state, code, draws)
+            if self.total is not None:
+                self.total[q] += state[kernels.TOTAL]
+                state[kernels.TOTAL] = 0.0
+
+    def _sparse_piece(self, q: int, order: np.ndarray, scale: np.ndarray, samples: np.ndarray) -> None:
+        X, state, setting = self.problem.X, self.state[q], self.settings[q]
+        used = [kernels.COEF, kernels.PUSH]
+        lazy = np.zeros((4 if self.average else 2, self.problem.width, self.problem.n_outputs), state.dtype)
+        lazy[:2] = state[used].transpose(0, 2, 1)
+        settings = np.append(setting, self.problem.p)
+        arrays = (X.data, X.indices, X.indptr)
+        if self._is_plain and order.shape[1] == 1:
+            kernels.csr_rows(*arrays, order.ravel(), samples, self._loss, settings, scale, lazy)
+        else:
+            kernels.csr_batches(*arrays, order, samples, self._loss, settings, scale, lazy)
+        state[kernels.COEF] = lazy[0].T
+        if self.total is not None:
+            self.total[q] += lazy[2].T
+
+    def _densified(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The rows of `order` as a dense block, their numbers, and the order within the block."""
+        valid = order >= 0
+        rows = order[valid]
+        local = np.full(order.shape, -1, dtype=np.intp)
+        local[valid] = np.arange(len(rows))
+        block = self.problem.X[rows].toarray()
+        block.flags.writeable = False
+        return block, rows, local
+
+
+def _quietly(task: Callable[[], None]) -> None:
+    with np.errstate(all="ignore"):
+        task()
+
+
+def _parts(which: np.ndarray, n_threads: int, multiple: int) -> list[np.ndarray]:
+    """Configurations for each thread, in multiples of a group."""
+    n_groups = -(-len(which) // multiple)
+    bounds = np.unique(np.linspace(0, n_groups, min(n_threads, n_groups) + 1).astype(int)) * multiple
+    return [which[start:stop] for start, stop in pairwise(bounds)]

@@ -1,0 +1,385 @@
+"""Compressors, many configurations at once, threads, layouts and precision of `run_sgd`, and its kernels by hand."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+
+import fastdistill as fd
+from fastdistill import kernels
+from fastdistill.sgd import steps
+from tests.oracle_sgd_loop import NaiveSGD, draw_orders
+from tests.test_sgd import LAYOUTS, LOSSES, P, laid_out, problem, public, relative, sparse
+
+# --- compressors ---------------------------------------------------------------------------------
+
+
+def naive_compression(compressor, x, draws):
+    """C(x) of one output (p,), from its definition and the draws of one step."""
+    p = len(x)
+    if isinstance(compressor, fd.RandK):
+        return x * draws
+    if isinstance(compressor, fd.Bernoulli):
+        return x * draws
+    if isinstance(compressor, fd.Mask):
+        return np.array([x[j] if compressor.mask[j] else 0.0 for j in range(p)])
+    if isinstance(compressor, fd.TopK):
+        kept = sorted(range(p), key=lambda j: (-abs(x[j]), j))[: compressor.k]
+        return np.array([x[j] if j in kept else 0.0 for j in range(p)])
+    norm, s = np.linalg.norm(x), compressor.levels
+    out = np.zeros(p)
+    for j in range(p if norm > 0 else 0):
+        whole, part = divmod(s * abs(x[j]) / norm, 1.0)
+        out[j] = np.sign(x[j]) * norm * (whole + (draws[j] < part)) / s
+    return out
+
+
+COMPRESSORS = [
+    fd.RandK(2),
+    fd.RandK(P),
+    fd.Bernoulli(0.6),
+    fd.Bernoulli(1.0),
+    fd.Mask([1, 0, 1, 1]),
+    fd.TopK(1),
+    fd.TopK(3),
+    fd.RandomRounding(1),
+    fd.RandomRounding(4),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+@pytest.mark.parametrize("loss", ["squared", "softmax"])
+@pytest.mark.parametrize("compressor", COMPRESSORS, ids=repr)
+def test_compressed_runs_are_the_loop(compressor, loss, layout):
+    X, y, targets, teacher, start = problem(loss, fit_intercept=True)
+    n, n_outputs = targets.shape
+    options = {"kd_weight": 0.6, "step_size": 0.05, "batch_size": 3}
+    run = fd.run_sgd(
+        laid_out(X, layout),
+        y,
+        loss,
+        teacher=public(teacher, loss),
+        coef_init=public(start, loss),
+        compressor=compressor,
+        fit_intercept=True,
+        random_state=8,
+        n_epochs=2,
+        **options,
+    )
+    orders, seeds = draw_orders("shuffle", n, 8, 2, compressed=True)
+    draws = [compressor.draws(np.random.default_rng(seed), (-(-n // 3), n_outputs, P)) for seed in seeds]
+
+    def compress(x, epoch, step):
+        now = draws[epoch][step % len(draws[epoch])]
+        x[:P] = np.transpose([naive_compression(compressor, x[:P, c], now[c]) for c in range(n_outputs)])
+        return x
+
+    iterates, *_ = NaiveSGD(X, targets, loss, fit_intercept=True).run(
+        start, orders, teacher=teacher, compress=compress, **options
+    )
+    assert relative(run.coef.reshape(P, -1), iterates[-1][:P]) < 1e-10
+    np.testing.assert_allclose(np.ravel(run.intercept), iterates[-1][P], rtol=1e-10)
+
+
+@pytest.mark.parametrize("compressor", COMPRESSORS, ids=repr)
+def test_noise_and_bias_of_compressors(compressor, rng):
+    n_draws, names = 2000, {"SCALED": kernels.SCALED, "TOP": kernels.TOP, "ROUNDED": kernels.ROUNDED}
+    omega = compressor.omega(P)
+    worst = 0.0
+    for x in (rng.standard_normal(P), np.ones(P), np.eye(P)[1], np.array([0.0, -3.0, 0.1, 2.0])):
+        coef = np.tile(x, (n_draws, 1))
+        draws = compressor.draws(rng, (n_draws, 1, P))
+        for t in range(n_draws):
+            kernels.compress(
+                coef[t : t + 1],
+                names[compressor.kind],
+                compressor.parameter,
+                np.ascontiguousarray(draws[t % len(draws)]),
+            )
+        errors = np.square(coef - x).sum(axis=1)
+        spread = 4.0 * errors.std() / np.sqrt(n_draws) + 1e-12
+        assert errors.mean() <= omega * (x @ x) + spread
+        worst = max(worst, (errors.mean() + spread) / (x @ x))
+        if compressor.unbiased:
+            assert np.all(np.abs(coef.mean(axis=0) - x) <= 4.5 * coef.std(axis=0) / np.sqrt(n_draws) + 1e-12)
+    if not isinstance(compressor, fd.RandomRounding):  # its ω is a bound, theirs are reached
+        assert worst >= omega
+    if isinstance(compressor, fd.RandK):
+        assert set(np.count_nonzero(draws, axis=2).ravel()) == {compressor.k}
+
+
+def test_equal_coefficients_the_first_are_kept():
+    coef = np.array([[1.0, -1.0, 1.0, 1.0]])
+    kernels.compress(coef, kernels.TOP, 2.0, np.zeros((1, 1)))
+    np.testing.assert_array_equal(coef, [[1.0, -1.0, 0.0, 0.0]])
+
+
+# --- many configurations -------------------------------------------------------------------------
+
+SHARED = {
+    "plain": {},
+    "intercept": {"fit_intercept": True, "l2": 0.1},
+    "unbiased": {"variant": "kd_unbiased", "l2": 0.4, "fit_intercept": True},
+    "strong": {"variant": "kd_unbiased", "l2": 4.0, "order": "replace"},
+    "logistic": {"loss": "logistic", "l2": 0.1, "fit_intercept": True},
+    "soft": {"loss": "logistic", "variant": "soft_labels", "temperature": 2.0},
+    "softmax": {"loss": "softmax", "batch_size": 3, "average": True},
+    "batches": {"batch_size": 4, "momentum": 0.5, "average": True},
+    "svrg": {"variant": "svrg", "teacher_every": 2},
+    "repeated": {"variant": "repeated", "fit_intercept": True},
+    "compressed": {"compressor": fd.RandK(3), "fit_intercept": True},
+    "rounded": {"compressor": fd.RandomRounding(8), "batch_size": 2},
+}
+
+
+def several(Q, kind, layout, **more):
+    """A run of Q configurations, and the function that runs one of them alone."""
+    options = {"loss": "squared", "n_epochs": 3, "record_every": 3, **SHARED[kind], **more}
+    X, y, _, teacher, start = problem(options["loss"], n=23, fit_intercept=options.get("fit_intercept", False))
+    if options.get("variant") != "svrg":
+        options["teacher"] = public(teacher, options["loss"])
+    options["coef_init"] = public(start, options["loss"])
+    step_size, kd_weight = np.linspace(0.02, 0.12, Q), np.linspace(0.0, 1.2, Q)[::-1].copy()
+    if options.get("variant") == "svrg":
+        kd_weight = np.ones(Q)
+    X = laid_out(X, layout)
+
+    def all_of_them(**others):
+        return fd.run_sgd(X, y, **{"step_size": step_size, "kd_weight": kd_weight, **options, **others})
+
+    def alone(q, **others):
+        return fd.run_sgd(X, y, **{"step_size": step_size[q], "kd_weight": kd_weight[q], **options, **others})
+
+    return all_of_them, alone
+
+
+def assert_same_runs(found, wanted, **tolerance):
+    for name in ("coef", "intercept"):
+        np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), **tolerance)
+    for name in wanted.trace:
+        np.testing.assert_allclose(found.trace[name], wanted.trace[name], rtol=1e-9)
+
+
+def of(run, q):
+    """Configuration q of a run as a run."""
+    trace = {name: values[q] for name, values in run.trace.items()}
+    return fd.SGDRun(
+        run.coef[q], run.intercept[q], trace, run.n_epochs, run.status[q], run.kd_weight[q], run.step_size[q]
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+@pytest.mark.parametrize("kind", SHARED)
+@pytest.mark.parametrize("Q", [1, 3, 5])
+def test_configurations_at_once_are_those_one_by_one(Q, kind, layout):
+    all_of_them, alone = several(Q, kind, layout)
+    together = all_of_them(random_state=4)
+    assert together.coef.shape[0] == len(together.status) == Q
+    for q in range(Q):
+        assert_same_runs(of(together, q), alone(q, random_state=4), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", ["plain", "unbiased", "strong", "logistic", "soft"])
+@pytest.mark.parametrize("Q", [4, 16, 17, 33])
+def test_configurations_in_lanes_are_those_one_by_one(Q, kind):
+    all_of_them, alone = several(Q, kind, "dense", n_epochs=2, record_every=0)
+    together = all_of_them(random_state=4)
+    for q in {0, Q // 2, Q - 2, Q - 1}:
+        assert_same_runs(of(together, q), alone(q, random_state=4), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+@pytest.mark.parametrize("kind", ["plain", "softmax", "compressed", "svrg"])
+def test_seeds_at_once_are_those_one_by_one(kind, layout):
+    all_of_them, alone = several(3, kind, layout)
+    seeds = [5, 0, 5]
+    together = all_of_them(random_state=seeds)
+    for q, seed in enumerate(seeds):
+        assert_same_runs(of(together, q), alone(q, random_state=seed), rtol=1e-12, atol=1e-14)
+    alike = all_of_them(random_state=seeds, step_size=0.05, kd_weight=1.0)
+    np.testing.assert_array_equal(alike.coef[0], alike.coef[2])
+    assert not np.array_equal(alike.coef[0], alike.coef[1])
+
+
+def test_a_list_of_one_is_an_axis_of_one():
+    X, y, *_ = problem("squared")
+    wanted = fd.run_sgd(X, y, step_size=0.1, random_state=3).coef
+    for one in ({"step_size": [0.1]}, {"kd_weight": [0.0]}, {"random_state": [3]}):
+        run = fd.run_sgd(X, y, **{"step_size": 0.1, "random_state": 3, **one})
+        np.testing.assert_array_equal(run.coef, wanted[None])
+        assert run.trace["loss"].shape == (1, 11)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+@pytest.mark.parametrize("kind", SHARED)
+def test_results_do_not_depend_on_the_number_of_threads(kind, layout, monkeypatch):
+    monkeypatch.setattr(steps, "PIECE_BYTES", 7 * 8 * P)  # several pieces to an epoch
+    for Q, seeds in ((3, 0), (3, [0, 1, 2]), (35, 0)):
+        if Q == 35 and (layout != "dense" or kind not in ("plain", "unbiased", "strong", "logistic")):
+            continue
+        all_of_them, _ = several(Q, kind, layout, n_epochs=2, record_every=0)
+        runs = [all_of_them(random_state=seeds, n_jobs=n_jobs) for n_jobs in (1, 2, 3)]
+        for run in runs[1:]:
+            np.testing.assert_array_equal(run.coef, runs[0].coef)
+            np.testing.assert_array_equal(run.intercept, runs[0].intercept)
+
+
+def test_a_generator_goes_on_where_it_was():
+    X, y, *_ = problem("squared")
+    generator = np.random.default_rng(3)
+    first, second = (fd.run_sgd(X, y, step_size=0.1, random_state=generator).coef for _ in range(2))
+    np.testing.assert_array_equal(first, fd.run_sgd(X, y, step_size=0.1, random_state=3).coef)
+    assert not np.array_equal(first, second)
+    older = [fd.run_sgd(X, y, step_size=0.1, random_state=np.random.RandomState(1)).coef for _ in range(2)]
+    np.testing.assert_array_equal(*older)
+
+
+# --- layouts and precision -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_any_memory_gives_the_same_numbers(dtype, batch_size, tmp_path):
+    X, y, _, teacher, _ = problem("squared")
+    X = X.astype(dtype)
+    mapped = np.memmap(tmp_path / "X", dtype=dtype, mode="w+", shape=X.shape)
+    mapped[:] = X
+    mapped.flush()
+    strided = np.zeros((2 * len(X), 3 * P), dtype=dtype)
+    strided[::2, ::3] = X
+    readonly = X.copy()
+    readonly.flags.writeable = False
+    forms = [
+        np.memmap(tmp_path / "X", dtype=dtype, mode="r", shape=X.shape),
+        strided[::2, ::3],
+        readonly,
+        np.asfortranarray(X),
+        X[::-1][::-1],
+        X.astype(np.dtype(dtype).newbyteorder()),
+    ]
+    options = {"teacher": teacher[:, 0], "kd_weight": 0.5, "step_size": 0.1, "batch_size": batch_size}
+    wanted = fd.run_sgd(X, y, random_state=0, **options)
+    for form in forms:
+        run = fd.run_sgd(form, y, random_state=0, **options)
+        assert run.coef.dtype == wanted.coef.dtype == dtype
+        np.testing.assert_array_equal(run.coef, wanted.coef)
+        np.testing.assert_array_equal(run.trace["loss"], wanted.trace["loss"])
+
+
+def test_lists_frames_and_integers_are_arrays():
+    pandas = pytest.importorskip("pandas")
+    X, y, *_ = problem("squared")
+    wanted = fd.run_sgd(X, y, step_size=0.1, random_state=0).coef
+    for form, target in ((X.tolist(), y.tolist()), (pandas.DataFrame(X), pandas.Series(y, index=range(9, 9 + len(y))))):
+        np.testing.assert_array_equal(fd.run_sgd(form, target, step_size=0.1, random_state=0).coef, wanted)
+    whole = np.round(3 * X).astype(int)
+    np.testing.assert_array_equal(
+        fd.run_sgd(whole, y, step_size=0.01, random_state=0).coef,
+        fd.run_sgd(whole.astype(float), y, step_size=0.01, random_state=0).coef,
+    )
+    frame = pandas.DataFrame(X.astype(np.float32))
+    assert fd.run_sgd(frame, y, step_size=0.1, random_state=0).coef.dtype == np.float32
+
+
+def test_masked_entries_are_refused():
+    X, y, *_ = problem("squared")
+    with pytest.raises(ValueError, match="masked"):
+        fd.run_sgd(np.ma.masked_array(X, mask=X > 1.0), y, step_size=0.1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("more", [{}, {"momentum": 0.5, "batch_size": 3}, {"average": True, "l2": 0.5}], ids=str)
+def test_single_precision_stays_close(more, loss, layout):
+    X, y, _, teacher, start = problem(loss, fit_intercept=True)
+    options = {"teacher": public(teacher, loss), "coef_init": public(start, loss), "variant": "kd_unbiased"}
+    options |= {"kd_weight": 0.7, "step_size": 0.1, "fit_intercept": True, "random_state": 0, **more}
+    double = fd.run_sgd(laid_out(X, layout), y, loss, **options)
+    single = fd.run_sgd(laid_out(X.astype(np.float32), layout), y, loss, **options)
+    assert (single.coef.dtype, np.asarray(single.intercept).dtype) == (np.float32, np.float32)
+    assert relative(single.coef, double.coef) < 1e-5
+    np.testing.assert_allclose(single.trace["loss"], double.trace["loss"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+@pytest.mark.parametrize(("step", "n_epochs"), [(0.2, 3), (0.04, 8)])
+def test_single_precision_means_under_strong_penalties(step, n_epochs, layout):
+    X, y, *_ = problem("squared", n=400)
+    y = y + 5.0 * X.sum(axis=1)
+    options = {"step_size": step, "l2": 1.0, "n_epochs": n_epochs, "average": True, "random_state": 0}
+    double = fd.run_sgd(laid_out(X, layout), y, **options)
+    single = fd.run_sgd(laid_out(X.astype(np.float32), layout), y, **options)
+    assert relative(single.coef, double.coef) < 1e-6
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+def test_single_precision_means_do_not_drift(layout, monkeypatch):
+    X = laid_out(np.zeros((3000, 1), np.float32), layout)  # no step moves
+    options = {"step_size": 0.1, "n_epochs": 4, "coef_init": [0.1], "average": True, "record_every": 0}
+    monkeypatch.setattr(steps, "SUMMED_STEPS", 64)
+    run = fd.run_sgd(X, np.zeros(3000), **options)
+    assert run.coef == pytest.approx([0.1], rel=1e-6)  # 2e-5 off where an epoch is summed in single precision
+
+
+@pytest.mark.parametrize("layout", LAYOUTS[:2])
+@pytest.mark.parametrize(("batch_size", "n_outputs"), [(1, 1), (3, 1), (2, 2)])
+def test_inputs_are_never_written_to(layout, batch_size, n_outputs):
+    X, y, _, teacher, start = problem("squared", n_outputs, fit_intercept=True)
+    X = laid_out(X, layout)
+    arrays = {"teacher": public(teacher, "squared", n_outputs), "coef_init": public(start, "squared", n_outputs)}
+    arrays |= {"reference": arrays["teacher"].copy(), "sample_weight": np.linspace(0.5, 1.5, len(y)), "y": y}
+    arrays |= {"kd_weight": np.array([0.5, 1.0]), "step_size": np.array([0.1, 0.2])}
+    parts = [X] if layout == "dense" else [X.data, X.indices, X.indptr]
+    inputs = [*arrays.values(), *parts]
+    before = [a.copy() for a in inputs]
+    for variant in ("kd", "kd_unbiased", "svrg"):
+        run = fd.run_sgd(X, **arrays, variant=variant, fit_intercept=True, l2=0.1, batch_size=batch_size)
+        run.coef[:] = np.nan
+        run.kd_weight[:] = run.step_size[:] = np.nan
+    for now, then in zip(inputs, before, strict=True):
+        np.testing.assert_array_equal(now, then)
+        assert now.flags.writeable
+
+
+# --- kernels by hand -----------------------------------------------------------------------------
+
+
+@numba.njit
+def own_epochs(X, order, samples, setting, coef, push):
+    """Three epochs of plain SGD in a loop of one's own."""
+    scale = np.ones(order.shape[1])
+    for epoch in range(order.shape[0]):
+        kernels.dense_rows(X, order[epoch], samples, kernels.SQUARED, setting, scale, coef, push)
+
+
+@numba.njit
+def own_batches(X, data, indices, indptr, order, samples, setting, state, lazy, draws):
+    scale = np.ones(order.shape[0])
+    kernels.dense_batches(X, order, samples, kernels.SQUARED, setting, scale, state, kernels.UNCOMPRESSED, draws)
+    sparse_setting = np.append(setting, float(X.shape[1]))
+    kernels.csr_batches(data, indices, indptr, order, samples, kernels.SQUARED, sparse_setting, scale, lazy)
+
+
+def test_kernels_serve_compiled_code_of_others():
+    X, y, _, teacher, _ = problem("squared")
+    n = len(X)
+    samples = np.column_stack([y, X @ teacher[:, 0], np.ones(n), np.zeros(n)])
+    setting = np.zeros(6)
+    setting[[kernels.STEP, kernels.WEIGHT, kernels.TEMPERATURE]] = 0.1, 0.5, 1.0
+    orders = np.array(draw_orders("shuffle", n, 0, 3)[0], dtype=np.intp)
+    coef, push = np.zeros(P), np.zeros(P)
+    own_epochs(X, orders, samples, setting, coef, push)
+    options = {"teacher": teacher[:, 0], "kd_weight": 0.5, "step_size": 0.1, "random_state": 0}
+    np.testing.assert_allclose(coef, fd.run_sgd(X, y, n_epochs=3, **options).coef, rtol=1e-13)
+
+    state, lazy = np.zeros((4, 1, P)), np.zeros((4, P, 1))
+    order = np.append(orders[0], -1).reshape(-1, 2)
+    S = sparse(X)
+    own_batches(X, S.data, S.indices, S.indptr, order, samples, setting, state, lazy, np.zeros((1, 1, 1)))
+    options |= {"n_epochs": 1, "batch_size": 2}
+    np.testing.assert_allclose(state[kernels.COEF, 0], fd.run_sgd(X, y, **options).coef, rtol=1e-13)
+    np.testing.assert_allclose(lazy[kernels.COEF, :, 0], state[kernels.COEF, 0], rtol=1e-12)
+    mean = fd.run_sgd(X, y, average=True, **options).coef
+    np.testing.assert_allclose(state[kernels.TOTAL, 0] / len(order), mean, rtol=1e-12)
+    np.testing.assert_allclose(lazy[2, :, 0] / len(order), mean, rtol=1e-12)
