@@ -6,7 +6,10 @@ module                  what it holds
 ``comparisons``         the registry ``TASKS[task][implementation]``: our way and naive twins, for tests and benchmarks
 ``tasks``               time, peak memory and error of every task and implementation
 ``limits``              ours / the limit of the machine (one ``eigh``, one copy), both in the same process
+``sgd_comparisons``     the tasks of distillation SGD in that registry
+``sgd_limits``          epochs of SGD / a stream over their data, and / scikit-learn's
 ``processes``           import, first fit and cold compilation, in fresh processes
+``worth``               errors of our defaults / errors of ridge: accuracy, tracked as time is
 ======================  ==========================================================================================
 
 Airspeed velocity runs all of it on the installed project or across commits::

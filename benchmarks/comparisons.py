@@ -12,12 +12,16 @@ one does (scikit-learn's KernelRidge has no degrees of freedom), never anything 
 task                twins of fastdistill, the first implementation
 ==================  ====================================================================================
 kernel_path         ``KernelRidge`` refits; ``numpy.linalg.solve`` of the smoother itself, for dof and GCV
+kernel_loo          refits without each sample, by one Cholesky factor each
 design_path         ``Ridge`` refits
 tolerance_rounds    ``scipy.optimize.brentq`` for each round's multiplier
 tune_holdout        ``Ridge`` refits of the pure steps, then least squares
+tune_loo            ``RidgeCV`` for plain ridge; Gram matrices without each sample, solved, then least squares
+many_problems       ``Ridge`` refits of every problem
 student_filters     the recursion in NumPy
 kernel_estimator    ``KernelRidge`` refits on the training rows, then prediction of others
 excess_risk         bias and variance of the smoothers themselves, refitted with ``numpy.linalg.solve``
+sgd_…               `benchmarks.sgd_comparisons`
 ==================  ====================================================================================
 
 Cost of the twins: one O(n³) solve per penalty and step; hence their sizes stop at "medium".
@@ -30,13 +34,20 @@ from typing import Any
 
 import numpy as np
 
-Answers = dict[str, np.ndarray]
+from benchmarks.sgd_comparisons import SGD_TASKS, Answers
+
 Setup = Callable[[str], Callable[[], Answers]]
 
 # What a task is run on: (samples, penalties, steps); "full" is the size of the published targets.
 KERNEL_SIZES = {"small": (60, 4, 3), "medium": (500, 10, 5), "full": (2000, 50, 20)}
 DESIGN_SIZES = {"small": (80, 4, 3), "medium": (20_000, 10, 5), "full": (100_000, 50, 20)}
 TOLERANCE_SIZES = {"small": (40, 0.1), "medium": (500, 0.01), "full": (2000, 0.01)}
+TUNE_SIZES = {
+    "small": (80, 5, 4),
+    "medium": (20_000, 20, 10),
+    "full": (100_000, 50, 50),
+}  # samples, features, penalties
+BATCH_SIZES = {"small": 20, "medium": 2000, "full": 100_000}  # problems of 64 samples and 8 features
 FILTER_SIZES = {"small": (60, 4, 3), "medium": (500, 50, 20), "full": (2000, 50, 20)}
 N_FEATURES = 20
 
@@ -115,6 +126,40 @@ def kernel_path_numpy(size: str) -> Callable[[], Answers]:
         return {name: np.stack(values) for name, values in parts.items()}
 
     return answer
+
+
+def kernel_loo_fastdistill(size: str) -> Callable[[], Answers]:
+    import fastdistill as fd
+
+    K, y, lam, xi = kernel_problem(size)
+
+    def answer() -> Answers:
+        path = fd.Spectrum.from_kernel(K).path(y, lam, xi)
+        return {"loo": path.loo, "fitted": path.fitted, "dof": path.dof, "gcv": path.gcv}
+
+    return answer
+
+
+def kernel_loo_scipy(size: str) -> Callable[[], Answers]:
+    from scipy.linalg import cho_factor, cho_solve
+
+    K, y, lam, xi = kernel_problem(size)
+
+    def left_out(i: int, penalty: float) -> np.ndarray:
+        """Predictions (k+1,) for sample i by students that never saw it."""
+        rest = np.delete(np.arange(len(y)), i)
+        inner = K[np.ix_(rest, rest)]
+        factor = cho_factor(inner + penalty * np.eye(len(rest)))
+        duals: list[np.ndarray] = []
+
+        def refit(targets: np.ndarray) -> np.ndarray:
+            duals.append(cho_solve(factor, targets))
+            return inner @ duals[-1]
+
+        chain(refit, y[rest], xi)
+        return np.array(duals) @ K[rest, i]
+
+    return lambda: {"loo": np.array([[left_out(i, penalty) for i in range(len(y))] for penalty in lam]).swapaxes(1, 2)}
 
 
 def design_path_fastdistill(size: str) -> Callable[[], Answers]:
@@ -257,6 +302,107 @@ def tune_holdout_sklearn(size: str) -> Callable[[], Answers]:
     return answer
 
 
+def loo_problem(size: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A design (n, p), targets (n,) and penalties (L,), not small ones as in `holdout_problem`; always two steps."""
+    n, p, n_penalties = TUNE_SIZES[size]
+    rng = np.random.default_rng(n)
+    X = rng.standard_normal((n, p)) * np.logspace(0, -1, p) + 1.0
+    return X, X @ rng.standard_normal(p) + rng.standard_normal(n), np.logspace(0, 4, n_penalties)
+
+
+def tune_loo_fastdistill(size: str) -> Callable[[], Answers]:
+    import fastdistill as fd
+
+    X, y, lam = loo_problem(size)
+
+    def answer() -> Answers:
+        tuned = fd.tune(fd.Spectrum.from_design(X, fit_intercept=True), y, lam, n_steps=2, strategy="joint")
+        return {"ridge": tuned.scores[:, 0], "scores": tuned.scores, "lam": np.array(tuned.lam)}
+
+    return answer
+
+
+def tune_loo_sklearn(size: str) -> Callable[[], Answers]:
+    from sklearn.linear_model import RidgeCV
+
+    X, y, lam = loo_problem(size)
+    return lambda: {"ridge": RidgeCV(lam, store_cv_results=True).fit(X, y).cv_results_.mean(axis=0)}
+
+
+def tune_loo_numpy(size: str) -> Callable[[], Answers]:
+    X, y, lam = loo_problem(size)
+    n, p = X.shape
+    rows, goals = X - X.mean(axis=0), y - y.mean()
+    share = n / (n - 1)  # leaving a sample out moves the mean too: it is (n − 1) / n nearer than the sample itself
+    grams = rows.T @ rows - share * rows[:, :, None] * rows[:, None, :]
+    products = goals @ rows - share * goals[:, None] * rows
+
+    def scores(penalty: float) -> list[float]:
+        """Best leave-one-out errors with 0, 1 and 2 steps: affine mixtures of the refitted pure steps."""
+        pure, right = [], products
+        for _ in range(3):
+            coef = np.linalg.solve(grams + penalty * np.eye(p), right[:, :, None])[:, :, 0]
+            pure.append(share * np.einsum("ij,ij->i", rows, coef) - goals / (n - 1))
+            right = np.einsum("ijk,ik->ij", grams, coef)
+        found = [float(np.square(goals - pure[0]).mean())]
+        for steps in (1, 2):
+            change = np.column_stack(pure[1 : steps + 1]) - pure[0][:, None]
+            left = goals - pure[0]
+            left = left - change @ np.linalg.lstsq(change, left, rcond=None)[0]
+            found.append(float(np.square(left).mean()))
+        return found
+
+    def answer() -> Answers:
+        table = np.array([scores(penalty) for penalty in lam])
+        return {"ridge": table[:, 0], "scores": table, "lam": lam[table[:, 2].argmin()]}
+
+    return answer
+
+
+def batch_problem(size: str) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+    """Rows (B, 64, 8) and targets (B, 64) of independent problems, a penalty and a schedule (3,)."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((BATCH_SIZES[size], 64, 8)) + 1.0
+    return X, X[:, :, 0] + rng.standard_normal(X.shape[:2]), 2.0, np.array([1.0, 0.5, -1.0])
+
+
+def many_problems_fastdistill(size: str) -> Callable[[], Answers]:
+    import fastdistill as fd
+
+    X, y, lam, xi = batch_problem(size)
+
+    def answer() -> Answers:
+        students = fd.batched_path(X, y, lam, xi, fit_intercept=True)
+        return {"coef": students.coef, "intercept": students.intercept}
+
+    return answer
+
+
+def many_problems_sklearn(size: str) -> Callable[[], Answers]:
+    from sklearn.linear_model import Ridge
+
+    X, y, lam, xi = batch_problem(size)
+    model = Ridge(lam)
+
+    def students(rows: np.ndarray, goals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        coef, intercept = [], []
+
+        def refit(targets: np.ndarray) -> np.ndarray:
+            model.fit(rows, targets)
+            coef.append(model.coef_)
+            intercept.append(model.intercept_)
+            return model.predict(rows)
+
+        chain(refit, goals, xi)
+        return np.array(coef), np.array(intercept)
+
+    def answer() -> Answers:
+        coef, intercept = zip(*(students(rows, goals) for rows, goals in zip(X, y, strict=True)), strict=True)
+        return {"coef": np.array(coef), "intercept": np.array(intercept)}
+
+    return answer
+
+
 def filter_problem(size: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Eigenvalues (r,), penalties (L,) and a schedule (k,)."""
     r, n_penalties, n_steps = FILTER_SIZES[size]
@@ -356,12 +502,16 @@ TASKS: dict[str, dict[str, Setup]] = {
         "sklearn": kernel_path_sklearn,
         "numpy": kernel_path_numpy,
     },
+    "kernel_loo": {"fastdistill": kernel_loo_fastdistill, "scipy": kernel_loo_scipy},
     "design_path": {"fastdistill": design_path_fastdistill, "sklearn": design_path_sklearn},
     "tolerance_rounds": {"fastdistill": tolerance_rounds_fastdistill, "brentq": tolerance_rounds_brentq},
     "tune_holdout": {"fastdistill": tune_holdout_fastdistill, "sklearn": tune_holdout_sklearn},
+    "tune_loo": {"fastdistill": tune_loo_fastdistill, "sklearn": tune_loo_sklearn, "numpy": tune_loo_numpy},
+    "many_problems": {"fastdistill": many_problems_fastdistill, "sklearn": many_problems_sklearn},
     "student_filters": {"fastdistill": student_filters_fastdistill, "numpy": student_filters_numpy},
     "kernel_estimator": {"fastdistill": kernel_estimator_fastdistill, "sklearn": kernel_estimator_sklearn},
     "excess_risk": {"fastdistill": excess_risk_fastdistill, "numpy": excess_risk_numpy},
+    **SGD_TASKS,
 }
 
 

@@ -1,14 +1,18 @@
-"""Ours / limit: what LAPACK or memory allow on the same inputs, measured in the same process, round by round in turn.
+"""Ours / limit or yardstick on the same inputs, measured in the same process, round by round in turn.
 
-==========================  ============================================================  =============================
-track_ratio_*               ours                                                          limit
-==========================  ============================================================  =============================
-KernelPath.…_eigh           filters, fits, dof, GCV of 50 penalties × 20 steps, n = 2000  one ``numpy.linalg.eigh(K)``
-StudentFilters.…_copy       the filters of 50 penalties × 20 steps, r = 2000              copying an array of that size
-==========================  ============================================================  =============================
+==========================  ====================================================  =============================  ======
+track_ratio_*               ours                                                  limit or yardstick             target
+==========================  ====================================================  =============================  ======
+KernelPath.…_eigh           filters, fits, dof, GCV of 50 penalties × 20 steps,   one ``numpy.linalg.eigh(K)``      1.1
+                            n = 2000
+KernelLeaveOneOut.…_eigh    the same and exact leave-one-out of each              one ``numpy.linalg.eigh(K)``      1.5
+TuneLeaveOneOut.…_ridge_cv  50 penalties, two tuned weights, n = 100 000, p = 50  ``RidgeCV`` of 50 alphas         0.02
+ManyProblems.…_ridge        100 000 problems 64 × 8, k = 3; time for one of them  one ``Ridge().fit``              0.01
+StudentFilters.…_copy       the filters of 50 penalties × 20 steps, r = 2000      a copy of an array of that size
+==========================  ====================================================  =============================  ======
 
 Both sides run on the number of threads in the parameter; the median of the rounds' ratios stays comparable across
-machines where times do not. The target of the first row is 1.1.
+machines where times do not.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks import REDUCED
-from benchmarks.comparisons import TASKS, disagreement, filter_problem, kernel_problem
+from benchmarks.comparisons import TASKS, batch_problem, disagreement, filter_problem, kernel_problem, loo_problem
 
 SIZE = "small" if REDUCED else "full"
 ROUNDS = 3 if REDUCED else 7
@@ -47,29 +51,79 @@ def interleaved_ratio(ours: Callable[[], Any], limit: Callable[[], Any], rounds:
     return median(ratios)
 
 
-class KernelPath:
-    """Row 1: every student of 50 penalties and 20 steps for the price of one eigendecomposition."""
+class _AgainstYardstick:
+    """A task on one and on two threads, warm."""
 
     timeout = 600
     params = ([1, 2],)
     param_names = ("threads",)
+    task: str
+    twin_size = "small"  # the size at which the last twin answers in seconds
 
     def setup(self, threads: int) -> None:
-        TASKS["kernel_path"]["fastdistill"]("small")()
+        TASKS[self.task]["fastdistill"]("small")()
         threadpool_limits(threads)  # after the first answer: it reaches only the libraries that are loaded by now
-        self.K = kernel_problem(SIZE)[0]
-        self.answer = TASKS["kernel_path"]["fastdistill"](SIZE)
-
-    def track_ratio_eigh(self, threads: int) -> float:
-        return interleaved_ratio(self.answer, lambda: np.linalg.eigh(self.K))
+        self.answer = TASKS[self.task]["fastdistill"](SIZE)
 
     def track_error(self, threads: int) -> float:
-        """Disagreement with smoothers refitted from scratch, on a smaller problem of the same kind."""
-        size = "small" if REDUCED else "medium"
-        return disagreement(TASKS["kernel_path"]["fastdistill"](size)(), TASKS["kernel_path"]["numpy"](size)())
+        """Disagreement with the last twin, on a smaller problem of the same kind."""
+        size = "small" if REDUCED else self.twin_size
+        ours, *_, twin = TASKS[self.task].values()
+        return disagreement(ours(size)(), twin(size)())
 
     def time_answer(self, threads: int) -> None:
         self.answer()
+
+
+class KernelPath(_AgainstYardstick):
+    """Row 1: every student of 50 penalties and 20 steps for the price of one eigendecomposition."""
+
+    task, twin_size = "kernel_path", "medium"
+
+    def track_ratio_eigh(self, threads: int) -> float:
+        K = kernel_problem(SIZE)[0]
+        return interleaved_ratio(self.answer, lambda: np.linalg.eigh(K))
+
+
+class KernelLeaveOneOut(KernelPath):
+    """Row 2: and exact leave-one-out of each of them for half of one more."""
+
+    task, twin_size = "kernel_loo", "small"
+
+
+class TuneLeaveOneOut(_AgainstYardstick):
+    """Row 4: penalty and weights under exact leave-one-out, against the penalty alone."""
+
+    task, twin_size = "tune_loo", "medium"
+
+    def track_ratio_ridge_cv(self, threads: int) -> float:
+        from sklearn.linear_model import RidgeCV
+
+        X, y, lam = loo_problem(SIZE)
+        return interleaved_ratio(self.answer, lambda: RidgeCV(lam).fit(X, y), rounds=3)
+
+
+class ManyProblems(_AgainstYardstick):
+    """Row 11: all students of one small problem, in a batch, against one fit of an estimator."""
+
+    task, twin_size = "many_problems", "medium"
+
+    def track_ratio_ridge(self, threads: int) -> float:
+        from sklearn.linear_model import Ridge
+
+        import fastdistill as fd
+
+        X, y, lam, xi = batch_problem(SIZE)
+        once = min(len(X), 1000)
+
+        def fit_each() -> None:
+            for rows, goals in zip(X[:once], y[:once], strict=True):
+                Ridge().fit(rows, goals)
+
+        batch = interleaved_ratio(
+            lambda: fd.batched_path(X, y, lam, xi, fit_intercept=True, n_threads=threads), fit_each
+        )
+        return batch * once / len(X)
 
 
 class StudentFilters:

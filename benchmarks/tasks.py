@@ -42,6 +42,13 @@ class KernelPath(_Task):
     params = (list(TASKS[task]), SIZES)
 
 
+class KernelLeaveOneOut(_Task):
+    """Exact leave-one-out of a kernel over penalties and steps."""
+
+    task = "kernel_loo"
+    params = (list(TASKS[task]), SIZES)
+
+
 class DesignPath(_Task):
     """All coefficients of a design over penalties and steps."""
 
@@ -63,6 +70,20 @@ class TuneHoldout(_Task):
     params = (list(TASKS[task]), SIZES)
 
 
+class TuneLeaveOneOut(_Task):
+    """Penalty and two imitation weights chosen by exact leave-one-out."""
+
+    task = "tune_loo"
+    params = (list(TASKS[task]), SIZES)
+
+
+class ManyProblems(_Task):
+    """All students of many small problems in one call."""
+
+    task = "many_problems"
+    params = (list(TASKS[task]), SIZES)
+
+
 class StudentFilters(_Task):
     """The recursion alone, over penalties and steps."""
 
@@ -81,6 +102,34 @@ class ExcessRisk(_Task):
     """The risk of every student of known coefficients and noise."""
 
     task = "excess_risk"
+    params = (list(TASKS[task]), SIZES)
+
+
+class SGDDense(_Task):
+    """Epochs of distillation SGD over dense rows."""
+
+    task = "sgd_dense"
+    params = (list(TASKS[task]), SIZES)
+
+
+class SGDSparse(_Task):
+    """The same over sparse rows, with a penalty."""
+
+    task = "sgd_sparse"
+    params = (list(TASKS[task]), SIZES)
+
+
+class SGDConfigurations(_Task):
+    """Thirty-two weights of one teacher in one pass."""
+
+    task = "sgd_configurations"
+    params = (list(TASKS[task]), SIZES)
+
+
+class SGDSoftmax(_Task):
+    """Ten classes in batches of ten."""
+
+    task = "sgd_softmax"
     params = (list(TASKS[task]), SIZES)
 
 

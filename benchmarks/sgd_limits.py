@@ -1,0 +1,139 @@
+"""Distillation SGD against a stream over its data and against scikit-learn, measured in the same process in turn.
+
+===========================  =============================================  ===================  =========
+track_ratio_*                ours                                           limit or yardstick   target
+===========================  =============================================  ===================  =========
+Epoch.…_stream               a shuffled epoch, 100 000 × 100, 20 000 × 784  ``X.sum()``          1.3, 1.7
+Epoch.…_teacher, …_unbiased  the same with a teacher                        the same without     1.05
+Epoch.…_sklearn              the same epochs with a teacher                 ``SGDRegressor``     0.25
+Configurations.…_stream      an epoch of 32 weights, on 1, 2 threads        ``X.sum()``          12, 7
+Configurations.…_separate    the same                                       32 separate runs     0.33
+Softmax.…_stream             10 000 × 784 × 10, float32, batches of ten     ``X.sum()``          5
+Sparse.…_sklearn             200 000 × 10 000, 1 % stored, with a teacher   ``SGDRegressor``     0.33
+===========================  =============================================  ===================  =========
+
+An epoch is a run of `EPOCHS` without a trace divided by their number: orders are drawn, the data checked once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks import REDUCED
+from benchmarks.limits import interleaved_ratio
+from benchmarks.sgd_comparisons import SGD_TASKS, WEIGHT, dense_problem, sgd_sklearn, softmax_problem, sparse_problem
+
+SIZE = "small" if REDUCED else "full"
+SHAPES = ["60x7"] if REDUCED else ["100000x100", "20000x784", "100000x20"]
+EPOCHS = 10
+ROUNDS = 3 if REDUCED else 7
+
+
+class Epoch:
+    """Rows 5, 6 and 7: one configuration, batches of one, squared loss."""
+
+    timeout = 600
+    params = (SHAPES,)
+    param_names = ("shape",)
+
+    def setup(self, shape: str) -> None:
+        n, p = map(int, shape.split("x"))
+        rng = np.random.default_rng(n)
+        self.X, self.teacher = rng.standard_normal((n, p)), rng.standard_normal(p)
+        self.y = self.X @ self.teacher + rng.standard_normal(n)
+        self.run("kd")()
+        threadpool_limits(1)
+
+    def run(self, variant: str, weight: float = WEIGHT) -> Callable[[], Any]:
+        import fastdistill as fd
+
+        options: dict[str, Any] = {"step_size": 0.05 / self.X.shape[1], "n_epochs": EPOCHS, "record_every": 0}
+        taught: dict[str, Any] = {"teacher": self.teacher, "kd_weight": weight, "variant": variant} if weight else {}
+        return lambda: fd.run_sgd(self.X, self.y, random_state=0, **taught, **options)
+
+    def track_ratio_stream(self, shape: str) -> float:
+        return interleaved_ratio(self.run("kd", 0.0), lambda: self.X.sum(), ROUNDS) / EPOCHS
+
+    def track_ratio_teacher(self, shape: str) -> float:
+        return interleaved_ratio(self.run("kd"), self.run("kd", 0.0), ROUNDS)
+
+    def track_ratio_unbiased(self, shape: str) -> float:
+        return interleaved_ratio(self.run("kd_unbiased"), self.run("kd", 0.0), ROUNDS)
+
+    def track_ratio_sklearn(self, shape: str) -> float:
+        step = 0.05 / self.X.shape[1]
+        return interleaved_ratio(self.run("kd"), lambda: sgd_sklearn(self.X, self.y, step, EPOCHS, shuffle=True), 3)
+
+
+class Configurations:
+    """Row 8: 32 weights of one teacher in one pass."""
+
+    timeout = 600
+    params = ([1, 2],)
+    param_names = ("threads",)
+
+    def setup(self, threads: int) -> None:
+        X, y, teacher, step, _ = dense_problem(SIZE)
+        self.X, self.run = X, self.runner(X, y, teacher, step, threads)
+        self.run(np.linspace(0.0, 1.0, 32))
+        threadpool_limits(1)
+
+    @staticmethod
+    def runner(X: np.ndarray, y: np.ndarray, teacher: np.ndarray, step: float, threads: int) -> Callable[[Any], Any]:
+        import fastdistill as fd
+
+        options: dict[str, Any] = {"step_size": step, "n_epochs": EPOCHS, "record_every": 0, "random_state": 0}
+        return lambda weight: fd.run_sgd(X, y, teacher=teacher, kd_weight=weight, n_jobs=threads, **options)
+
+    def track_ratio_stream(self, threads: int) -> float:
+        weights = np.linspace(0.0, 1.0, 32)
+        return interleaved_ratio(lambda: self.run(weights), lambda: self.X.sum(), ROUNDS) / EPOCHS
+
+    def track_ratio_separate(self, threads: int) -> float:
+        weights = np.linspace(0.0, 1.0, 32)
+        return interleaved_ratio(lambda: self.run(weights), lambda: [self.run(float(w)) for w in weights], 3)
+
+
+class Softmax:
+    """Row 9: ten classes, batches of ten, float32."""
+
+    timeout = 600
+
+    def setup(self) -> None:
+        import fastdistill as fd
+
+        X, y, teacher, step, _ = softmax_problem(SIZE, np.float32)
+        options: dict[str, Any] = {"step_size": step, "n_epochs": EPOCHS, "record_every": 0, "batch_size": 10}
+        self.X = X
+        self.run = lambda: fd.run_sgd(X, y, "softmax", teacher=teacher, kd_weight=WEIGHT, random_state=0, **options)
+        self.run()
+        threadpool_limits(1)
+
+    def track_ratio_stream(self) -> float:
+        return interleaved_ratio(self.run, lambda: self.X.sum(), ROUNDS) / EPOCHS
+
+
+class Sparse:
+    """Row 10: CSR, a teacher, the rows as they are on both sides."""
+
+    timeout = 600
+
+    def setup(self) -> None:
+        SGD_TASKS["sgd_sparse"]["fastdistill"](SIZE)()
+        self.problem = sparse_problem(SIZE)
+        threadpool_limits(1)
+
+    def track_ratio_sklearn(self) -> float:
+        import fastdistill as fd
+
+        X, y, teacher, step, epochs = self.problem
+        options: dict[str, Any] = {"step_size": step, "n_epochs": epochs, "record_every": 0, "random_state": 0}
+
+        def ours() -> Any:
+            return fd.run_sgd(X, y, teacher=teacher, kd_weight=WEIGHT, **options)
+
+        return interleaved_ratio(ours, lambda: sgd_sklearn(X, y, step, epochs, shuffle=True), 3)
