@@ -15,6 +15,8 @@ from fastdistill.estimators.ridge import DistilledRidge
 from fastdistill.estimators.ridge_classifier import DistilledRidgeClassifier, DistilledRidgeClassifierCV
 from fastdistill.estimators.ridge_cv import DistilledRidgeCV
 from fastdistill.estimators.self_distiller import SelfDistiller
+from fastdistill.estimators.sgd import KDSGDRegressor
+from fastdistill.estimators.sgd_classifier import KDSGDClassifier
 
 __all__ = [
     "DistilledKernelRidge",
@@ -23,5 +25,7 @@ __all__ = [
     "DistilledRidgeCV",
     "DistilledRidgeClassifier",
     "DistilledRidgeClassifierCV",
+    "KDSGDClassifier",
+    "KDSGDRegressor",
     "SelfDistiller",
 ]
