@@ -93,6 +93,7 @@ def test_noise_and_bias_of_compressors(compressor, rng):
         for t in range(n_draws):
             kernels.compress(
                 coef[t : t + 1],
+                P,
                 names[compressor.kind],
                 compressor.parameter,
                 np.ascontiguousarray(draws[t % len(draws)]),
@@ -111,7 +112,7 @@ def test_noise_and_bias_of_compressors(compressor, rng):
 
 def test_equal_coefficients_the_first_are_kept():
     coef = np.array([[1.0, -1.0, 1.0, 1.0]])
-    kernels.compress(coef, kernels.TOP, 2.0, np.zeros((1, 1)))
+    kernels.compress(coef, 4, kernels.TOP, 2.0, np.zeros((1, 1)))
     np.testing.assert_array_equal(coef, [[1.0, -1.0, 0.0, 0.0]])
 
 

@@ -297,9 +297,9 @@ def _batch_scores(X, rows, following, coef, out):
                 _ten_scores(X[rows[b - 1]], X[rows[b]], coef[c : c + 5], out[b - 1, c : c + 5], out[b, c : c + 5])
         for c in range(0 if b == size - 1 and b % 2 == 0 else fives, n_outputs):
             out[b, c] = _score(X[rows[b]], coef[c])
-    if coef.shape[1] > p:
+    for b in range(size if coef.shape[1] > p else 0):
         for c in range(n_outputs):
-            out[:size, c] += coef[c, p]
+            out[b, c] += coef[c, p]
 
 
 @jit
@@ -313,8 +313,8 @@ def _subtract_gradient(X, rows, factors, out):
     for c in range(n_outputs):
         for b in range(fives if c < twos else 0, size):
             _add(X[rows[b]], factors[c, b], out[c])
-        if out.shape[1] > p:
-            out[c, p] -= factors[c, :size].sum()
+        for b in range(size if out.shape[1] > p else 0):
+            out[c, p] -= factors[c, b]
 
 
 @jit
@@ -329,9 +329,9 @@ def dense_batches(X, order, samples, loss, setting, scale, state, compressor, dr
     coef, velocity, momentum = state[COEF], state[VELOCITY], setting[MOMENTUM]
     scores, workspace = np.zeros((width, n_outputs), X.dtype), np.zeros(n_outputs, X.dtype)
     factors = np.zeros((n_outputs, width), X.dtype)
-    weight = setting[WEIGHT] if np.any(state[PUSH] != 0.0) else 0.0
+    weight = setting[WEIGHT] if _is_used(state[PUSH].reshape(-1)) else 0.0
     for t in range(order.shape[0]):
-        rows = order[t, : width - (order[t] < 0).sum()]
+        rows = order[t, : _size(order[t])]
         _batch_scores(X, rows, order[min(t + 1, order.shape[0] - 1)], coef, scores)
         rate = setting[STEP] * scale[t]
         share = (rate if momentum == 0.0 else 1.0) / rows.shape[0]
@@ -341,22 +341,44 @@ def dense_batches(X, order, samples, loss, setting, scale, state, compressor, dr
                 factors[c, b] = share * scores[b, c]
         if momentum == 0.0:
             decay = 1.0 - rate * setting[PENALTY]
-            _shrink(coef, coef[:, :p], state[PUSH], decay, 0.0, -rate * weight, 1.0)
+            _shrink(coef, coef, p, state[PUSH], decay, 0.0, -rate * weight, 1.0)
             _subtract_gradient(X, rows, factors, coef)
         else:  # the velocity is kept with its sign turned, as gradients are subtracted
-            _shrink(velocity, coef[:, :p], state[PUSH], momentum, -setting[PENALTY], -weight, momentum)
+            _shrink(velocity, coef, p, state[PUSH], momentum, -setting[PENALTY], -weight, momentum)
             _subtract_gradient(X, rows, factors, velocity)
-            coef += coef.dtype.type(rate) * velocity
+            _accumulate(velocity.reshape(-1), rate, coef.reshape(-1))
         if compressor != UNCOMPRESSED:
-            compress(coef[:, :p], compressor, setting[PARAMETER], draws[t % draws.shape[0]])
+            compress(coef, p, compressor, setting[PARAMETER], draws[t % draws.shape[0]])
         if state.shape[0] > TOTAL:
-            state[TOTAL] += coef
+            _accumulate(coef.reshape(-1), 1.0, state[TOTAL].reshape(-1))
 
 
 @jit
-def _shrink(out, coef, push, kept, penalty, weight, kept_intercept):
+def _size(rows):
+    """Rows of a batch before the first −1."""
+    size = 0
+    while size < rows.shape[0] and rows[size] >= 0:
+        size += 1
+    return size
+
+
+@jit
+def _is_used(values):
+    used = False
+    for value in values:
+        used |= value != 0.0
+    return used
+
+
+@jit_sums
+def _accumulate(values, factor, out):
+    for j in range(out.shape[0]):
+        out[j] += factor * values[j]
+
+
+@jit
+def _shrink(out, coef, p, push, kept, penalty, weight, kept_intercept):
     """out ← kept · out + penalty · coef + weight · push; an intercept has no penalty, and a factor of its own."""
-    p = coef.shape[1]
     for c in range(out.shape[0]):
         if kept != 1.0 or penalty != 0.0 or weight != 0.0:
             for j in range(p):
@@ -366,25 +388,32 @@ def _shrink(out, coef, push, kept, penalty, weight, kept_intercept):
 
 
 @jit
-def compress(coef, compressor, parameter, draws):
-    """x ← C(x) for every output, coef (C, p). SCALED multiplies by draws (C, p); TOP keeps the `parameter` largest, of
-    equals the first; ROUNDED rounds |x| / ‖x‖ up or down to multiples of 1 / `parameter`, by uniform draws (C, p).
+def compress(coef, p, compressor, parameter, draws):
+    """x ← C(x) for the first p coefficients of every output (C, p or p + 1). SCALED multiplies by draws (C, p); TOP
+    keeps the `parameter` largest, of equals the first; ROUNDED rounds |x| / ‖x‖ up or down to multiples of
+    1 / `parameter`, by uniform draws (C, p).
     """
     for c in range(coef.shape[0]):
+        x, drawn = coef[c, :p], draws[c]
         if compressor == SCALED:
-            for j in range(coef.shape[1]):
-                coef[c, j] *= draws[c, j]
+            for j in range(p):
+                x[j] *= drawn[j]
         elif compressor == TOP:
-            _keep_largest(coef[c], int(parameter))
+            _keep_largest(x, int(parameter))
         else:
-            _round(coef[c], parameter, draws[c])
+            _round(x, parameter, drawn)
 
 
 @jit
 def _keep_largest(x, kept):
-    sizes = np.sort(np.abs(x))
+    sizes = np.empty(x.shape[0], x.dtype)
+    for j in range(x.shape[0]):
+        sizes[j] = abs(x[j])
+    sizes.sort()
     threshold = sizes[x.shape[0] - kept]
-    equal = kept - (sizes > threshold).sum()
+    equal = kept
+    for j in range(x.shape[0]):
+        equal -= sizes[j] > threshold
     for j in range(x.shape[0]):
         if abs(x[j]) < threshold or (abs(x[j]) == threshold and equal == 0):
             x[j] = 0.0
@@ -394,10 +423,11 @@ def _keep_largest(x, kept):
 
 @jit
 def _round(x, levels, draws):
-    norm = np.sqrt(np.square(x.astype(np.float64)).sum())
-    if norm == 0.0:
-        return
+    norm = 0.0
     for j in range(x.shape[0]):
+        norm += float(x[j]) * float(x[j])
+    norm = np.sqrt(norm)
+    for j in range(x.shape[0] if norm > 0.0 else 0):
         level = levels * abs(x[j]) / norm
         below = np.floor(level)
         x[j] = np.sign(x[j]) * norm * (below + (draws[j] < level - below)) / levels
