@@ -33,13 +33,17 @@ def _prefetch(typingctx: Any, values: Any, index: Any) -> Any:
     return types.void(values, types.intp), generate
 
 
-def _advance_lanes(typingctx: Any, previous: Any, row: Any, coef: Any, change: Any, scores: Any) -> Any:
-    """coef −= previous ⊗ change, scores = rowᵀ coef, in one pass: rows (p,), coef (≥ p, LANES), the others (LANES,)."""
+def _advance_lanes(
+    typingctx: Any, flat: Any, previous: Any, row: Any, p: Any, coef: Any, change: Any, scores: Any
+) -> Any:
+    """coef −= flat[previous:] ⊗ change, scores = flat[row:]ᵀ coef, in one pass over p rows of coef (≥ p, LANES)."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        arrays = [context.make_array(t)(context, builder, a) for t, a in zip(signature.args, arguments, strict=True)]
-        before, now, models, changes, sums = (array.data for array in arrays)
-        element = now.type.pointee
+        data, models, changes, sums = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 4, 5, 6)
+        )
+        before, now = builder.gep(data, [arguments[1]]), builder.gep(data, [arguments[2]])
+        element = context.get_data_type(signature.args[0].dtype)
         lanes = ir.VectorType(element, LANES)
         wide = lanes.as_pointer()
         size = context.get_abi_sizeof(element)
@@ -53,7 +57,7 @@ def _advance_lanes(typingctx: Any, previous: Any, row: Any, coef: Any, change: A
         change_ = builder.load(builder.bitcast(changes, wide), align=size)
         total = cgutils.alloca_once(builder, lanes)
         builder.store(ir.Constant(lanes, [0.0] * LANES), total)
-        with cgutils.for_range(builder, builder.extract_value(arrays[1].shape, 0)) as loop:
+        with cgutils.for_range(builder, arguments[3]) as loop:
             place = builder.bitcast(builder.gep(models, [builder.mul(loop.index, loop.index.type(LANES))]), wide)
             step = builder.fmul(change_, spread(before, loop.index), flags=FUSED)
             moved = builder.fsub(builder.load(place, align=size), step, flags=FUSED)
@@ -63,16 +67,16 @@ def _advance_lanes(typingctx: Any, previous: Any, row: Any, coef: Any, change: A
         builder.store(builder.load(total), builder.bitcast(sums, wide), align=size)
         return context.get_dummy_value()
 
-    return types.void(previous, row, coef, change, scores), generate
+    return types.void(flat, types.intp, types.intp, types.intp, coef, change, scores), generate
 
 
 def _interpreted_prefetch(values: Any, index: Any) -> None:
     """Nothing: a hint to the processor has no meaning to the interpreter."""
 
 
-def _interpreted_advance(previous: Any, row: Any, coef: Any, change: Any, scores: Any) -> None:
-    coef[: len(row)] -= previous[:, None] * change
-    scores[:] = row @ coef[: len(row)]
+def _interpreted_advance(flat: Any, previous: Any, row: Any, p: Any, coef: Any, change: Any, scores: Any) -> None:
+    coef[:p] -= flat[previous : previous + p, None] * change
+    scores[:] = flat[row : row + p] @ coef[:p]
 
 
 is_compiled = not getattr(config, "DISABLE_JIT", 0)

@@ -104,12 +104,13 @@ def _fetch_ahead(flat, width, records, record, order, t):
 
 
 @jit_sums
-def _advance(previous, row, coef, change):
-    """coef −= change · previous, and the product of coef and row, in one pass over the coefficients."""
-    factor, score = change[0], row.dtype.type(0)
-    for j in range(row.shape[0]):
-        coef[j] -= factor * previous[j]
-        score += coef[j] * row[j]
+def _advance(X, previous, row, coef, change):
+    """coef −= change · X[previous], and the product of coef with X[row], in one pass over the coefficients."""
+    before, now = X[previous], X[row]
+    factor, score = change[0], coef.dtype.type(0)
+    for j in range(now.shape[0]):
+        coef[j] -= factor * before[j]
+        score += coef[j] * now[j]
     return score
 
 
@@ -132,27 +133,28 @@ def settle_interval(shrinkage):
 def dense_rows(X, order, samples, loss, setting, scale, coef, push):
     """Steps of one row each for one output: X (n, p), order (steps,), samples (n, 4), coef and push (p or p + 1,)."""
     n, p, intercept = order.shape[0], X.shape[1], coef.shape[0] > X.shape[1]
-    flat, records, kappa = X.reshape(-1), samples.reshape(-1), setting[WEIGHT]
+    flat, records, record, kappa = X.reshape(-1), samples.reshape(-1), samples.shape[1], setting[WEIGHT]
     interval = settle_interval(setting[STEP] * setting[PENALTY] * scale.max())
-    shrunk, pushed, change = 1.0, 0.0, np.zeros(1, X.dtype)
-    row = X[order[0]]
+    shrunk, pushed, left, change = 1.0, 0.0, interval, np.zeros(1, X.dtype)
+    row = order[0]
     for t in range(n):
-        _fetch_ahead(flat, p, records, samples.shape[1], order, t)
-        previous, row, sample = row, X[order[t]], samples[order[t]]
-        score = shrunk * _advance(previous, row, coef, change) + pushed * sample[3]
+        _fetch_ahead(flat, p, records, record, order, t)
+        previous, row = row, order[t]
+        label, taught, weight = records[row * record], records[row * record + 1], records[row * record + 2]
+        score = shrunk * _advance(X, previous, row, coef, change) + pushed * records[row * record + 3]
         if intercept:
             score += coef[p]
         rate = setting[STEP] * scale[t]
-        slope = sample[2] * residual(score, sample[0], sample[1], loss, kappa, setting[TEMPERATURE])
+        slope = weight * residual(score, label, taught, loss, kappa, setting[TEMPERATURE])
         if intercept:
             coef[p] -= rate * (slope + kappa * push[p])
         decay = 1.0 - rate * setting[PENALTY]
-        shrunk, pushed = decay * shrunk, decay * pushed - rate * kappa
-        if t % interval == interval - 1:
+        shrunk, pushed, left = decay * shrunk, decay * pushed - rate * kappa, left - 1
+        if left == 0:
             _settle(coef, push[:p], shrunk, pushed)
-            shrunk, pushed = 1.0, 0.0
-        change[0] = rate * slope / shrunk
-    _advance(row, row, coef, change)
+            shrunk, pushed, left = 1.0, 0.0, interval
+        change[0] = rate * slope / shrunk if shrunk != 1.0 else rate * slope
+    _advance(X, row, row, coef, change)
     _settle(coef, push[:p], shrunk, pushed)
 
 
@@ -172,19 +174,20 @@ def dense_lanes(X, order, samples, loss, settings, scale, coef, push):
     work[:, : SHRUNK * LANES] = settings.reshape((n_groups, SHRUNK * LANES))
     work[:, SHRUNK * LANES : PUSHED * LANES] = 1.0
     change, scores = np.zeros((n_groups, LANES), X.dtype), np.zeros((n_groups, LANES), X.dtype)
-    row = X[order[0]]
+    row = order[0]
     for t in range(n):
         _fetch_ahead(flat, p, records, samples.shape[1], order, t)
-        previous, row, sample = row, X[order[t]], samples[order[t]]
+        previous, row = row, order[t]
+        sample = samples[row]
         for g in range(n_groups):
-            advance_lanes(previous, row, coef[g], change[g], scores[g])
+            advance_lanes(flat, previous * p, row * p, p, coef[g], change[g], scores[g])
             _lane_slopes(work[g], scores[g], sample, loss, coef[g, p:])
             _lane_moves(work[g], scale[t], coef[g, p:], push[p:])
             if t % intervals[g] == intervals[g] - 1:
                 _settle_lanes(coef[g], push[:p], work[g])
             _lane_changes(work[g], change[g])
     for g in range(n_groups):
-        advance_lanes(row, row, coef[g], change[g], scores[g])
+        advance_lanes(flat, row * p, row * p, p, coef[g], change[g], scores[g])
         _settle_lanes(coef[g], push[:p], work[g])
 
 
