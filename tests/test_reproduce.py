@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastdistill import cli, reproduce
-from fastdistill.reproduce import borup, data, mobahi, pareek, report
+from fastdistill.reproduce import borup, data, mobahi, pareek, report, safaryan, safaryan_runs
 
 MULTIPLIERS = (2.70525292e-06, 8.76276117e-05, 2.73755413e-04, 7.90017653e-04)
 ROUND_ERRORS = (0.14183, 0.0627, 0.1104, 0.27945)
@@ -26,6 +26,17 @@ UCI = {
     "Air Quality": (2.0126, 1.9971, 1.0635),
     "Airfoil": (1.3359, 1.2203, 1.1886),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_runs():
+    """Stochastic runs kept short, on few small images: what they find is tested in test_reproduce_safaryan."""
+    full = data.digits()
+    few = full._replace(pixels=full.pixels[:60].reshape(60, 4, 2, 4, 2).mean(axis=(2, 4)), labels=full.labels[:60])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(safaryan, "digits", lambda: few)
+        patch.setattr(safaryan_runs, "DIGITS", safaryan_runs.Plan(0.05, 6, (1, 2, 3), 8, 2, 6))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +175,7 @@ def test_the_folder_holds_the_page_and_for_every_picture_png_and_csv(everything)
     assert "report.html" in names
     pictures = {name.removesuffix(".png") for name in names if name.endswith(".png")}
     assert {name.split("-")[0] for name in pictures} == set(reproduce.PAPERS)
-    assert len(pictures) == 14
+    assert len(pictures) == 21
     for name in pictures:
         assert (everything / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert len(rows_of(everything / f"{name}.csv")) > 5
@@ -446,11 +457,12 @@ def test_missing_files_are_downloaded_checked_and_kept(tmp_path, monkeypatch, rn
     folder = tmp_path / "kept" / "data"
     out = tmp_path / "out"
     assert cli.main(["reproduce", "pareek", "--data", str(folder), "--download", "--out", str(out)]) == 0
-    assert sorted(repository.asked) == sorted(source.url for source in data.UCI.values())
-    assert {file.name for file in folder.iterdir()} == {source.file for source in data.UCI.values()}
+    wanted = [data.UCI[key] for key in reproduce.PAPERS["pareek"].datasets]
+    assert sorted(repository.asked) == sorted(source.url for source in wanted)
+    assert {file.name for file in folder.iterdir()} == {source.file for source in wanted}
     assert "frequency_hz" in (folder / "airfoil_self_noise.csv").read_text(encoding="utf-8")
     assert len(rows_of(out / "pareek-uci.csv")) == 9
-    data.download(data.UCI, folder, lambda stage: None)
+    data.download(reproduce.PAPERS["pareek"].datasets, folder, lambda stage: None)
     assert len(repository.asked) == 3  # nothing is fetched twice
 
 

@@ -9,6 +9,8 @@ paper                  module
 [M] arXiv 2002.05715   ``mobahi``: rounds constrained by a residual tolerance
 [B] arXiv 2102.13088   ``borup``: rounds that keep a share of the ground truth
 [P] arXiv 2407.04600   ``pareek``: excess risk of repeated distillation
+[D] arXiv 2602.17565   ``dang``: the best weight of one step, and its sign
+[S] arXiv 2305.17581   ``safaryan``: distillation as partial variance reduction of SGD
 =====================  ============================================================
 
 A module of a paper offers ``reproduce(folder, progress) -> Report``. Cost: a few seconds for each.
@@ -43,6 +45,14 @@ PAPERS = {
         "Pareek, Du, Oh 2024: when repeated self-distillation pays, and the UCI table",
         datasets=("air_quality", "airfoil", "appliances_energy"),
     ),
+    "dang": Paper(
+        "Dang, Patil, Rinaldo 2026: the best weight of one step, its sign, and tuning it in one shot",
+        datasets=("air_quality", "communities_crime"),
+    ),
+    "safaryan": Paper(
+        "Safaryan, Peste, Alistarh 2023: a teacher takes away part of the noise of SGD",
+        datasets=("mnist",),
+    ),
 }
 
 
@@ -62,9 +72,10 @@ def run(
     out : Path
         Folder for CSV, PNG and the page (``<name>.html`` for one paper, ``report.html`` for several); made if missing.
     data : Path, optional
-        Folder of the UCI data sets. Without it [P]'s protocol runs on data that scikit-learn bundles.
+        Folder of the UCI data sets and MNIST. Without it the protocols of [P], [D] and [S] run on data that
+        scikit-learn bundles.
     download : bool
-        First fetch the files missing in `data` from the UCI repository.
+        First fetch the files missing in `data`: from the UCI repository, MNIST from a mirror.
     progress : callable
         Called with a few words at the start of each stage.
 
@@ -82,7 +93,8 @@ def run(
         raise InputError(f"{unknown[0]!r} is not one of the papers {', '.join(PAPERS)}.")
     report = import_module("fastdistill.reproduce.report")
     with report.staged(out) as folder:
-        _prepare_data([key for name in names for key in PAPERS[name].datasets], data, download, progress)
+        wanted = dict.fromkeys(key for name in names for key in PAPERS[name].datasets)
+        _prepare_data(list(wanted), data, download, progress)
         reports = [import_module(f"{__name__}.{name}").reproduce(data, progress) for name in names]
         report.write(reports, page_name(names), folder, progress)
     return reports

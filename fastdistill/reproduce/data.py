@@ -1,25 +1,32 @@
-"""Regression data for [P]'s protocol: three UCI data sets from a folder of CSV files, or what scikit-learn bundles.
+"""Data for the protocols of [P], [D] and [S]: UCI data sets and MNIST from a folder, or what scikit-learn has.
 
 ==========================  =======================  ===============================================================
-data set of [P]             file                     rows and columns used
+data set                    file                     rows and columns used
 ==========================  =======================  ===============================================================
-Air Quality (UCI 360)       air_quality.csv          rows without the mark −200 outside NMHC(GT); target NO2(GT)
+Air Quality (UCI 360)       air_quality.csv          eight inputs, target NO2(GT); [P]: rows without the mark −200
+                                                     outside NMHC(GT); [D]: rows without it in the columns used
 Airfoil (UCI 291)           airfoil_self_noise.csv   all rows, all five inputs; target the sound pressure
 Appliances energy, AEP      appliances_energy.csv    all rows, 24 inputs (no `lights`, no random ones); log target
 (UCI 374)
+Communities and Crime       communities_crime.csv    all rows, the 99 inputs without a missing value
+(UCI 183)
+MNIST, its test part        mnist_10k_images.idx3    all 10 000 images and labels, gzipped IDX files under these names
+                            mnist_10k_labels.idx1    (with .gz) or their original ones (t10k-…-ubyte.gz)
 ==========================  =======================  ===============================================================
 
-Rows keep the order of the file, which for two of the three is time. Cost: one pass over each file.
+Rows keep the order of the file, which for Air Quality and Appliances energy is time. Cost: one pass over each file.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
@@ -28,9 +35,7 @@ from urllib.request import urlopen
 import numpy as np
 from sklearn import datasets as bundled_datasets
 
-from fastdistill.reproduce import InputError
-
-MISSING = -200.0  # Air Quality's mark
+from fastdistill.reproduce import PAPERS, InputError
 
 
 class Regression(NamedTuple):
@@ -43,6 +48,15 @@ class Regression(NamedTuple):
     origin: str
 
 
+class Images(NamedTuple):
+    """Grey values (n, s, s) in [0, 1], class numbers (n,), and where they come from."""
+
+    title: str
+    pixels: np.ndarray
+    labels: np.ndarray
+    origin: str
+
+
 @dataclass(frozen=True)
 class Source:
     """One UCI data set as a file in the user's folder, and as it is downloaded."""
@@ -50,16 +64,22 @@ class Source:
     file: str
     title: str
     number: int  # of the data set in the UCI repository
-    inputs: tuple[str, ...]
+    inputs: tuple[str, ...]  # none: every column of the file but the target and the excluded ones
     target: str
-    complete: tuple[str, ...] = ()  # more columns in which a row must not carry the mark of a missing value
+    excluded: tuple[str, ...] = ()
+    mark: float | None = None  # of a missing value: rows with it are left out
+    complete: tuple[str, ...] = ()  # more columns in which a row must not carry the mark
     renamed: dict[str, str] = field(default_factory=dict)  # UCI's name -> the name in the file, where they differ
     log_target: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column that is read."""
-        return (*self.inputs, self.target, *self.complete)
+        """Every column that must be there."""
+        return (*self.inputs, self.target, *self.excluded, *self.complete)
+
+    def inputs_in(self, header: list[str]) -> tuple[str, ...]:
+        """The inputs in a file of this header."""
+        return self.inputs or tuple(name for name in header if name not in (self.target, *self.excluded))
 
     @property
     def page(self) -> str:
@@ -74,6 +94,16 @@ class Source:
 
 _ROOMS = tuple(name for room in range(1, 10) for name in (f"T{room}", f"RH_{room}"))
 
+# columns of Communities and Crime that say where a row is from, and those in which values are missing
+_NO_PREDICTORS = ("state", "county", "community", "communityname", "fold")
+_WITH_MISSING = (
+    *("OtherPerCap", "LemasSwornFT", "LemasSwFTPerPop", "LemasSwFTFieldOps", "LemasSwFTFieldPerPop", "LemasTotalReq"),
+    *("LemasTotReqPerPop", "PolicReqPerOffic", "PolicPerPop", "RacialMatchCommPol", "PctPolicWhite", "PctPolicBlack"),
+    *("PctPolicHisp", "PctPolicAsian", "PctPolicMinor", "OfficAssgnDrugUnits", "NumKindsDrugsSeiz"),
+    *("PolicAveOTWorked", "PolicCars", "PolicOperBudg", "LemasPctPolicOnPatr", "LemasGangUnitDeploy"),
+    "PolicBudgPerPop",
+)
+
 UCI = {
     "air_quality": Source(
         "air_quality.csv",
@@ -81,6 +111,7 @@ UCI = {
         360,
         ("PT08.S1(CO)", "PT08.S2(NMHC)", "PT08.S3(NOx)", "PT08.S4(NO2)", "PT08.S5(O3)", "T", "RH", "AH"),
         "NO2(GT)",
+        mark=-200.0,
         complete=("CO(GT)", "C6H6(GT)", "NOx(GT)"),
     ),
     "airfoil": Source(
@@ -112,24 +143,48 @@ UCI = {
         "Appliances",
         log_target=True,
     ),
+    "communities_crime": Source(
+        "communities_crime.csv",
+        "Communities and Crime",
+        183,
+        (),
+        "ViolentCrimesPerPop",
+        excluded=(*_NO_PREDICTORS, *_WITH_MISSING),
+    ),
 }
+
+# parts of MNIST: name in the folder, original name, dimensions of the IDX file
+IDX = (
+    ("mnist_10k_images.idx3.gz", "t10k-images-idx3-ubyte.gz", 3),
+    ("mnist_10k_labels.idx1.gz", "t10k-labels-idx1-ubyte.gz", 1),
+)
+IDX_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 
 
 def check(keys: Iterable[str], folder: Path) -> None:
     """Raise `InputError` unless every file is there with every column that is read; looks at headers only."""
+    keys = list(keys)
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise InputError(f"--data {folder} {what}; {_wanted(keys)}")
-    for source in (UCI[key] for key in keys):
+    for source in _uci(keys):
         file = folder / source.file
         if not file.is_file():
             raise InputError(f"--data {folder}: {source.file} is missing. {_where(source)}")
         with _opened(file) as handle:
             _require(next(csv.reader(handle), []), source.columns, file.name, source)
+    if "mnist" in keys:
+        for part in IDX:
+            _idx_file(folder, part)
 
 
-def _wanted(keys: Iterable[str]) -> str:
-    files = ", ".join(UCI[key].file for key in keys)
+def _uci(keys: Iterable[str]) -> Iterator[Source]:
+    return (UCI[key] for key in keys if key in UCI)
+
+
+def _wanted(keys: list[str]) -> str:
+    idx = [name for name, _, _ in IDX] if "mnist" in keys else []
+    files = ", ".join([*(source.file for source in _uci(keys)), *idx])
     return f"name the folder that holds {files}." if files else "name an existing folder, or leave --data out."
 
 
@@ -155,37 +210,40 @@ def _opened(file: Path) -> io.TextIOWrapper:
 
 
 def load(folder: Path | None) -> Iterator[Regression]:
-    """The three UCI data sets from a folder, or three that scikit-learn bundles where there is no folder."""
+    """The three UCI data sets of [P] from a folder, or three that scikit-learn bundles where there is no folder."""
     if folder is None:
         yield from _bundled()
     else:
-        for key, source in UCI.items():
-            yield _from_file(key, source, folder / source.file)
+        for key in PAPERS["pareek"].datasets:
+            yield from_file(key, folder)
 
 
-def _from_file(key: str, source: Source, file: Path) -> Regression:
-    values = _read(file, source)
-    values = values[~np.any(values == MISSING, axis=1)] if source.complete else values
-    d = len(source.inputs)
+def from_file(key: str, folder: Path, *, only_used: bool = False) -> Regression:
+    """A data set of `UCI`; `only_used`: rows may lack values in columns that are neither inputs nor the target."""
+    source = replace(UCI[key], complete=()) if only_used else UCI[key]
+    file = folder / source.file
+    values, d = _read(file, source)
+    values = values if source.mark is None else values[~np.any(values == source.mark, axis=1)]
     X, y = values[:, :d], values[:, d]
     if source.log_target:
         if y.min() <= 0:
             raise InputError(f"{file.name}: {source.target} must be positive for its logarithm, got {y.min():g}.")
         y = np.log(y)
-    if len(y) < 10 * d:
+    if d == 0 or len(y) < 10 * d:
         raise InputError(f"{file.name} holds only {len(y)} complete rows for {d} inputs; it seems to be cut short.")
     return Regression(key, source.title, X, y, f"UCI {source.number}")
 
 
-def _read(file: Path, source: Source) -> np.ndarray:
-    """The wanted columns (n, c) of a CSV file, numbers only."""
+def _read(file: Path, source: Source) -> tuple[np.ndarray, int]:
+    """Inputs, target and further columns (n, c) of a CSV file, numbers only; and how many are inputs."""
     with _opened(file) as handle:
         reader = csv.reader(handle)
         header = next(reader, [])
         _require(header, source.columns, file.name, source)
-        where = [header.index(name) for name in source.columns]
+        inputs = source.inputs_in(header)
+        where = [header.index(name) for name in (*inputs, source.target, *source.complete)]
         rows = [_numbers(row, where, header, f"{file.name}, line {reader.line_num}") for row in reader if row]
-    return np.array(rows).reshape(-1, len(where))
+    return np.array(rows).reshape(-1, len(where)), len(inputs)
 
 
 def _numbers(row: list[str], where: list[int], header: list[str], place: str) -> list[float]:
@@ -210,10 +268,55 @@ def _bad_fields(row: list[str], where: list[int], header: list[str]) -> Iterator
             yield f"column {header[i]} (it says {row[i]!r})"
 
 
+def diabetes() -> Regression:
+    """The regression data that scikit-learn bundles."""
+    bunch = bundled_datasets.load_diabetes()
+    return Regression("diabetes", "Diabetes", bunch.data, bunch.target, "scikit-learn, load_diabetes")
+
+
+def digits() -> Images:
+    """The 8 × 8 digits that scikit-learn bundles."""
+    bunch = bundled_datasets.load_digits()
+    return Images("Digits (8 × 8)", bunch.images / 16.0, bunch.target, "scikit-learn, load_digits")
+
+
+def mnist(folder: Path) -> Images:
+    """The 10 000 test images of MNIST, in single precision."""
+    images, labels = (_read_idx(_idx_file(folder, part), part[2]) for part in IDX)
+    if len(images) != len(labels) or images.shape[1] != images.shape[2]:
+        raise InputError(f"{folder}: the MNIST files hold images {images.shape} and labels {labels.shape}.")
+    return Images("MNIST (28 × 28)", images.astype(np.float32) / 255, labels.astype(np.intp), "MNIST, test part")
+
+
+def _idx_file(folder: Path, part: tuple[str, str, int]) -> Path:
+    for name in part[:2]:
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(
+        f"--data {folder}: {part[0]} is missing. It is {part[1]} of MNIST ({IDX_MIRROR}{part[1]}): save it there under "
+        "either name, or add --download to have it fetched."
+    )
+
+
+def _read_idx(file: Path, n_dimensions: int) -> np.ndarray:
+    """The unsigned bytes of a gzipped IDX file: 0 0 8 d, then d big-endian sizes, then the values."""
+    try:
+        raw = gzip.decompress(file.read_bytes())
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raw = b""
+    start = 4 + 4 * n_dimensions
+    shape = np.frombuffer(raw[4:start], dtype=">u4").astype(int) if raw[:4] == bytes([0, 0, 8, n_dimensions]) else ()
+    if len(shape) != n_dimensions or len(raw) != start + np.prod(shape):
+        raise InputError(
+            f"{file.name} is no complete gzipped IDX file of bytes in {n_dimensions} dimension"
+            f"{'s' if n_dimensions > 1 else ''}; fetch it again from {IDX_MIRROR}."
+        )
+    return np.frombuffer(raw, dtype=np.uint8, offset=start).reshape(shape)
+
+
 def _bundled() -> Iterator[Regression]:
     """Bundled regression data; where the set is meant for classification, its last column from all the others."""
-    diabetes = bundled_datasets.load_diabetes()
-    yield Regression("diabetes", "Diabetes", diabetes.data, diabetes.target, "scikit-learn, load_diabetes")
+    yield diabetes()
     for key, title, bunch in (
         ("wine", "Wine (proline)", bundled_datasets.load_wine()),
         ("breast_cancer", "Breast cancer (worst fractal dimension)", bundled_datasets.load_breast_cancer()),
@@ -228,38 +331,50 @@ def fetch(url: str) -> bytes:
 
 
 def download(keys: Iterable[str], folder: Path, progress: Callable[[str], None]) -> None:
-    """Fetch the files missing in `folder` from the UCI repository, each checked before it is put in place.
+    """Fetch the files missing in `folder`, each checked before it is put in place.
 
     Raises
     ------
     InputError
         The folder cannot be written to, the repository does not answer, or its file lacks a column.
     """
-    for source in (UCI[key] for key in keys):
+    keys = list(keys)
+    for source in _uci(keys):
         file = folder / source.file
         if file.exists():
             continue
         progress(f"downloading {source.url}")
-        try:
-            text = fetch(source.url).decode("utf-8-sig")
-        except (OSError, HTTPException, UnicodeDecodeError) as err:
-            raise InputError(
-                f"could not download {source.url} ({err}). Save {source.page} as {file} by hand, or leave "
-                "--data and --download out."
-            ) from None
-        rows = list(csv.reader(io.StringIO(text)))
+        content = _fetched(source.url, file, source.page)
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig", errors="replace"))))
         header = [source.renamed.get(name, name) for name in rows[0]] if rows else []
         _require(header, source.columns, source.url, source)
-        _put(file, [header, *rows[1:]])
+        out = io.StringIO()
+        csv.writer(out).writerows([header, *rows[1:]])
+        _put(file, out.getvalue().encode("utf-8"))
+    for name, original, _ in IDX if "mnist" in keys else ():
+        if not ((folder / name).exists() or (folder / original).exists()):
+            progress(f"downloading {IDX_MIRROR}{original}")
+            content = _fetched(IDX_MIRROR + original, folder / name, IDX_MIRROR + original)
+            if content[:2] != b"\x1f\x8b":
+                raise InputError(f"{IDX_MIRROR}{original} is no gzipped file any more; look for {original} elsewhere.")
+            _put(folder / name, content)
 
 
-def _put(file: Path, rows: list[list[str]]) -> None:
-    """Write a CSV file beside its name, then rename: never half a file."""
+def _fetched(url: str, file: Path, page: str) -> bytes:
+    try:
+        return fetch(url)
+    except (OSError, HTTPException) as err:
+        raise InputError(
+            f"could not download {url} ({err}). Save {page} as {file} by hand, or leave --data and --download out."
+        ) from None
+
+
+def _put(file: Path, content: bytes) -> None:
+    """Write a file beside its name, then rename: never half a file."""
     partial = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", newline="", encoding="utf-8") as handle:
-            csv.writer(handle).writerows(rows)
+        partial.write_bytes(content)
         os.replace(partial, file)
     except OSError as err:
         raise InputError(f"--data {file.parent}: cannot write {file.name} ({err.strerror}).") from None
