@@ -22,10 +22,24 @@ for S, queries in ((fd.Spectrum.from_design(X, fit_intercept=True), X), (fd.Spec
     path.filters, path.fitted, path.dof, path.gcv, path.loo, path.predict(queries), path.mse(queries, y)
     S.limit(y, 1.0, 0.5).fitted
     S.tolerance_path(y, 0.9 * np.mean(y**2)).fitted
+    fd.tune(S, y, [0.1, 1.0], n_steps=2, strategy="joint")
     for strategy in ("joint", "greedy"):
         fd.tune(S, y, [0.1, 1.0], n_steps=2, criterion=fd.Holdout(queries, y), strategy=strategy)
+fd.Spectrum.from_kernel(np.eye(4)).path(y[:4], 1e-9, [0.5]).loo
+fd.batched_path(X[None], y[None], 1.0, [0.5], sample_weight=np.ones(20))
 fd.multistep_filter(S.d, 1.0, 0.5, n_steps=3)
 fd.xi_from_mixture(fd.mixture_from_xi([0.5, 2.0]))
+from scipy.sparse import csr_array
+for dtype in (np.float64, np.float32):
+    dense, targets = X.astype(dtype), np.arange(20) % 2
+    wide = csr_array(dense)
+    wide = csr_array((wide.data, wide.indices.astype(np.int64), wide.indptr.astype(np.int64)), shape=X.shape)
+    for data in (dense, csr_array(dense), wide):
+        for options in (dict(), dict(batch_size=3), dict(momentum=0.5), dict(average=True), dict(step_size=[0.1] * 20)):
+            for more in (dict(), dict(loss="logistic", fit_intercept=True), dict(loss="softmax", variant="svrg")):
+                fd.run_sgd(data, targets, **{"step_size": 0.1, "n_epochs": 1, **options, **more})
+    fd.run_sgd(dense, targets, step_size=0.1, compressor=fd.RandomRounding(4))
+    fd.run_sgd(dense, targets, step_size=0.1, compressor=fd.TopK(2), order="replace")
 found = {name: getattr(kernels, name) for name in kernels.__all__}
 missed = [name for name, kernel in found.items() if hasattr(kernel, "stats") and kernel.stats.cache_misses]
 print("missed:", missed)

@@ -34,6 +34,7 @@ def test_importing_the_package_loads_nothing_heavy(statement):
         ("import fastdistill.kernels", {"sklearn", "matplotlib", "pandas"}),
         ("import fastdistill as fd; fd.theory.oracle_filter", {"numba", "sklearn", "matplotlib", "pandas"}),
         ("import fastdistill as fd; fd.DistilledRidge", {"matplotlib"}),
+        ("import fastdistill as fd; fd.run_sgd, fd.TopK", {"sklearn", "matplotlib", "pandas"}),
     ],
 )
 def test_rooms_load_only_what_they_need(statement, unwanted):

@@ -3,8 +3,9 @@
 Rooms and the rooms beneath them, at run time (imports under ``TYPE_CHECKING`` are free)::
 
     kernels ← students ← path ← spectrum ← tuning ← estimators ← plot, reproduce, cli
+    tuning ← verdict ← estimators, diagnosis;   table ← diagnosis ← diagnosis_page ← cli
     mixtures, evidence ← tuning;   leave_one_out, gaussian_process ← path;   theory ← estimators, reproduce
-    sgd ← estimators;   spectrum ← distributed
+    linear_losses ← sgd ← estimators;   linear_losses ← theory, deep_linear;   spectrum ← distributed, batch
 
 Every checker takes sources and returns violations as strings, so that it can be tested on planted ones.
 """
@@ -25,15 +26,16 @@ MAX_KERNEL_LINES = 60
 MAX_KERNEL_ARGUMENTS = 10
 
 THIRD_PARTY = {
-    "sklearn": {"estimators", "reproduce", "plot"},
+    "sklearn": {"estimators", "reproduce", "plot", "_status"},  # the last for the base of one warning, when it is used
     "matplotlib": {"plot", "reproduce"},
     "dask": {"distributed"},
 }
 
 GATE = {"_validation", "_status"}
 BASE = {*GATE, "kernels", "students", "leave_one_out", "gaussian_process"}
-CORE = {*BASE, "_decompose", "path", "spectrum", "mixtures", "evidence", "tuning", "sgd", "theory"}
-TOP = {*CORE, "estimators", "plot", ""}  # "" is the package itself: its public names
+CORE = {*BASE, "_decompose", "path", "spectrum", "mixtures", "evidence", "tuning", "verdict", "sgd", "theory"}
+CORE |= {"linear_losses", "deep_linear"}
+TOP = {*CORE, "estimators", "table", "diagnosis", "plot", ""}  # "" is the package itself: its public names
 BENEATH: dict[str, set[str]] = {
     "": set(),
     "_validation": set(),
@@ -47,14 +49,21 @@ BENEATH: dict[str, set[str]] = {
     "spectrum": {*BASE, "_decompose", "path"},
     "evidence": GATE,
     "mixtures": {*GATE, "kernels"},
+    "batch": {*BASE, "spectrum"},
     "tuning": {*BASE, "path", "spectrum", "mixtures", "evidence"},
-    "sgd": {*GATE, "kernels"},
-    "theory": {*GATE, "kernels", "path", "sgd"},
+    "verdict": {*BASE, "path", "spectrum", "evidence", "tuning"},
+    "table": GATE,
+    "diagnosis": {*BASE, "path", "spectrum", "evidence", "tuning", "verdict", "table"},
+    "diagnosis_page": {"diagnosis", "table", "reproduce"},
+    "linear_losses": GATE,
+    "deep_linear": {*GATE, "linear_losses"},
+    "sgd": {*GATE, "kernels", "linear_losses"},
+    "theory": {*GATE, "kernels", "path", "sgd", "linear_losses"},
     "estimators": CORE,
     "distributed": {*CORE, ""},
     "plot": TOP - {"plot"},
     "reproduce": TOP - GATE - {"_decompose"},
-    "cli": {*TOP, "reproduce"},
+    "cli": {*TOP, "diagnosis_page", "reproduce"},
     "__main__": {"cli"},
 }
 
@@ -105,12 +114,15 @@ def layer_violations(source: str, path: str) -> list[str]:
     return found
 
 
+KERNEL_TOOLS = ("fastdistill.kernels._compile.", "fastdistill.kernels._intrinsics.")
+
+
 def kernel_import_violations(source: str, path: str) -> list[str]:
-    """Kernels import numpy, numba and the one compiler decorator, nothing else."""
+    """Kernels import numpy, numba, the one compiler decorator and the intrinsics, nothing else."""
     if room_of(path) != "kernels" or path.endswith("_compile.py"):
         return []
-    allowed = {"numpy", "numba", "__future__"}
-    own = "fastdistill.kernels." if path.endswith("__init__.py") else "fastdistill.kernels._compile."
+    allowed = {"numpy", "numba", "__future__", *(["llvmlite", "typing"] if path.endswith("_intrinsics.py") else [])}
+    own = ("fastdistill.kernels.",) if path.endswith("__init__.py") else KERNEL_TOOLS
     return [
         f"{path}:{line}: a kernel module may not import {name}"
         for line, name in imports(source, path)
@@ -137,9 +149,23 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
-COMPILERS = {"jit", "njit", "intrinsic", "register_jitable"}
+COMPILERS = {"jit", "jit_sums", "njit", "intrinsic", "register_jitable"}
 FORBIDDEN = {"guvectorize", "vectorize", "jitclass"}
-BUILTINS = {"abs", "bool", "complex", "enumerate", "float", "int", "len", "max", "min", "range", "round", "zip"}
+BUILTINS = {
+    "abs",
+    "bool",
+    "complex",
+    "enumerate",
+    "float",
+    "int",
+    "len",
+    "max",
+    "min",
+    "range",
+    "round",
+    "slice",
+    "zip",
+}
 
 
 def is_compiled(function: ast.AST) -> bool:
@@ -151,10 +177,11 @@ def is_compiled(function: ast.AST) -> bool:
 
 
 def compiled_code_violations(source: str, path: str) -> list[str]:
-    """Compiled functions call NumPy, builtins and compiled functions of their own file, and stay small and exact."""
+    """Compiled functions call NumPy, builtins, intrinsics and compiled functions of their own file; small and exact."""
     tree = ast.parse(source)
     top = [node for node in tree.body if is_compiled(node)]
     callable_names = BUILTINS | {node.name for node in top if isinstance(node, ast.FunctionDef)}
+    callable_names |= {name.split(".")[-1] for _, name in imports(source, path) if name.startswith(KERNEL_TOOLS[1])}
     found = []
     for node in ast.walk(tree):
         names = [getattr(node, field, None) for field in ("id", "attr", "name")]  # of a name, an attribute, an import
@@ -187,11 +214,20 @@ def call_violations(function: ast.FunctionDef, allowed: set[str], path: str) -> 
         if not isinstance(node, ast.Call):
             continue
         name = ast.unparse(node.func)
-        root = name.split(".")[0].split("[")[0]
-        is_method = isinstance(node.func, ast.Attribute) and root in {"np", *arguments, *assigned}
+        is_method = isinstance(node.func, ast.Attribute) and root_of(node.func) in {"np", *arguments, *assigned}
         if not is_method and (name not in allowed or name in arguments):
             found.append(f"{path}:{node.lineno}: {function.name} calls {name}, not a compiled function of this file")
     return found
+
+
+def root_of(node: ast.AST) -> str:
+    """The name that an expression starts with: `x` of ``x.sum``, ``x[0].sum``, ``(x < 0).sum`` and ``x.copy().sum``."""
+    while not isinstance(node, ast.Name):
+        first = next(ast.iter_child_nodes(node), None)
+        if first is None:
+            return ""
+        node = first
+    return node.id
 
 
 def size_violations(function: ast.FunctionDef, where: str) -> list[str]:
@@ -242,6 +278,11 @@ def test_every_room_is_known():
 HEAD = "import numpy as np\nfrom fastdistill.kernels._compile import jit\n"
 PLANTED = [
     (layer_violations, "path.py", "import sklearn.linear_model"),
+    (layer_violations, "sgd/run.py", "from sklearn.exceptions import ConvergenceWarning"),
+    (layer_violations, "sgd/run.py", "from fastdistill.estimators import DistilledRidge"),
+    (layer_violations, "sgd/trace.py", "from fastdistill import spectrum"),
+    (layer_violations, "kernels/sgd_csr.py", "from fastdistill.sgd import steps"),
+    (layer_violations, "_status.py", "import matplotlib"),
     (layer_violations, "tuning.py", "def f():\n    from sklearn import svm"),
     (layer_violations, "tuning.py", "from importlib import import_module\nimport_module('sklearn')"),
     (layer_violations, "estimators/ridge.py", "import matplotlib.pyplot as plt"),
@@ -259,6 +300,14 @@ PLANTED = [
     (kernel_import_violations, "kernels/filters.py", "import scipy"),
     (kernel_import_violations, "kernels/sgd_dense.py", "from fastdistill.kernels.filters import multistep_filter"),
     (kernel_import_violations, "kernels/__init__.py", "from fastdistill.path import multistep_filter"),
+    (kernel_import_violations, "kernels/sgd_dense.py", "from llvmlite import ir"),
+    (kernel_import_violations, "kernels/_intrinsics.py", "from fastdistill.kernels.sgd_dense import residual"),
+    (compiled_code_violations, "kernels/sgd_csr.py", "@jit_sums\ndef f(d):\n    return prefetch(d, 0)"),
+    (
+        compiled_code_violations,
+        "kernels/sgd_csr.py",
+        "from fastdistill.kernels.sgd_dense import residual\n@jit\ndef f(d):\n    return residual(d)",
+    ),
     (private_use_violations, "reproduce/borup.py", "from fastdistill import _validation"),
     (private_use_violations, "reproduce/borup.py", "from fastdistill.path import _grid"),
     (private_use_violations, "reproduce/borup.py", "d = spectrum._d"),
@@ -266,6 +315,7 @@ PLANTED = [
     (compiled_code_violations, "kernels/filters.py", "def g(d): ...\n@jit\ndef f(d):\n    return g(d)"),
     (compiled_code_violations, "kernels/filters.py", "@jit\ndef f(d, g):\n    return g(d)"),
     (compiled_code_violations, "kernels/filters.py", "@jit\ndef f(d):\n    return sgd.epoch(d)"),
+    (compiled_code_violations, "kernels/filters.py", "@jit\ndef f(d):\n    return (sgd.step < d).sum()"),
     (compiled_code_violations, "kernels/filters.py", "def f():\n    @jit\n    def g(d):\n        return d"),
     (compiled_code_violations, "kernels/filters.py", "@njit(fastmath=True)\ndef f(d):\n    return d"),
     (compiled_code_violations, "kernels/filters.py", "@njit(fastmath={'nnan'})\ndef f(d):\n    return d"),
@@ -283,9 +333,19 @@ KEPT = [
     ("reproduce/borup.py", "class A:\n    def f(self):\n        return self._rows"),
     (
         "kernels/filters.py",
-        "@jit\ndef g(d):\n    return np.sqrt(d).sum() + len(d)\n@jit\ndef f(d):\n    return g(d.copy())",
+        "@jit\ndef g(d):\n    return np.sqrt(d).sum() + (d[0] < 1).sum()\n@jit\ndef f(d):\n    return g(d.copy())",
     ),
     ("kernels/filters.py", "@njit(fastmath={'contract', 'reassoc'})\ndef f(d):\n    return d"),
+    (
+        "kernels/sgd_csr.py",
+        "from fastdistill.kernels._intrinsics import prefetch\n@jit_sums\ndef f(d):\n    prefetch(d, 0)",
+    ),
+    ("kernels/_intrinsics.py", "from llvmlite import ir\nfrom numba.extending import intrinsic"),
+    ("_status.py", "def f():\n    from sklearn.exceptions import ConvergenceWarning"),
+    (
+        "sgd/run.py",
+        "from fastdistill import _status, _validation, kernels\nfrom fastdistill.linear_losses import LOSSES",
+    ),
 ]
 
 
