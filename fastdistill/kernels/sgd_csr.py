@@ -80,21 +80,6 @@ def settle_interval(shrinkage):
     return int(min(SETTLE_STEPS, np.log(1e-6) / np.log1p(-shrinkage))) if shrinkage > 0.0 else SETTLE_STEPS
 
 
-@jit
-def _fetch_ahead(data, indices, indptr, samples, order, t):
-    """Prefetch the row and the sample of a later step."""
-    last = order.shape[0] - 1
-    prefetch(indptr, order[min(t + 2 * FAR_AHEAD, last)])
-    far, near = order[min(t + FAR_AHEAD, last)], order[min(t + AHEAD, last)]
-    prefetch(samples.reshape(-1), far * samples.shape[1])
-    prefetch(data, indptr[far])
-    prefetch(indices, indptr[far])
-    for k in range(indptr[near], indptr[near + 1], LINE // data.itemsize):
-        prefetch(data, k)
-    for k in range(indptr[near], indptr[near + 1], LINE // indices.itemsize):
-        prefetch(indices, k)
-
-
 @jit_sums
 def _product(data, indices, coef):
     total = 0.0
@@ -120,23 +105,35 @@ def _settle(state, p, lazy):
 @jit
 def csr_rows(data, indices, indptr, order, samples, loss, setting, scale, state):
     """Steps of one row each for one output: order (steps,), samples (n, 4), state (2, p or p + 1, 1); `csr_batches`
-    serves what else there is. `setting` has the number of columns p as its last entry.
+    serves what else there is. `setting` has the number of columns p as its last entry. Samples (n, 1) are targets
+    already mixed, of weight 1, without push.
     """
     p, n, kappa = int(setting[-1]), order.shape[0], setting[WEIGHT]
     coef, push, intercept = state[COEF, :, 0], state[PUSH, p:, 0], state.shape[1] > p
     interval = settle_interval(setting[STEP] * setting[PENALTY] * scale.max())
-    lazy = np.zeros(4)
+    lazy, records = np.zeros(4), samples.reshape(-1)
     lazy[ALPHA] = 1.0
     for t in range(n):
-        row = order[t]
-        _fetch_ahead(data, indices, indptr, samples, order, t)
+        row, near, far = order[t], order[min(t + AHEAD, n - 1)], order[min(t + FAR_AHEAD, n - 1)]
+        prefetch(indptr, order[min(t + 2 * FAR_AHEAD, n - 1)])
+        prefetch(records, far * samples.shape[1])
+        prefetch(data, indptr[far])
+        prefetch(indices, indptr[far])
+        for k in range(indptr[near], indptr[near + 1], LINE // data.itemsize):
+            prefetch(data, k)
+        for k in range(indptr[near], indptr[near + 1], LINE // indices.itemsize):
+            prefetch(indices, k)
         stored, sample = slice(indptr[row], indptr[row + 1]), samples[row]
         values, places = data[stored], indices[stored]
-        score = lazy[ALPHA] * _product(values, places, coef) + lazy[SIGMA] * sample[3]
+        label = sample[0]
+        taught, weight, push_score = label, 1.0, 0.0
+        if samples.shape[1] > 1:
+            taught, weight, push_score = sample[1], sample[2], sample[3]
+        score = lazy[ALPHA] * _product(values, places, coef) + lazy[SIGMA] * push_score
         if intercept:
             score += coef[p]
         rate = setting[STEP] * scale[t]
-        slope = sample[2] * residual(score, sample[0], sample[1], loss, kappa, setting[TEMPERATURE])
+        slope = weight * residual(score, label, taught, loss, kappa, setting[TEMPERATURE])
         if intercept:
             coef[p] -= rate * (slope + kappa * push[0])
         decay = 1.0 - rate * setting[PENALTY]

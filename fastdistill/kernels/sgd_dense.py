@@ -93,16 +93,6 @@ def _fetch(flat, width, row):
         prefetch(flat, row * width + j)
 
 
-@jit
-def _fetch_ahead(flat, width, records, record, order, t):
-    """Prefetch the row and the sample of a later step."""
-    last = order.shape[0] - 1
-    far = order[min(t + FAR_AHEAD, last)]
-    prefetch(flat, far * width)
-    prefetch(records, far * record)
-    _fetch(flat, width, order[min(t + AHEAD, last)])
-
-
 @jit_sums
 def _advance(X, previous, row, coef, change):
     """coef −= change · X[previous], and the product of coef with X[row], in one pass over the coefficients."""
@@ -131,17 +121,29 @@ def settle_interval(shrinkage):
 
 @jit
 def dense_rows(X, order, samples, loss, setting, scale, coef, push):
-    """Steps of one row each for one output: X (n, p), order (steps,), samples (n, 4), coef and push (p or p + 1,)."""
+    """Steps of one row each for one output: X (n, p), order (steps,), samples (n, 4), coef and push (p or p + 1,).
+
+    Samples (n, 1) are targets already mixed, of weight 1, without push.
+    """
     n, p, intercept = order.shape[0], X.shape[1], coef.shape[0] > X.shape[1]
     flat, records, record, kappa = X.reshape(-1), samples.reshape(-1), samples.shape[1], setting[WEIGHT]
     interval = settle_interval(setting[STEP] * setting[PENALTY] * scale.max())
     shrunk, pushed, left, change = 1.0, 0.0, interval, np.zeros(1, X.dtype)
+    line = LINE // X.itemsize
     row = order[0]
     for t in range(n):
-        _fetch_ahead(flat, p, records, record, order, t)
+        near, far = order[min(t + AHEAD, n - 1)] * p, order[min(t + FAR_AHEAD, n - 1)]
+        prefetch(flat, far * p)
+        prefetch(records, far * record)
+        for j in range(0, p, line):
+            prefetch(flat, near + j)
         previous, row = row, order[t]
-        label, taught, weight = records[row * record], records[row * record + 1], records[row * record + 2]
-        score = shrunk * _advance(X, previous, row, coef, change) + pushed * records[row * record + 3]
+        label = records[row * record]
+        taught, weight, push_score = label, 1.0, 0.0
+        if record > 1:
+            taught, weight = records[row * record + 1], records[row * record + 2]
+            push_score = records[row * record + 3]
+        score = shrunk * _advance(X, previous, row, coef, change) + pushed * push_score
         if intercept:
             score += coef[p]
         rate = setting[STEP] * scale[t]
@@ -154,7 +156,7 @@ def dense_rows(X, order, samples, loss, setting, scale, coef, push):
             _settle(coef, push[:p], shrunk, pushed)
             shrunk, pushed, left = 1.0, 0.0, interval
         change[0] = rate * slope / shrunk if shrunk != 1.0 else rate * slope
-    _advance(X, row, row, coef, change)
+    _add(X[row], change[0], coef[:p])
     _settle(coef, push[:p], shrunk, pushed)
 
 
@@ -165,7 +167,7 @@ def dense_lanes(X, order, samples, loss, settings, scale, coef, push):
     settings (G, 6, LANES), coef (G, p or p + 1, LANES) in groups of LANES configurations; push (p or p + 1,).
     """
     n, p, n_groups = order.shape[0], X.shape[1], coef.shape[0]
-    flat, records = X.reshape(-1), samples.reshape(-1)
+    flat, records, line = X.reshape(-1), samples.reshape(-1), LINE // X.itemsize
     intervals = np.zeros(n_groups, np.intp)  # of each group: what it rounds must not depend on the others
     for g in range(n_groups):
         intervals[g] = settle_interval((settings[g, STEP] * settings[g, PENALTY]).max() * scale.max())
@@ -176,56 +178,47 @@ def dense_lanes(X, order, samples, loss, settings, scale, coef, push):
     change, scores = np.zeros((n_groups, LANES), X.dtype), np.zeros((n_groups, LANES), X.dtype)
     row = order[0]
     for t in range(n):
-        _fetch_ahead(flat, p, records, samples.shape[1], order, t)
+        near, far = order[min(t + AHEAD, n - 1)] * p, order[min(t + FAR_AHEAD, n - 1)]
+        prefetch(flat, far * p)
+        prefetch(records, far * samples.shape[1])
+        for j in range(0, p, line):
+            prefetch(flat, near + j)
         previous, row = row, order[t]
         sample = samples[row]
         for g in range(n_groups):
             advance_lanes(flat, previous * p, row * p, p, coef[g], change[g], scores[g])
-            _lane_slopes(work[g], scores[g], sample, loss, coef[g, p:])
-            _lane_moves(work[g], scale[t], coef[g, p:], push[p:])
+            _lane_steps(work[g], scores[g], sample, loss, scale[t], coef[g], push, p, change[g])
             if t % intervals[g] == intervals[g] - 1:
                 _settle_lanes(coef[g], push[:p], work[g])
-            _lane_changes(work[g], change[g])
+                change[g] = work[g, SLOPE * LANES :]
     for g in range(n_groups):
         advance_lanes(flat, row * p, row * p, p, coef[g], change[g], scores[g])
         _settle_lanes(coef[g], push[:p], work[g])
 
 
 @jit_sums
-def _lane_slopes(work, scores, sample, loss, intercept):
-    """∂ℓ/∂score of every lane, from ⟨row, w⟩; intercept (0 or 1, LANES)."""
+def _lane_steps(work, scores, sample, loss, factor, coef, push, p, change):
+    """From ⟨row, w⟩ to what each lane subtracts of the row, γ ∂ℓ/∂score / α; α, σ and the intercept move on."""
+    label, taught, weight, push_score = sample[0], sample[1], sample[2], sample[3]
     for lane in range(LANES):
         work[SLOPE * LANES + lane] = (
-            work[SHRUNK * LANES + lane] * scores[lane] + work[PUSHED * LANES + lane] * sample[3]
+            work[SHRUNK * LANES + lane] * scores[lane] + work[PUSHED * LANES + lane] * push_score
         )
-    if intercept.shape[0]:
+    if coef.shape[0] > p:
         for lane in range(LANES):
-            work[SLOPE * LANES + lane] += intercept[0, lane]
-    label, taught, weight = sample[0], sample[1], sample[2]
+            work[SLOPE * LANES + lane] += coef[p, lane]
     for lane in range(LANES):
         kappa, temperature = work[WEIGHT * LANES + lane], work[TEMPERATURE * LANES + lane]
         slope = residual(work[SLOPE * LANES + lane], label, taught, loss, kappa, temperature)
-        work[SLOPE * LANES + lane] = weight * slope
-
-
-@jit_sums
-def _lane_moves(work, factor, intercept, push):
-    """Slopes times step sizes; α and σ move on, and the intercept steps."""
-    for lane in range(LANES):
-        rate, kappa = factor * work[STEP * LANES + lane], work[WEIGHT * LANES + lane]
+        rate = factor * work[STEP * LANES + lane]
         decay = 1.0 - rate * work[PENALTY * LANES + lane]
+        work[SLOPE * LANES + lane] = rate * weight * slope
         work[SHRUNK * LANES + lane] *= decay
         work[PUSHED * LANES + lane] = decay * work[PUSHED * LANES + lane] - rate * kappa
-        work[SLOPE * LANES + lane] *= rate
-    if intercept.shape[0]:
+    if coef.shape[0] > p:
         for lane in range(LANES):
-            pull = factor * work[STEP * LANES + lane] * work[WEIGHT * LANES + lane] * push[0]
-            intercept[0, lane] -= work[SLOPE * LANES + lane] + pull
-
-
-@jit_sums
-def _lane_changes(work, change):
-    """What each lane subtracts of the row: its step in terms of w = (x − σ push) / α."""
+            pull = factor * work[STEP * LANES + lane] * work[WEIGHT * LANES + lane] * push[p]
+            coef[p, lane] -= work[SLOPE * LANES + lane] + pull
     for lane in range(LANES):
         change[lane] = work[SLOPE * LANES + lane] / work[SHRUNK * LANES + lane]
 

@@ -293,10 +293,10 @@ class _Loop:
         if self.source is not None:
             self._teach([self.problem.teach(self.source, self.variant, self.temperature)])
         else:
-            self.stepper.samples = [self.problem.samples(self.problem.no_teacher())]
+            self.stepper.teach([self.problem.samples(self.problem.no_teacher())])
 
     def _teach(self, teachers: list[Teacher]) -> None:
-        self.stepper.samples = [self.problem.samples(teacher) for teacher in teachers]
+        self.stepper.teach([self.problem.samples(teacher) for teacher in teachers])
         self.stepper.state[:, kernels.PUSH] = np.stack([teacher.push for teacher in teachers])
         self.teachers = [teacher.outputs for teacher in teachers]
 
