@@ -253,6 +253,7 @@ def _compiled_kernels() -> list[str]:
 def _warmup_calls() -> dict[str, Callable[[], Any]]:
     """Small calls of the public functions that together run every kernel with the types those functions use."""
     import numpy as np
+    from scipy.sparse import csr_array
 
     X = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, -1.0]])
     y = np.array([1.0, -1.0, 0.5, 2.0])
@@ -269,7 +270,7 @@ def _warmup_calls() -> dict[str, Callable[[], Any]]:
     def descents() -> None:
         for dtype in (np.float64, np.float32):
             dense = X.astype(dtype)
-            for data in (dense, *(_csr(dense, index) for index in (np.int32, np.int64))):
+            for data in (dense, csr_array(dense)):
                 fd.run_sgd(data, y, step_size=0.1, n_epochs=1)
                 fd.run_sgd(data, y, step_size=0.1, n_epochs=1, batch_size=2)
             fd.run_sgd(dense, y, step_size=[0.1] * 4, n_epochs=1)
@@ -286,13 +287,6 @@ def _warmup_calls() -> dict[str, Callable[[], Any]]:
         "stochastic gradient descent (run_sgd)": descents,
         "many small problems (batched_path)": lambda: fd.batched_path(X[None], y[None], 1.0, [1.0, 0.5]),
     }
-
-
-def _csr(X: Any, index: Any) -> Any:
-    from scipy.sparse import csr_array
-
-    found = csr_array(X)
-    return csr_array((found.data, found.indices.astype(index), found.indptr.astype(index)), shape=found.shape)
 
 
 def _info(arguments: argparse.Namespace) -> None:

@@ -384,3 +384,16 @@ def test_kernels_serve_compiled_code_of_others():
     mean = fd.run_sgd(X, y, average=True, **options).coef
     np.testing.assert_allclose(state[kernels.TOTAL, 0] / len(order), mean, rtol=1e-12)
     np.testing.assert_allclose(lazy[2, :, 0] / len(order), mean, rtol=1e-12)
+
+
+def test_rows_of_matrices_too_large_for_32_bit_indices():
+    X, y, _, _, _ = problem("squared")
+    n, S = len(X), sparse(X)
+    samples, setting = np.column_stack([y, y, np.ones(n), np.zeros(n)]), np.zeros(7)
+    setting[[kernels.STEP, kernels.TEMPERATURE, -1]] = 0.1, 1.0, P
+    states = np.zeros((2, 2, P, 1))
+    for state, index in zip(states, (np.int32, np.int64), strict=True):
+        rows = (S.data, S.indices.astype(index), S.indptr.astype(index))
+        kernels.csr_rows(*rows, np.arange(n), samples, kernels.SQUARED, setting, np.ones(n), state)
+    assert states[0].any()
+    np.testing.assert_array_equal(states[0], states[1])

@@ -260,7 +260,10 @@ def _sparse_design(X: Any) -> Any:
     csr = csr_array(X.tocsr())
     validation.check_finite(csr.data, "X")
     data = csr.data if csr.dtype in (np.float32, np.float64) else csr.data.astype(np.float64)
-    parts = [np.ascontiguousarray(part)[:] for part in (data, csr.indices, csr.indptr)]
+    fits = max(*X.shape, len(data)) <= np.iinfo(np.int32).max  # then 64-bit indices need no kernels of their own
+    index = np.int32 if fits else np.int64
+    places = [part.astype(index, copy=False) for part in (csr.indices, csr.indptr)]
+    parts = [np.ascontiguousarray(part)[:] for part in (data, *places)]
     for part in parts:
         part.flags.writeable = False
     return csr_array(tuple(parts), shape=X.shape)

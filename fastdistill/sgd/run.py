@@ -116,7 +116,8 @@ def run_sgd(
     ----------
     X : array-like or scipy.sparse (n, p)
         float32 (all arithmetic of the steps is then float32) or float64; anything else becomes float64. C-ordered
-        arrays and memory maps are read in place, CSR too; column indices must be ascending in every row.
+        arrays and memory maps are read in place, CSR too (64-bit indices that fit 32 are copied); column indices
+        must be ascending in every row.
     y : array-like (n,) or (n, C)
         Numbers for ``squared``, several outputs allowed; labels 0/1 or −1/1 for ``logistic``; class numbers 0…C−1 or
         probabilities (n, C) for ``softmax``.
