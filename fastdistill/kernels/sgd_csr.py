@@ -106,7 +106,7 @@ def _settle(state, p, lazy):
 def csr_rows(data, indices, indptr, order, samples, loss, setting, scale, state):
     """Steps of one row each for one output: order (steps,), samples (n, 4), state (2, p or p + 1, 1); `csr_batches`
     serves what else there is. `setting` has the number of columns p as its last entry. Samples (n, 1) are targets
-    already mixed, of weight 1, without push.
+    already mixed, of weight 1, without push; (n, 2) have ⟨a_n, push⟩ beside them.
     """
     p, n, kappa = int(setting[-1]), order.shape[0], setting[WEIGHT]
     coef, push, intercept = state[COEF, :, 0], state[PUSH, p:, 0], state.shape[1] > p
@@ -128,7 +128,9 @@ def csr_rows(data, indices, indptr, order, samples, loss, setting, scale, state)
         label = sample[0]
         taught, weight, push_score = label, 1.0, 0.0
         if samples.shape[1] > 1:
-            taught, weight, push_score = sample[1], sample[2], sample[3]
+            push_score = sample[-1]
+        if samples.shape[1] > 2:
+            taught, weight = sample[1], sample[2]
         score = lazy[ALPHA] * _product(values, places, coef) + lazy[SIGMA] * push_score
         if intercept:
             score += coef[p]

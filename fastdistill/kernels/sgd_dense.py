@@ -123,7 +123,7 @@ def settle_interval(shrinkage):
 def dense_rows(X, order, samples, loss, setting, scale, coef, push):
     """Steps of one row each for one output: X (n, p), order (steps,), samples (n, 4), coef and push (p or p + 1,).
 
-    Samples (n, 1) are targets already mixed, of weight 1, without push.
+    Samples (n, 1) are targets already mixed, of weight 1, without push; (n, 2) have ⟨a_n, push⟩ beside them.
     """
     n, p, intercept = order.shape[0], X.shape[1], coef.shape[0] > X.shape[1]
     flat, records, record, kappa = X.reshape(-1), samples.reshape(-1), samples.shape[1], setting[WEIGHT]
@@ -141,8 +141,9 @@ def dense_rows(X, order, samples, loss, setting, scale, coef, push):
         label = records[row * record]
         taught, weight, push_score = label, 1.0, 0.0
         if record > 1:
+            push_score = records[(row + 1) * record - 1]
+        if record > 2:
             taught, weight = records[row * record + 1], records[row * record + 2]
-            push_score = records[row * record + 3]
         score = shrunk * _advance(X, previous, row, coef, change) + pushed * push_score
         if intercept:
             score += coef[p]
