@@ -326,10 +326,13 @@ def dense_batches(X, order, samples, loss, setting, scale, state, compressor, dr
     coef, velocity, momentum = state[COEF], state[VELOCITY], setting[MOMENTUM]
     scores, workspace = np.zeros((width, n_outputs), X.dtype), np.zeros(n_outputs, X.dtype)
     factors = np.zeros((n_outputs, width), X.dtype)
-    weight = setting[WEIGHT] if _is_used(state[PUSH].reshape(-1)) else 0.0
+    weight, records = setting[WEIGHT] if _is_used(state[PUSH].reshape(-1)) else 0.0, samples.reshape(-1)
     for t in range(order.shape[0]):
         rows = order[t, : _size(order[t])]
-        _batch_scores(X, rows, order[min(t + 1, order.shape[0] - 1)], coef, scores)
+        following = order[min(t + 1, order.shape[0] - 1)]
+        for b in range(_size(following)):
+            _fetch(records, samples.shape[1], following[b])
+        _batch_scores(X, rows, following, coef, scores)
         rate = setting[STEP] * scale[t]
         share = (rate if momentum == 0.0 else 1.0) / rows.shape[0]
         for b in range(rows.shape[0]):
