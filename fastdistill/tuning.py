@@ -15,6 +15,7 @@ Cost per penalty: O(N k²) for N values, no refit; nothing of size (N, penalties
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,7 @@ def tune(
     criterion: Holdout | str = "loo",
     strategy: str = "safe",
     bounds: tuple[float, float] | None = None,
+    cv: Any = None,
 ) -> Tuned:
     """The penalty and the k imitation weights with the best score, min_{λ, w} ‖Σ_i w_i p_i(λ) − v‖² / total.
 
@@ -122,6 +124,10 @@ def tune(
         solved exactly. Other bounds make it a multilinear problem, solved by coordinate descent from several starts:
         a stationary point, never worse than "greedy".
 
+    cv : splitter, iterable or int, optional
+        Instead of a criterion the mean squared error on held-out folds, pooled and weighted: anything with
+        ``split(X, y)``, pairs of index arrays (train, test), or a number of folds of neighbouring samples.
+
     Returns
     -------
     Tuned
@@ -134,7 +140,8 @@ def tune(
 
     Notes
     -----
-    Per penalty O(n r k) for "loo", O(r k) for "gcv", O(q r k) for q held-out samples. Weights tuned on few samples are
+    Per penalty O(n r k) for "loo", O(r k) for "gcv", O(q r k) for q held-out samples; with `cv` one decomposition a
+    fold, of rows in the coordinates that the spectrum has. Weights tuned on few samples are
     optimistic: on i.i.d. data with a well-tuned penalty, freely tuned weights make test errors *larger*.
 
     Examples
@@ -162,9 +169,15 @@ def tune(
     k = 0 if n_steps is None else validation.integer(n_steps, "n_steps", minimum=0)
     limits = None if bounds is None else checked_bounds(bounds)
     pure = spectrum.path(y, grid, np.ones(k))
+    if cv is not None:
+        if criterion != "loo":
+            raise ValueError(
+                f"cv and criterion={criterion!r} exclude each other: with cv the held-out error is scored."
+            )
+        return choose(pure, y, _cross_validated(pure, y, cv), n_steps, strategy, limits)
     if not isinstance(criterion, Holdout):
         return choose(pure, y, list(_CRITERIA[criterion](pure)), n_steps, strategy, limits)
-    problems = list(_held_out(pure, criterion))
+    problems = _held_out(pure, criterion)
     if strategy == "safe":
         return _if_it_pays(pure, y, problems, criterion, limits)
     return choose(pure, y, problems, n_steps, strategy, limits)
@@ -287,15 +300,55 @@ def checked_bounds(bounds: Any) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _held_out(pure: DistillationPath, criterion: Holdout) -> Iterator[MixtureProblem]:
+def _held_out(pure: DistillationPath, criterion: Holdout) -> list[MixtureProblem]:
     """One problem per penalty of a path of pure steps (L, k+1)."""
-    queries, wanted = pure._check_scored(criterion.queries, criterion.yq)
-    predict = pure._query_map(queries)
-    steps = pure.n_steps + 1
-    for start in range(0, pure._n_students, steps):
-        problem = MixtureProblem(pure.n_steps, wanted.size)
-        problem.add(predict(start, start + steps).reshape(steps, -1), wanted.ravel())
-        yield problem
+    problems = [MixtureProblem(pure.n_steps, 0.0) for _ in pure.lam]
+    add_held_out(problems, pure, criterion.queries, criterion.yq, None)
+    return problems
+
+
+def add_held_out(
+    problems: list[MixtureProblem], pure: DistillationPath, queries: Any, yq: Any, weight: np.ndarray | None
+) -> None:
+    """Add the squared errors of held-out samples of the weights (q,) to one problem per penalty of the path."""
+    queries, wanted = pure._check_scored(queries, yq)
+    root = np.ones(len(wanted)) if weight is None else np.sqrt(weight)
+    predict, steps = pure._query_map(queries), pure.n_steps + 1
+    for i, problem in enumerate(problems):
+        rows = predict(i * steps, (i + 1) * steps) * root[:, None]
+        problem.add(rows.reshape(steps, -1), (wanted * root[:, None]).ravel())
+        problem.total += float(root @ root) * wanted.shape[1]
+
+
+def _cross_validated(pure: DistillationPath, y: Any, cv: Any) -> list[MixtureProblem]:
+    """One problem per penalty over all folds. In the coordinates W^-½ U s the samples are those of the design or of
+    the kernel's features up to a rotation and a shift, which neither ridge nor its intercept sees.
+    """
+    spectrum, n = pure.spectrum, pure.spectrum.n_samples
+    values, weight = np.asarray(y), spectrum._weight
+    rows, _ = spectrum._unscaled(slice(0, n), spectrum._row_block(0, n), np.zeros((n, 1)))
+    rows = rows * np.sqrt(spectrum._d) if spectrum.rank else np.zeros((n, 1))
+    problems = [MixtureProblem(pure.n_steps, 0.0) for _ in pure.lam]
+    for train, test in _splits(cv, rows, values):
+        fold = Spectrum.from_design(rows[train], spectrum.fit_intercept, None if weight is None else weight[train])
+        path = fold.path(values[train], pure.lam, np.ones(pure.n_steps))
+        add_held_out(problems, path, rows[test], values[test], None if weight is None else weight[test])
+    if not problems[0].total:
+        raise ValueError("cv gives no held-out sample of positive weight; use other splits.")
+    return problems
+
+
+def _splits(cv: Any, rows: np.ndarray, y: np.ndarray) -> Any:
+    """Pairs of index arrays (train, test)."""
+    if hasattr(cv, "split"):
+        return cv.split(rows, y)
+    if not isinstance(cv, numbers.Integral):
+        return cv
+    folds = validation.integer(cv, "cv", minimum=2)
+    if folds > len(y):
+        raise ValueError(f"cv={folds} folds of {len(y)} samples leave some empty; use at most {len(y)}.")
+    samples = np.arange(len(y))
+    return [(np.setdiff1d(samples, test), test) for test in np.array_split(samples, folds)]
 
 
 def _leave_one_out(pure: DistillationPath) -> Iterator[MixtureProblem]:

@@ -150,7 +150,7 @@ def is_private(name: str) -> bool:
 
 
 COMPILERS = {"jit", "jit_sums", "njit", "intrinsic", "register_jitable"}
-FORBIDDEN = {"guvectorize", "vectorize", "jitclass"}
+FORBIDDEN = {"guvectorize", "vectorize", "jitclass"}  # compiled code the disk cache cannot hold; named to be refused
 BUILTINS = {
     "abs",
     "bool",
@@ -276,6 +276,7 @@ def test_every_room_is_known():
 
 
 HEAD = "import numpy as np\nfrom fastdistill.kernels._compile import jit\n"
+# Sources that break a law, each on purpose: strings to be refused, never run.
 PLANTED = [
     (layer_violations, "path.py", "import sklearn.linear_model"),
     (layer_violations, "sgd/run.py", "from sklearn.exceptions import ConvergenceWarning"),

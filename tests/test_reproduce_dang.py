@@ -91,8 +91,8 @@ def test_splits_are_those_of_the_protocol():
     np.testing.assert_allclose(first.queries, (table.X[140:] - mean) / scale)
     np.testing.assert_allclose(first.wanted, (table.y[140:] - table.y[:140].mean()) / table.y[:140].std())
     random = dang.at_random(table, 2026)
-    np.random.seed(2026)  # noqa: NPY002  # what the authors' scripts do
-    rows = np.random.permutation(200)  # noqa: NPY002
+    np.random.seed(2026)  # noqa: NPY002  # the authors' scripts split by the legacy generator
+    rows = np.random.permutation(200)  # noqa: NPY002  # the same generator
     assert (len(random.y), len(random.wanted)) == (10, 190)
     np.testing.assert_allclose(random.y, (table.y[rows[:10]] - table.y[rows[:10]].mean()) / table.y[rows[:10]].std())
     np.testing.assert_allclose(random.X.mean(axis=0), 0.0, atol=1e-12)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
 
 import fastdistill as fd
 from tests import oracle
@@ -361,3 +363,55 @@ def test_greedy_keeps_the_weights_it_found(lam, k, rng):
 def test_what_is_not_a_spectrum():
     with pytest.raises(TypeError, match="must be a Spectrum"):
         fd.tune(np.ones((3, 2)), np.ones(3), [1.0])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("form", ["tall", "wide", "kernel"])
+@pytest.mark.parametrize("m", [None, 2])
+def test_folds_are_scored_as_refits_without_them(form, fit_intercept, weighted, m):
+    rng = np.random.default_rng(3)
+    n, p = (24, 40) if form == "wide" else (24, 5)
+    X = rng.standard_normal((n, p)) + 1.0
+    y = rng.standard_normal(n if m is None else (n, m)) + 3.0
+    w = rng.random(n) + 0.1 if weighted else np.ones(n)
+    w[4] = 0.0 if weighted else 1.0
+    folds = [(np.setdiff1d(np.arange(n), test), test) for test in np.array_split(rng.permutation(n), 4)]
+    weight = w if weighted else None
+    S = fd.Spectrum.from_kernel(X @ X.T, fit_intercept, weight)
+    if form != "kernel":
+        S = fd.Spectrum.from_design(X, fit_intercept, weight)
+    penalties = [0.3, 5.0]
+    tuned = fd.tune(S, y, penalties, n_steps=1, strategy="joint", cv=folds)
+    Y = y.reshape(n, -1)
+    for lam, scores in zip(penalties, tuned.scores, strict=True):
+        pure = np.zeros((2, *Y.shape))
+        for train, test in folds:
+            model = Ridge(alpha=lam, fit_intercept=fit_intercept, solver="svd")
+            goals = Y[train]
+            for step in range(2):
+                model.fit(X[train], goals, sample_weight=w[train])
+                pure[step, test] = model.predict(X[test]).reshape(-1, Y.shape[1])
+                goals = model.predict(X[train]).reshape(-1, Y.shape[1])
+        root = np.sqrt(w)[:, None]
+        total = w.sum() * Y.shape[1]
+        left, change = (root * (Y - pure[0])).ravel(), (root * (pure[1] - pure[0])).ravel()
+        best = left - change * (change @ left) / (change @ change)
+        np.testing.assert_allclose(scores, [left @ left / total, best @ best / total], rtol=1e-9)
+
+
+def test_forms_of_cv_and_what_is_none():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 3)), rng.standard_normal(20)
+    S = fd.Spectrum.from_design(X, fit_intercept=True)
+    found = [fd.tune(S, y, [0.1, 1.0], cv=cv).scores for cv in (KFold(4), 4, list(KFold(4).split(X)))]
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+    for options, message in (
+        ({"cv": 4, "criterion": "gcv"}, "exclude each other"),
+        ({"cv": 21}, "leave some empty"),
+        ({"cv": 1}, "cv must be at least 2"),
+        ({"cv": []}, "no held-out sample"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fd.tune(S, y, [0.1, 1.0], **options)

@@ -33,7 +33,7 @@ from fastdistill.estimators._common import DATA
 from fastdistill.estimators.ridge import DistilledRidge
 from fastdistill.mixtures import MixtureProblem
 from fastdistill.spectrum import Spectrum
-from fastdistill.tuning import PENALTIES, Tuned, checked_bounds, choose, tune
+from fastdistill.tuning import PENALTIES, Tuned, add_held_out, checked_bounds, choose, tune
 from fastdistill.verdict import verdict
 
 
@@ -96,15 +96,10 @@ class Search:
         steps = (self.n_steps or 0) + 1
         pooled = [[MixtureProblem(steps - 1, 0.0) for _ in self.penalties] for _ in parts]
         for fold in folds:
-            root = np.ones(len(fold.test)) if weight is None else np.sqrt(weight[fold.test])
+            held = None if weight is None else weight[fold.test]
             for y, problems in zip(parts, pooled, strict=True):
                 pure = fold.spectrum.path(y[fold.train], self.penalties, np.ones(steps - 1))
-                queries, wanted = pure._check_scored(fold.queries, y[fold.test])
-                predict = pure._query_map(queries)
-                for i, problem in enumerate(problems):
-                    rows = predict(i * steps, (i + 1) * steps) * root[:, None]
-                    problem.add(rows.reshape(steps, -1), (wanted * root[:, None]).ravel())
-                    problem.total += float(root @ root) * wanted.shape[1]
+                add_held_out(problems, pure, fold.queries, y[fold.test], held)
         if pooled[0][0].total == 0.0:
             raise ValueError("cv gives no held-out sample of positive sample_weight; use other splits.")
         return pooled

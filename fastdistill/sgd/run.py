@@ -227,20 +227,9 @@ def run_sgd(
         raise ValueError(f"kd_weight={kd_weight!r} needs a teacher; pass teacher=, or kd_weight=0 for plain SGD.")
     seeds = _seeds(random_state)
     count = _configurations(steps, weights, random_state)
-    settings = np.zeros((count or 1, kernels.PARAMETER + 1))
-    settings[:, kernels.STEP], settings[:, kernels.PENALTY] = steps, problem.l2
-    settings[:, kernels.TEMPERATURE] = temperature
-    settings[:, kernels.MOMENTUM] = validation.scalar(momentum, "momentum", minimum=0.0)
-    if settings[0, kernels.MOMENTUM] >= 1.0:
-        raise ValueError(f"momentum must be below 1, got {momentum:g}.")
-    if compressor is not None:
-        if not isinstance(compressor, Compressor):
-            raise TypeError(f"compressor must be RandK, TopK, Bernoulli, Mask or RandomRounding, got {compressor!r}.")
-        compressor.check(problem.p)
-        settings[:, kernels.PARAMETER] = compressor.parameter
     stepper = Stepper(
         problem,
-        settings,
+        _settings(problem, count or 1, steps, temperature, momentum, compressor),
         average=validation.boolean(average, "average"),
         compressor=compressor,
         n_threads=validation.thread_count(n_jobs, "n_jobs"),
@@ -528,6 +517,24 @@ def _optimal_weight(
         for step in np.atleast_1d(steps)
     ]
     return max(0.0, values[0]) if steps.ndim == 0 else np.maximum(values, 0.0)
+
+
+def _settings(
+    problem: Problem, count: int, steps: np.ndarray, temperature: float, momentum: Any, compressor: Any
+) -> np.ndarray:
+    """What the kernels read of each configuration (Q, 6); the teacher's weight is set epoch by epoch."""
+    settings = np.zeros((count, kernels.PARAMETER + 1))
+    settings[:, kernels.STEP], settings[:, kernels.PENALTY] = steps, problem.l2
+    settings[:, kernels.TEMPERATURE] = temperature
+    settings[:, kernels.MOMENTUM] = validation.scalar(momentum, "momentum", minimum=0.0)
+    if settings[0, kernels.MOMENTUM] >= 1.0:
+        raise ValueError(f"momentum must be below 1, got {momentum:g}.")
+    if compressor is not None:
+        if not isinstance(compressor, Compressor):
+            raise TypeError(f"compressor must be RandK, TopK, Bernoulli, Mask or RandomRounding, got {compressor!r}.")
+        compressor.check(problem.p)
+        settings[:, kernels.PARAMETER] = compressor.parameter
+    return settings
 
 
 def _seeds(random_state: Any) -> list[Any]:
