@@ -121,7 +121,8 @@ def kernel_import_violations(source: str, path: str) -> list[str]:
     """Kernels import numpy, numba, the one compiler decorator and the intrinsics, nothing else."""
     if room_of(path) != "kernels" or path.endswith("_compile.py"):
         return []
-    allowed = {"numpy", "numba", "__future__", *(["llvmlite", "typing"] if path.endswith("_intrinsics.py") else [])}
+    own_tools = ["collections", "functools", "llvmlite", "typing"] if path.endswith("_intrinsics.py") else []
+    allowed = {"numpy", "numba", "__future__", *own_tools}
     own = ("fastdistill.kernels.",) if path.endswith("__init__.py") else KERNEL_TOOLS
     return [
         f"{path}:{line}: a kernel module may not import {name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import fastdistill as fd
 from fastdistill import kernels
@@ -397,3 +398,37 @@ def test_rows_of_matrices_too_large_for_32_bit_indices():
         kernels.csr_rows(*rows, np.arange(n), samples, kernels.SQUARED, setting, np.ones(n), state)
     assert states[0].any()
     np.testing.assert_array_equal(states[0], states[1])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("p", [*range(1, 36), 63, 64, 65, 100, 5000, 70_000])
+def test_rows_of_any_length_leave_their_neighbours_alone(p, dtype):
+    """Whole vectors, pairs of them and what is left of a row, rows larger than the caches' share; nothing beyond p."""
+    rng = np.random.default_rng(p)
+    X = rng.standard_normal((4, p)).astype(dtype)
+    samples, push = rng.standard_normal((4, 1)), np.zeros(p + 1, dtype)
+    order, setting = np.array([2, 0, 2, 3, 1, 1]), np.array([0.3 / p, 0, 0, 1, 0, 0])
+    coef = np.append(rng.standard_normal(p), 0.0).astype(dtype)
+    expected = coef.astype(np.float64)
+    for i in order:
+        slope = X[i].astype(np.float64) @ expected[:p] + expected[p] - samples[i, 0]
+        expected -= setting[0] * slope * np.append(X[i], 1.0)
+    kernels.dense_rows(X, order, samples, kernels.SQUARED, setting, np.ones(len(order)), coef, push)
+    np.testing.assert_allclose(coef, expected, rtol=0, atol=1e3 * np.finfo(dtype).eps)
+
+
+def test_sparse_rows_of_any_length():
+    """Whole groups of values, what is left of a row, empty rows, rows much longer than those before them."""
+    rng = np.random.default_rng(0)
+    X = np.zeros((60, 90))
+    for i in range(60):
+        X[i, rng.permutation(90)[: i if i < 40 else 90 - i]] = rng.standard_normal(i if i < 40 else 90 - i)
+    y, order = rng.standard_normal(60), rng.permutation(np.repeat(np.arange(60), 3))
+    expected = np.zeros(90)
+    for i in order:
+        expected -= 0.01 * (X[i] @ expected - y[i]) * X[i]
+    rows, state = csr_array(X), np.zeros((2, 90, 1))
+    setting = np.array([0.01, 0, 0, 1, 0, 0, 90])
+    arrays = (rows.data, rows.indices, rows.indptr)
+    kernels.csr_rows(*arrays, order, y[:, None], kernels.SQUARED, setting, np.ones(len(order)), state)
+    np.testing.assert_allclose(state[0, :, 0], expected, rtol=0, atol=1e-13)

@@ -14,18 +14,22 @@ feature, the outputs of one side by side: (p or p + 1, C). Cost: O(C) per stored
 
 import numpy as np
 
-from fastdistill.kernels._compile import jit, jit_sums
-from fastdistill.kernels._intrinsics import prefetch
+from fastdistill.kernels._compile import jit
+from fastdistill.kernels._intrinsics import prefetch, prefetch_soon
 
 SQUARED, LOGISTIC, SOFTMAX = 0, 1, 2
 STEP, WEIGHT, PENALTY, TEMPERATURE = 0, 1, 2, 3
 COEF, PUSH, TOTAL, LATE = 0, 1, 2, 3
 ALPHA, SIGMA, SUM_ALPHA, SUM_SIGMA = 0, 1, 2, 3
 
-# Steps between the prefetch of a row and its use. Its first lines are asked for much earlier, so that their addresses
-# are translated by then, and its place earlier still: 77 against 62 ms an epoch of 200 000 × 10 000 with 1 % stored.
-AHEAD = 8
+# Steps between the request for a row and its use: into the first-level cache, into the second, for its first lines (so
+# that their addresses are translated by then); its place is asked for earlier still. Requests among the products let
+# memory and arithmetic overlap: an epoch of 200 000 × 10 000 with 1 % stored takes 39 ms, reading alone 13, products
+# alone 27; with all requests of a row in one burst 58.
+SOON = 2
+AHEAD = 16
 FAR_AHEAD = 32
+SECOND_BYTES = 2**18  # of all rows on their way: a quarter of a usual second-level cache
 LINE = 64  # bytes of a cache line
 # α and σ are multiplied out, a pass over the coefficients, after so many steps or while α = (1 − γ l2)^steps > 1e-6.
 SETTLE_STEPS = 4096
@@ -80,12 +84,34 @@ def settle_interval(shrinkage):
     return int(min(SETTLE_STEPS, np.log(1e-6) / np.log1p(-shrinkage))) if shrinkage > 0.0 else SETTLE_STEPS
 
 
-@jit_sums
-def _product(data, indices, coef):
-    total = 0.0
-    for k in range(data.shape[0]):
-        total += data[k] * coef[indices[k]]
-    return total
+@jit
+def _product(values, places, coef, data, indices, soon, later):
+    """Σ values[k] coef[places[k]], while the rows that start at `soon` and `later` are asked for.
+
+    Unsigned places need no test for negative ones: 25 ms against 30 for 20 million values in cache.
+    """
+    one = two = three = four = 0.0
+    whole = values.shape[0] // 8 * 8
+    for k in range(0, whole, 8):
+        prefetch_soon(data, soon + k)
+        prefetch_soon(indices, soon + k)
+        prefetch(data, later + k)
+        prefetch(indices, later + k)
+        one += values[k] * coef[np.uintp(places[k])] + values[k + 4] * coef[np.uintp(places[k + 4])]
+        two += values[k + 1] * coef[np.uintp(places[k + 1])] + values[k + 5] * coef[np.uintp(places[k + 5])]
+        three += values[k + 2] * coef[np.uintp(places[k + 2])] + values[k + 6] * coef[np.uintp(places[k + 6])]
+        four += values[k + 3] * coef[np.uintp(places[k + 3])] + values[k + 7] * coef[np.uintp(places[k + 7])]
+    for k in range(whole, values.shape[0]):
+        one += values[k] * coef[np.uintp(places[k])]
+    return (one + two) + (three + four)
+
+
+@jit
+def _ask(data, indices, start, stop):
+    """Rows longer than the present one: what its product left to be asked for."""
+    for k in range(start, stop, LINE // data.itemsize):
+        prefetch(data, k)
+        prefetch(indices, k)
 
 
 @jit
@@ -109,29 +135,31 @@ def csr_rows(data, indices, indptr, order, samples, loss, setting, scale, state)
     already mixed, of weight 1, without push; (n, 2) have ⟨a_n, push⟩ beside them.
     """
     p, n, kappa = int(setting[-1]), order.shape[0], setting[WEIGHT]
-    coef, push, intercept = state[COEF, :, 0], state[PUSH, p:, 0], state.shape[1] > p
+    single = state.reshape((state.shape[0], state.shape[1]))  # whose rows are known to be contiguous
+    coef, push, intercept = single[COEF], single[PUSH, p:], state.shape[1] > p
     interval = settle_interval(setting[STEP] * setting[PENALTY] * scale.max())
-    lazy, records = np.zeros(4), samples.reshape(-1)
-    lazy[ALPHA] = 1.0
+    shrunk, pushed, left = 1.0, 0.0, interval
+    records, record = samples.reshape(-1), samples.shape[1]
+    row_bytes = (data.itemsize + indices.itemsize) * (1 + data.shape[0] // samples.shape[0])
+    ahead = max(1, min(AHEAD, SECOND_BYTES // row_bytes))
     for t in range(n):
-        row, near, far = order[t], order[min(t + AHEAD, n - 1)], order[min(t + FAR_AHEAD, n - 1)]
+        row, far = order[t], order[min(t + FAR_AHEAD, n - 1)]
+        soon, later = order[min(t + SOON, n - 1)], order[min(t + ahead, n - 1)]
         prefetch(indptr, order[min(t + 2 * FAR_AHEAD, n - 1)])
-        prefetch(records, far * samples.shape[1])
+        prefetch(records, far * record)
         prefetch(data, indptr[far])
         prefetch(indices, indptr[far])
-        for k in range(indptr[near], indptr[near + 1], LINE // data.itemsize):
-            prefetch(data, k)
-        for k in range(indptr[near], indptr[near + 1], LINE // indices.itemsize):
-            prefetch(indices, k)
-        stored, sample = slice(indptr[row], indptr[row + 1]), samples[row]
+        stored = slice(indptr[row], indptr[row + 1])
         values, places = data[stored], indices[stored]
-        label = sample[0]
+        label = records[row * record]
         taught, weight, push_score = label, 1.0, 0.0
-        if samples.shape[1] > 1:
-            push_score = sample[-1]
-        if samples.shape[1] > 2:
-            taught, weight = sample[1], sample[2]
-        score = lazy[ALPHA] * _product(values, places, coef) + lazy[SIGMA] * push_score
+        if record > 1:
+            push_score = records[(row + 1) * record - 1]
+        if record > 2:
+            taught, weight = records[row * record + 1], records[row * record + 2]
+        product = _product(values, places, coef, data, indices, np.intp(indptr[soon]), np.intp(indptr[later]))
+        _ask(data, indices, indptr[later] + values.shape[0], indptr[later + 1])
+        score = shrunk * product + pushed * push_score
         if intercept:
             score += coef[p]
         rate = setting[STEP] * scale[t]
@@ -139,14 +167,14 @@ def csr_rows(data, indices, indptr, order, samples, loss, setting, scale, state)
         if intercept:
             coef[p] -= rate * (slope + kappa * push[0])
         decay = 1.0 - rate * setting[PENALTY]
-        lazy[ALPHA] *= decay
-        lazy[SIGMA] = decay * lazy[SIGMA] - rate * kappa
-        if t % interval == interval - 1:
-            _settle(state, p, lazy)
-        change = rate * slope / lazy[ALPHA]
+        shrunk, pushed, left = decay * shrunk, decay * pushed - rate * kappa, left - 1
+        if left == 0:
+            _settle(state, p, np.array([shrunk, pushed, 0.0, 0.0]))
+            shrunk, pushed, left = 1.0, 0.0, interval
+        change = rate * slope / shrunk if shrunk != 1.0 else rate * slope
         for k in range(values.shape[0]):
-            coef[places[k]] -= change * values[k]
-    _settle(state, p, lazy)
+            coef[np.uintp(places[k])] -= change * values[k]
+    _settle(state, p, np.array([shrunk, pushed, 0.0, 0.0]))
 
 
 @jit
