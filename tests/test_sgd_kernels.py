@@ -417,6 +417,29 @@ def test_rows_of_any_length_leave_their_neighbours_alone(p, dtype):
     np.testing.assert_allclose(coef, expected, rtol=0, atol=1e3 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("intercept", [0, 1])
+@pytest.mark.parametrize("n_outputs", [1, 4, 5, 6, 11])
+@pytest.mark.parametrize("size", [1, 4, 5, 7, 10])
+def test_batches_of_any_size_and_number_of_outputs(size, n_outputs, intercept):
+    """Whole tiles, rows and outputs beside them, a last batch that is shorter; with targets already mixed and not."""
+    for p, dtype in ((1, np.float64), (21, np.float64), (21, np.float32), (32, np.float32)):
+        rng = np.random.default_rng(p)
+        X = rng.standard_normal((23, p)).astype(dtype)
+        labels, outputs = rng.random((2, 23, n_outputs))
+        order = np.append(rng.permutation(23), np.full(-23 % size, -1)).reshape(-1, size)
+        setting, ones = np.array([0.1 / p, 0.3, 0, 1, 0, 0]), np.ones((23, 1))
+        mixed = 0.7 * labels + 0.3 * outputs
+        expected, rows = np.zeros((n_outputs, p + intercept)), np.column_stack([X, ones])[:, : p + intercept]
+        for batch in order:
+            a, b = rows[batch[batch >= 0]], mixed[batch[batch >= 0]]
+            expected -= setting[0] * (a @ expected.T - b).T @ a / len(a)
+        for samples in (mixed, np.column_stack([labels, outputs, ones, np.zeros_like(labels)])):
+            state = np.zeros((3, n_outputs, p + intercept), dtype)
+            arguments = (kernels.SQUARED, setting, np.ones(len(order)), state, kernels.UNCOMPRESSED)
+            kernels.dense_batches(X, order, samples, *arguments, np.zeros((1, 1, 1)))
+            np.testing.assert_allclose(state[0], expected, rtol=0, atol=1e3 * np.finfo(dtype).eps)
+
+
 def test_sparse_rows_of_any_length():
     """Whole groups of values, what is left of a row, empty rows, rows much longer than those before them."""
     rng = np.random.default_rng(0)

@@ -26,7 +26,21 @@ Cost: O(p C) per row. Arguments are trusted.
 import numpy as np
 
 from fastdistill.kernels._compile import jit, jit_sums
-from fastdistill.kernels._intrinsics import LANES, advance_lanes, advance_row, prefetch
+from fastdistill.kernels._intrinsics import (
+    LANES,
+    TILE,
+    advance_lanes,
+    advance_row,
+    one_score,
+    outputs_scores,
+    prefetch,
+    rows_scores,
+    subtract_one,
+    subtract_outputs,
+    subtract_rows,
+    subtract_tile,
+    tile_scores,
+)
 
 SQUARED, LOGISTIC, SOFTMAX = 0, 1, 2
 STEP, WEIGHT, PENALTY, TEMPERATURE, MOMENTUM, PARAMETER = 0, 1, 2, 3, 4, 5
@@ -41,6 +55,7 @@ SOON = 3
 AHEAD = 32
 FAR_AHEAD = 64
 FIRST_BYTES, SECOND_BYTES = 2**14, 2**18  # of all rows on their way: half and a quarter of usual caches
+SOON_ROWS = 8  # of batches, rows between the request for one and its use
 LINE = 64  # bytes of a cache line
 # α and σ are multiplied out before they lose digits: after so many steps, or while α = (1 − γ l2)^steps > 1e-6.
 SETTLE_STEPS = 256
@@ -56,38 +71,6 @@ def residual(score, label, taught, loss, kappa, temperature):
         return 1.0 / (1.0 + np.exp(-score)) - mixed
     soft = 1.0 / (1.0 + np.exp(-score / temperature)) - taught
     return (1.0 - kappa) * (1.0 / (1.0 + np.exp(-score)) - label) + kappa * temperature * soft
-
-
-@jit
-def _softmax(scores, temperature, out):
-    largest, total = scores.max(), scores.dtype.type(0)
-    for c in range(scores.shape[0]):
-        out[c] = np.exp((scores[c] - largest) / temperature)
-        total += out[c]
-    for c in range(scores.shape[0]):
-        out[c] /= total
-
-
-@jit
-def residuals(scores, sample, loss, setting, workspace):
-    """`residual` of every output (C,) times the sample's weight, in place; workspace (C,)."""
-    n_outputs, kappa, temperature = scores.shape[0], setting[WEIGHT], setting[TEMPERATURE]
-    weight = sample[2 * n_outputs]
-    if loss != SOFTMAX:
-        for c in range(n_outputs):
-            slope = residual(scores[c], sample[c], sample[n_outputs + c], loss, kappa, temperature)
-            scores[c] = weight * slope
-        return
-    soft = kappa * temperature if temperature != 1.0 else 0.0
-    if soft != 0.0:
-        _softmax(scores, scores.dtype.type(temperature), workspace)
-    _softmax(scores, scores.dtype.type(1), scores)
-    for c in range(n_outputs):
-        if soft != 0.0:
-            hard = (1.0 - kappa) * (scores[c] - sample[c])
-            scores[c] = weight * (hard + soft * (workspace[c] - sample[n_outputs + c]))
-        else:
-            scores[c] = weight * (scores[c] - ((1.0 - kappa) * sample[c] + kappa * sample[n_outputs + c]))
 
 
 @jit
@@ -232,132 +215,128 @@ def _settle_lanes(coef, push, work):
 
 
 @jit_sums
-def _score(row, coef):
-    total = row.dtype.type(0)
-    for j in range(row.shape[0]):
-        total += row[j] * coef[j]
-    return total
-
-
-@jit_sums
-def _ten_scores(one, two, coef, out_one, out_two):
-    """Products of two rows with five outputs: seven numbers loaded serve ten sums."""
-    first, second, third, fourth, fifth = coef[0], coef[1], coef[2], coef[3], coef[4]
-    a = b = c = d = e = f = g = h = i = k = one.dtype.type(0)
-    for j in range(one.shape[0]):
-        u, v = one[j], two[j]
-        a += u * first[j]
-        b += u * second[j]
-        c += u * third[j]
-        d += u * fourth[j]
-        e += u * fifth[j]
-        f += v * first[j]
-        g += v * second[j]
-        h += v * third[j]
-        i += v * fourth[j]
-        k += v * fifth[j]
-    out_one[0], out_one[1], out_one[2], out_one[3], out_one[4] = a, b, c, d, e
-    out_two[0], out_two[1], out_two[2], out_two[3], out_two[4] = f, g, h, i, k
-
-
-@jit_sums
 def _add(row, factor, out):
     for j in range(row.shape[0]):
         out[j] -= factor * row[j]
 
 
-@jit_sums
-def _add_ten(X, rows, factors, out):
-    """out_c −= Σ factors_ci row_i for five rows and two outputs: nine loads and stores serve ten products."""
-    first, second, third, fourth, fifth = X[rows[0]], X[rows[1]], X[rows[2]], X[rows[3]], X[rows[4]]
-    one, two = out[0], out[1]
-    a, b, c, d, e = factors[0, 0], factors[0, 1], factors[0, 2], factors[0, 3], factors[0, 4]
-    f, g, h, i, k = factors[1, 0], factors[1, 1], factors[1, 2], factors[1, 3], factors[1, 4]
-    for j in range(X.shape[1]):
-        u, v, w, x, y = first[j], second[j], third[j], fourth[j], fifth[j]
-        one[j] -= a * u + b * v + c * w + d * x + e * y
-        two[j] -= f * u + g * v + h * w + i * x + k * y
-
-
 @jit
-def _batch_scores(X, rows, following, coef, out):
-    """Scores (size, C) of the rows, while the following ones are prefetched; intercepts are the last column of coef."""
-    p, n_outputs, size = X.shape[1], coef.shape[0], rows.shape[0]
-    flat, fives = X.reshape(-1), 5 * (coef.shape[0] // 5)
-    for b in range(size):
-        if b < following.shape[0] and following[b] >= 0:
-            _fetch(flat, p, following[b])
-        if b % 2:
-            for c in range(0, fives, 5):
-                _ten_scores(X[rows[b - 1]], X[rows[b]], coef[c : c + 5], out[b - 1, c : c + 5], out[b, c : c + 5])
-        for c in range(0 if b == size - 1 and b % 2 == 0 else fives, n_outputs):
-            out[b, c] = _score(X[rows[b]], coef[c])
+def _batch_scores(flat, p, rows, size, following, coef, out):
+    """Scores (size, C) of the rows, while the following ones are asked for; intercepts are the last column of coef."""
+    n_outputs = coef.shape[0]
+    whole, outputs = size - size % TILE, n_outputs - n_outputs % TILE
+    for b in range(0, whole, TILE):
+        for c in range(0, outputs, TILE):
+            tile_scores(flat, p, rows, b, coef, c, out, following, c == 0)
+        for c in range(outputs, n_outputs):
+            rows_scores(flat, p, rows, b, coef, c, out, following, c == 0)
+    for b in range(whole, size):
+        for c in range(0, outputs, TILE):
+            outputs_scores(flat, p, rows, b, coef, c, out, following, c == 0)
+        for c in range(outputs, n_outputs):
+            one_score(flat, p, rows, b, coef, c, out, following, c == 0)
     for b in range(size if coef.shape[1] > p else 0):
         for c in range(n_outputs):
             out[b, c] += coef[c, p]
 
 
 @jit
-def _subtract_gradient(X, rows, factors, out):
+def _subtract_gradient(flat, p, rows, size, factors, out):
     """out −= Σ_i factors_i ⊗ (row_i, 1): factors (C, size or more), out (C, p or p + 1)."""
-    p, size, n_outputs = X.shape[1], rows.shape[0], out.shape[0]
-    fives, twos = 5 * (size // 5), 2 * (n_outputs // 2)
-    for c in range(0, twos, 2):
-        for b in range(0, fives, 5):
-            _add_ten(X, rows[b : b + 5], factors[c : c + 2, b : b + 5], out[c : c + 2])
-    for c in range(n_outputs):
-        for b in range(fives if c < twos else 0, size):
-            _add(X[rows[b]], factors[c, b], out[c])
-        for b in range(size if out.shape[1] > p else 0):
+    n_outputs = out.shape[0]
+    whole, outputs = size - size % TILE, n_outputs - n_outputs % TILE
+    for b in range(0, whole, TILE):
+        for c in range(0, outputs, TILE):
+            subtract_tile(flat, p, rows, b, out, c, factors)
+        for c in range(outputs, n_outputs):
+            subtract_rows(flat, p, rows, b, out, c, factors)
+    for b in range(whole, size):
+        for c in range(0, outputs, TILE):
+            subtract_outputs(flat, p, rows, b, out, c, factors)
+        for c in range(outputs, n_outputs):
+            subtract_one(flat, p, rows, b, out, c, factors)
+    for c in range(n_outputs if out.shape[1] > p else 0):
+        for b in range(size):
             out[c, p] -= factors[c, b]
+
+
+@jit
+def _batch_factors(scores, rows, size, samples, loss, setting, share, out):
+    """share · weight · ∂ℓ/∂score of every output of a batch, from scores (size, C) -> out (C, size or more)."""
+    n_outputs, kappa, temperature = scores.shape[1], setting[WEIGHT], setting[TEMPERATURE]
+    is_mixed = samples.shape[1] == n_outputs
+    for b in range(size):
+        n, factor = rows[b], share
+        if not is_mixed:
+            factor *= samples[n, 2 * n_outputs]
+        if loss == SOFTMAX and temperature != 1.0:
+            _softmax(scores, b, temperature, out)
+            for c in range(n_outputs):
+                out[c, b] = kappa * temperature * (out[c, b] - samples[n, n_outputs + c])
+        if loss == SOFTMAX:
+            _softmax(scores, b, 1.0, scores.T)
+        for c in range(n_outputs):
+            label = taught = samples[n, c]
+            if not is_mixed:
+                taught = samples[n, n_outputs + c]
+            if loss != SOFTMAX:
+                slope = residual(scores[b, c], label, taught, loss, kappa, temperature)
+            elif temperature != 1.0:
+                slope = (1.0 - kappa) * (scores[b, c] - label) + out[c, b]
+            elif is_mixed:
+                slope = scores[b, c] - label
+            else:
+                slope = scores[b, c] - ((1.0 - kappa) * label + kappa * taught)
+            out[c, b] = factor * slope
+
+
+@jit
+def _softmax(scores, b, temperature, out):
+    """Probabilities of a row b of scores (size, C), in the column b of out (C, size)."""
+    largest, total = scores[b, 0], scores.dtype.type(0)
+    for c in range(1, scores.shape[1]):
+        largest = max(largest, scores[b, c])
+    cold = scores.dtype.type(1.0 / temperature)
+    for c in range(scores.shape[1]):
+        out[c, b] = np.exp((scores[b, c] - largest) * cold)
+        total += out[c, b]
+    for c in range(scores.shape[1]):
+        out[c, b] /= total
 
 
 @jit
 def dense_batches(X, order, samples, loss, setting, scale, state, compressor, draws):
     """Steps of a batch each, any number of outputs, with momentum, compression and the sum of all iterates.
 
-    X (n, p), order (steps, batch) with −1 where a batch is shorter, samples (n, 3 C + 1), state (4, C, p or p + 1):
-    coefficients, push, velocity and, where `setting` says so, the running sum; `compress` says what draws are. With
-    momentum m the velocity v ← m v + gradient, and x ← x − γ v.
+    X (n, p), order (steps, batch) with −1 where a batch is shorter, samples (n, 3 C + 1) or, mixed and of weight 1,
+    (n, C), state (4, C, p or p + 1): coefficients, push, velocity and, where `setting` says so, the running sum;
+    `compress` says what draws are. With momentum m the velocity v ← m v + gradient, and x ← x − γ v.
     """
-    p, n_outputs, width = X.shape[1], state.shape[1], order.shape[1]
-    coef, velocity, momentum = state[COEF], state[VELOCITY], setting[MOMENTUM]
-    scores, workspace = np.zeros((width, n_outputs), X.dtype), np.zeros(n_outputs, X.dtype)
-    factors = np.zeros((n_outputs, width), X.dtype)
-    weight, records = setting[WEIGHT] if _is_used(state[PUSH].reshape(-1)) else 0.0, samples.reshape(-1)
+    p, n_outputs, width, last = X.shape[1], state.shape[1], order.shape[1], order.shape[0] - 1
+    flat, coef, velocity, push, momentum = X.reshape(-1), state[COEF], state[VELOCITY], state[PUSH], setting[MOMENTUM]
+    scores, factors = np.zeros((width, n_outputs), X.dtype), np.zeros((n_outputs, width), X.dtype)
+    rows, following, lead = np.zeros(width, np.intp), np.zeros(width, np.intp), 1 + SOON_ROWS // width
+    weight, records = setting[WEIGHT] if _is_used(push.reshape(-1)) else 0.0, samples.reshape(-1)
     for t in range(order.shape[0]):
-        rows = order[t, : _size(order[t])]
-        following = order[min(t + 1, order.shape[0] - 1)]
-        for b in range(_size(following)):
-            _fetch(records, samples.shape[1], following[b])
-        _batch_scores(X, rows, following, coef, scores)
+        size = 0
+        while size < width and order[t, size] >= 0:
+            rows[size], following[size] = order[t, size], max(0, order[min(t + lead, last), size])
+            _fetch(records, samples.shape[1], following[size])
+            size += 1
+        _batch_scores(flat, p, rows, size, following, coef, scores)
         rate = setting[STEP] * scale[t]
-        share = (rate if momentum == 0.0 else 1.0) / rows.shape[0]
-        for b in range(rows.shape[0]):
-            residuals(scores[b], samples[rows[b]], loss, setting, workspace)
-            for c in range(n_outputs):
-                factors[c, b] = share * scores[b, c]
+        _batch_factors(scores, rows, size, samples, loss, setting, (rate if momentum == 0.0 else 1.0) / size, factors)
         if momentum == 0.0:
-            decay = 1.0 - rate * setting[PENALTY]
-            _shrink(coef, coef, p, state[PUSH], decay, 0.0, -rate * weight, 1.0)
-            _subtract_gradient(X, rows, factors, coef)
+            _shrink(coef, coef, p, push, 1.0 - rate * setting[PENALTY], 0.0, -rate * weight, 1.0)
+            _subtract_gradient(flat, p, rows, size, factors, coef)
         else:  # the velocity is kept with its sign turned, as gradients are subtracted
-            _shrink(velocity, coef, p, state[PUSH], momentum, -setting[PENALTY], -weight, momentum)
-            _subtract_gradient(X, rows, factors, velocity)
-            _accumulate(velocity.reshape(-1), rate, coef.reshape(-1))
+            _shrink(velocity, coef, p, push, momentum, -setting[PENALTY], -weight, momentum)
+            _subtract_gradient(flat, p, rows, size, factors, velocity)
+            _accumulate(velocity, rate, coef)
         if compressor != UNCOMPRESSED:
             compress(coef, p, compressor, setting[PARAMETER], draws[t % draws.shape[0]])
         if state.shape[0] > TOTAL:
-            _accumulate(coef.reshape(-1), 1.0, state[TOTAL].reshape(-1))
-
-
-@jit
-def _size(rows):
-    """Rows of a batch before the first −1."""
-    size = 0
-    while size < rows.shape[0] and rows[size] >= 0:
-        size += 1
-    return size
+            _accumulate(coef, 1.0, state[TOTAL])
 
 
 @jit
@@ -370,8 +349,9 @@ def _is_used(values):
 
 @jit_sums
 def _accumulate(values, factor, out):
-    for j in range(out.shape[0]):
-        out[j] += factor * values[j]
+    for c in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[c, j] += factor * values[c, j]
 
 
 @jit
