@@ -306,3 +306,18 @@ def test_a_single_sample_and_a_single_feature():
         np.testing.assert_allclose(run.coef, [0.6])
         for variant in ("svrg", "repeated"):
             assert fd.run_sgd(X, [3.0], step_size=0.1, variant=variant, n_epochs=40).coef == pytest.approx([1.5])
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_targets_far_beyond_label_and_teacher_are_mixed_once(layout, n_outputs, batch_size):
+    X, y, targets, teacher, _ = problem("squared", n_outputs)
+    weight, wanted = 1e20, np.zeros((P, n_outputs))
+    mixed = (1.0 - weight) * targets + weight * X @ teacher
+    for start in range(0, N, batch_size):
+        rows = X[start : start + batch_size]
+        wanted -= 0.05 * rows.T @ (rows @ wanted - mixed[start : start + batch_size]) / len(rows)
+    taught = {"teacher": public(teacher, "squared", n_outputs), "kd_weight": weight, "order": "sequential"}
+    run = fd.run_sgd(laid_out(X, layout), y, step_size=0.05, n_epochs=1, batch_size=batch_size, **taught)
+    assert relative(found_parameters(run, False), wanted) < 1e-10

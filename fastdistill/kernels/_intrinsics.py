@@ -168,37 +168,64 @@ def _spread(builder: Any, lanes: Any, value: Any) -> Any:
 
 
 def _advance_lanes(
-    typingctx: Any, flat: Any, previous: Any, row: Any, p: Any, coef: Any, change: Any, scores: Any
+    typingctx: Any, flat: Any, previous: Any, rows: Any, p: Any, coef: Any, first: Any, work: Any, slot: Any
 ) -> Any:
-    """coef −= flat[previous:] ⊗ change, scores = flat[row:]ᵀ coef, in one pass over p rows of coef (≥ p, LANES)."""
+    """coef −= Σ_i flat[previous_i:] ⊗ change_i, score_i = flat[rows_i:]ᵀ coef for i = 0, 1, in one pass over coef.
+
+    previous, rows (2,): where rows of p numbers begin in `flat`; coef: p times LANES numbers from `first` on. The
+    changes are read at work[slot:] (2, LANES), the scores follow them, and then the product of the two rows of
+    `rows`. Two rows at once halve the loads and stores of coef.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data, models, changes, sums = (
-            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 4, 5, 6)
+        data, before, now, models, numbers = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 1, 2, 4, 6)
         )
-        before, now = builder.gep(data, [arguments[1]]), builder.gep(data, [arguments[2]])
-        element = context.get_data_type(signature.args[0].dtype)
+        element, double = context.get_data_type(signature.args[0].dtype), ir.VectorType(ir.DoubleType(), LANES)
         lanes = ir.VectorType(element, LANES)
-        wide = lanes.as_pointer()
-        size = context.get_abi_sizeof(element)
+        size, place = context.get_abi_sizeof(element), arguments[7].type
 
-        def spread(pointer: Any, index: Any) -> Any:
-            return _spread(builder, lanes, builder.load(builder.gep(pointer, [index])))
+        def starts(table: Any) -> list[Any]:
+            return [builder.gep(data, [builder.load(builder.gep(table, [place(i)]))]) for i in range(2)]
 
-        change_ = builder.load(builder.bitcast(changes, wide), align=size)
-        total = cgutils.alloca_once(builder, lanes)
-        builder.store(ir.Constant(lanes, [0.0] * LANES), total)
+        def at(i: int) -> Any:
+            pointer = builder.gep(numbers, [builder.add(arguments[7], place(i * LANES))])
+            return builder.bitcast(pointer, double.as_pointer())
+
+        def entry(pointer: Any, index: Any) -> Any:
+            return builder.load(builder.gep(pointer, [index]))
+
+        changes = [builder.load(at(i), align=8) for i in range(2)]
+        if size < 8:
+            changes = [builder.fptrunc(change, lanes) for change in changes]
+        totals = [cgutils.alloca_once(builder, lanes) for _ in range(2)]
+        for total in totals:
+            builder.store(ir.Constant(lanes, [0.0] * LANES), total)
+        shared = cgutils.alloca_once(builder, ir.DoubleType())
+        builder.store(ir.Constant(ir.DoubleType(), 0.0), shared)
+        sources, targets = starts(before), starts(now)
         with cgutils.for_range(builder, arguments[3]) as loop:
-            place = builder.bitcast(builder.gep(models, [builder.mul(loop.index, loop.index.type(LANES))]), wide)
-            step = builder.fmul(change_, spread(before, loop.index), flags=FUSED)
-            moved = builder.fsub(builder.load(place, align=size), step, flags=FUSED)
-            builder.store(moved, place, align=size)
-            product = builder.fmul(moved, spread(now, loop.index), flags=FUSED)
-            builder.store(builder.fadd(builder.load(total), product, flags=FUSED), total)
-        builder.store(builder.load(total), builder.bitcast(sums, wide), align=size)
+            number = builder.add(arguments[5], builder.mul(loop.index, place(LANES)))
+            model = builder.bitcast(builder.gep(models, [number]), lanes.as_pointer())
+            moved = builder.load(model, align=size)
+            for change, source in zip(changes, sources, strict=True):
+                step = builder.fmul(change, _spread(builder, lanes, entry(source, loop.index)), flags=FUSED)
+                moved = builder.fsub(moved, step, flags=FUSED)
+            builder.store(moved, model, align=size)
+            values = [entry(target, loop.index) for target in targets]
+            for total, value in zip(totals, values, strict=True):
+                product = builder.fmul(moved, _spread(builder, lanes, value), flags=FUSED)
+                builder.store(builder.fadd(builder.load(total), product, flags=FUSED), total)
+            product = builder.fmul(*values, flags=FUSED)
+            product = product if size == 8 else builder.fpext(product, ir.DoubleType())
+            builder.store(builder.fadd(builder.load(shared), product, flags=FUSED), shared)
+        for i, total in enumerate(totals):
+            score = builder.load(total)
+            builder.store(score if size == 8 else builder.fpext(score, double), at(2 + i), align=8)
+        builder.store(builder.load(shared), builder.gep(numbers, [builder.add(arguments[7], place(4 * LANES))]))
         return context.get_dummy_value()
 
-    return types.void(flat, types.intp, types.intp, types.intp, coef, change, scores), generate
+    return types.void(flat, previous, rows, types.intp, coef, types.intp, work, types.intp), generate
 
 
 def _tile_scores(n_rows: int, n_outputs: int) -> Callable[..., Any]:
@@ -324,9 +351,17 @@ def _interpreted_row(flat: Any, previous: Any, row: Any, soon: Any, later: Any, 
     return flat[row : row + p] @ coef[:p]
 
 
-def _interpreted_lanes(flat: Any, previous: Any, row: Any, p: Any, coef: Any, change: Any, scores: Any) -> None:
-    coef[:p] -= flat[previous : previous + p, None] * change
-    scores[:] = flat[row : row + p] @ coef[:p]
+def _interpreted_lanes(
+    flat: Any, previous: Any, rows: Any, p: Any, coef: Any, first: Any, work: Any, slot: Any
+) -> None:
+    model = coef[first : first + p * LANES].reshape(p, LANES)
+    change, score = work[slot : slot + 4 * LANES].reshape(2, 2, LANES)
+    for i in range(2):
+        model -= flat[previous[i] : previous[i] + p, None] * change[i].astype(flat.dtype)
+    targets = [flat[start : start + p] for start in rows]
+    for i in range(2):
+        score[i] = targets[i] @ model
+    work[slot + 4 * LANES] = targets[0] @ targets[1]
 
 
 def _interpreted_scores(n_rows: int, n_outputs: int) -> Callable[..., None]:

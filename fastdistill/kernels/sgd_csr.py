@@ -152,18 +152,18 @@ def csr_rows(data, indices, indptr, order, samples, loss, setting, scale, state)
         stored = slice(indptr[row], indptr[row + 1])
         values, places = data[stored], indices[stored]
         label = records[row * record]
-        taught, weight, push_score = label, 1.0, 0.0
+        taught, weight, mixing, push_score = label, 1.0, 0.0, 0.0
         if record > 1:
             push_score = records[(row + 1) * record - 1]
         if record > 2:
-            taught, weight = records[row * record + 1], records[row * record + 2]
+            taught, weight, mixing = records[row * record + 1], records[row * record + 2], kappa
         product = _product(values, places, coef, data, indices, np.intp(indptr[soon]), np.intp(indptr[later]))
         _ask(data, indices, indptr[later] + values.shape[0], indptr[later + 1])
         score = shrunk * product + pushed * push_score
         if intercept:
             score += coef[p]
         rate = setting[STEP] * scale[t]
-        slope = weight * residual(score, label, taught, loss, kappa, setting[TEMPERATURE])
+        slope = weight * residual(score, label, taught, loss, mixing, setting[TEMPERATURE])
         if intercept:
             coef[p] -= rate * (slope + kappa * push[0])
         decay = 1.0 - rate * setting[PENALTY]

@@ -46,7 +46,8 @@ SQUARED, LOGISTIC, SOFTMAX = 0, 1, 2
 STEP, WEIGHT, PENALTY, TEMPERATURE, MOMENTUM, PARAMETER = 0, 1, 2, 3, 4, 5
 UNCOMPRESSED, SCALED, TOP, ROUNDED = 0, 1, 2, 3
 COEF, PUSH, VELOCITY, TOTAL = 0, 1, 2, 3
-SHRUNK, PUSHED, SLOPE = 6, 7, 8  # behind the settings of a lane: α, σ and what becomes its step
+# behind the settings of a lane: α, σ and, for two rows each, γ ∂ℓ/∂score and ⟨row, w⟩; the product of the rows
+SHRUNK, PUSHED, CHANGES, SCORES, SHARED, SLOTS = 6, 7, 8, 10, 12, 13
 
 # Steps between the request for a row and its use: into the first-level cache, into the second, and for its first line
 # and its sample, so that their addresses are translated by then. An epoch of 100 000 × 100 in random order takes 7.7
@@ -112,18 +113,18 @@ def dense_rows(X, order, samples, loss, setting, scale, coef, push):
         prefetch(records, far * record)
         previous, row = row, order[t]
         label = records[row * record]
-        taught, weight, push_score = label, 1.0, 0.0
+        taught, weight, mixing, push_score = label, 1.0, 0.0, 0.0
         if record > 1:
             push_score = records[(row + 1) * record - 1]
         if record > 2:
-            taught, weight = records[row * record + 1], records[row * record + 2]
+            taught, weight, mixing = records[row * record + 1], records[row * record + 2], kappa
         near, next_ = order[min(t + later, n - 1)] * p, order[min(t + soon, n - 1)] * p
         product = advance_row(flat, previous * p, row * p, next_, near, p, coef, X.dtype.type(change))
         score = shrunk * product + pushed * push_score
         if intercept:
             score += coef[p]
         rate = setting[STEP] * scale[t]
-        slope = weight * residual(score, label, taught, loss, kappa, setting[TEMPERATURE])
+        slope = weight * residual(score, label, taught, loss, mixing, setting[TEMPERATURE])
         if intercept:
             coef[p] -= rate * (slope + kappa * push[p])
         decay = 1.0 - rate * setting[PENALTY]
@@ -147,71 +148,104 @@ def dense_lanes(X, order, samples, loss, settings, scale, coef, push):
     """`dense_rows` of many configurations that share rows and teacher, one beside the other in vector registers.
 
     settings (G, 6, LANES), coef (G, p or p + 1, LANES) in groups of LANES configurations; push (p or p + 1,).
+
+    Two rows go together: the second's score, ⟨row, w⟩ before the first's step, is mended by the product of the rows.
     """
     n, p, n_groups = order.shape[0], X.shape[1], coef.shape[0]
-    flat, records, line = X.reshape(-1), samples.reshape(-1), LINE // X.itemsize
-    intervals = np.zeros(n_groups, np.intp)  # of each group: what it rounds must not depend on the others
+    flat, records, models, per_group = X.reshape(-1), samples.reshape(-1), coef.reshape(-1), coef.shape[1] * LANES
+    # of each group: what it rounds must not depend on the others
+    intervals, moves = np.zeros(n_groups, np.intp), np.zeros(n_groups, np.bool_)
     for g in range(n_groups):
-        intervals[g] = settle_interval((settings[g, STEP] * settings[g, PENALTY]).max() * scale.max())
-    # per group, side by side: settings, α, σ and slopes; numbers of one array are known not to overlap
-    work = np.zeros((n_groups, (SLOPE + 1) * LANES))
+        moves[g] = settings[g, PENALTY].max() > 0.0 or _is_used(push[:p])
+        interval = settle_interval((settings[g, STEP] * settings[g, PENALTY]).max() * scale.max())
+        intervals[g] = interval if interval == 1 else interval - interval % 2
+    # per group, side by side: settings, α, σ, changes, scores; numbers of one array are known not to overlap
+    work = np.zeros((n_groups, SLOTS * LANES))
     work[:, : SHRUNK * LANES] = settings.reshape((n_groups, SHRUNK * LANES))
     work[:, SHRUNK * LANES : PUSHED * LANES] = 1.0
-    change, scores = np.zeros((n_groups, LANES), X.dtype), np.zeros((n_groups, LANES), X.dtype)
-    row = order[0]
-    for t in range(n):
-        near, far = order[min(t + AHEAD, n - 1)] * p, order[min(t + FAR_AHEAD, n - 1)]
-        prefetch(flat, far * p)
-        prefetch(records, far * samples.shape[1])
-        for j in range(0, p, line):
-            prefetch(flat, near + j)
-        previous, row = row, order[t]
-        sample = samples[row]
+    numbers = work.reshape(-1)
+    previous, rows, first, second = np.full((4, 2), order[0] * p)
+    for t in range(0, n, 2):
+        is_pair = t + 1 < n
+        for ahead in range(t + AHEAD, t + AHEAD + 2):
+            _fetch(flat, p, order[min(ahead, n - 1)])
+            _fetch(records, samples.shape[1], order[min(ahead, n - 1)])
+        one, two = order[t], order[min(t + 1, n - 1)]
+        rows[0], rows[1], first[:], second[:] = one * p, two * p, one * p, two * p
         for g in range(n_groups):
-            advance_lanes(flat, previous * p, row * p, p, coef[g], change[g], scores[g])
-            _lane_steps(work[g], scores[g], sample, loss, scale[t], coef[g], push, p, change[g])
-            if t % intervals[g] == intervals[g] - 1:
-                _settle_lanes(coef[g], push[:p], work[g])
-                change[g] = work[g, SLOPE * LANES :]
+            place, slot = g * per_group, (g * SLOTS + CHANGES) * LANES
+            if is_pair and intervals[g] > 1:
+                advance_lanes(flat, previous, rows, p, models, place, numbers, slot)
+                _lane_steps(work, g, samples, one, loss, scale[t], coef, push, p, moves[g])
+                _next_of_pair(work, g)
+                _lane_steps(work, g, samples, two, loss, scale[t + 1], coef, push, p, moves[g])
+            else:
+                advance_lanes(flat, previous, first, p, models, place, numbers, slot)
+                _lane_steps(work, g, samples, one, loss, scale[t], coef, push, p, moves[g])
+                work[g, CHANGES * LANES : (CHANGES + 1) * LANES] = 0.0
+                if is_pair:
+                    _settle_lanes(coef, g, push, p, work)
+                    advance_lanes(flat, first, second, p, models, place, numbers, slot)
+                    _lane_steps(work, g, samples, two, loss, scale[t + 1], coef, push, p, moves[g])
+            if (t + 2) % intervals[g] == 0:
+                _settle_lanes(coef, g, push, p, work)
+        previous[0], previous[1] = rows[0], rows[1]
     for g in range(n_groups):
-        advance_lanes(flat, row * p, row * p, p, coef[g], change[g], scores[g])
-        _settle_lanes(coef[g], push[:p], work[g])
+        slot = (g * SLOTS + CHANGES) * LANES
+        advance_lanes(flat, previous, rows, p, models, g * per_group, numbers, slot)
+        _settle_lanes(coef, g, push, p, work)
 
 
 @jit_sums
-def _lane_steps(work, scores, sample, loss, factor, coef, push, p, change):
+def _lane_steps(work, g, samples, row, loss, factor, coef, push, p, moves):
     """From ⟨row, w⟩ to what each lane subtracts of the row, γ ∂ℓ/∂score / α; α, σ and the intercept move on."""
-    label, taught, weight, push_score = sample[0], sample[1], sample[2], sample[3]
-    for lane in range(LANES):
-        work[SLOPE * LANES + lane] = (
-            work[SHRUNK * LANES + lane] * scores[lane] + work[PUSHED * LANES + lane] * push_score
-        )
-    if coef.shape[0] > p:
+    label, taught, weight, push_score = samples[row, 0], samples[row, 1], samples[row, 2], samples[row, 3]
+    if moves:
         for lane in range(LANES):
-            work[SLOPE * LANES + lane] += coef[p, lane]
-    for lane in range(LANES):
-        kappa, temperature = work[WEIGHT * LANES + lane], work[TEMPERATURE * LANES + lane]
-        slope = residual(work[SLOPE * LANES + lane], label, taught, loss, kappa, temperature)
-        rate = factor * work[STEP * LANES + lane]
-        decay = 1.0 - rate * work[PENALTY * LANES + lane]
-        work[SLOPE * LANES + lane] = rate * weight * slope
-        work[SHRUNK * LANES + lane] *= decay
-        work[PUSHED * LANES + lane] = decay * work[PUSHED * LANES + lane] - rate * kappa
-    if coef.shape[0] > p:
+            product, known = work[g, SCORES * LANES + lane], work[g, PUSHED * LANES + lane] * push_score
+            work[g, SCORES * LANES + lane] = work[g, SHRUNK * LANES + lane] * product + known
+    if coef.shape[1] > p:
         for lane in range(LANES):
-            pull = factor * work[STEP * LANES + lane] * work[WEIGHT * LANES + lane] * push[p]
-            coef[p, lane] -= work[SLOPE * LANES + lane] + pull
+            work[g, SCORES * LANES + lane] += coef[g, p, lane]
     for lane in range(LANES):
-        change[lane] = work[SLOPE * LANES + lane] / work[SHRUNK * LANES + lane]
+        kappa, temperature = work[g, WEIGHT * LANES + lane], work[g, TEMPERATURE * LANES + lane]
+        slope = residual(work[g, SCORES * LANES + lane], label, taught, loss, kappa, temperature)
+        work[g, (CHANGES + 1) * LANES + lane] = factor * work[g, STEP * LANES + lane] * weight * slope
+    if coef.shape[1] > p:
+        for lane in range(LANES):
+            pull = factor * work[g, STEP * LANES + lane] * work[g, WEIGHT * LANES + lane] * push[p]
+            coef[g, p, lane] -= work[g, (CHANGES + 1) * LANES + lane] + pull
+    if moves:
+        for lane in range(LANES):
+            rate = factor * work[g, STEP * LANES + lane]
+            decay = 1.0 - rate * work[g, PENALTY * LANES + lane]
+            pushed = decay * work[g, PUSHED * LANES + lane] - rate * work[g, WEIGHT * LANES + lane]
+            work[g, SHRUNK * LANES + lane] *= decay
+            work[g, PUSHED * LANES + lane] = pushed
+            work[g, (CHANGES + 1) * LANES + lane] /= work[g, SHRUNK * LANES + lane]
 
 
 @jit_sums
-def _settle_lanes(coef, push, work):
-    for j in range(push.shape[0]):
+def _next_of_pair(work, g):
+    """The second row's score becomes the next, without what the first's change, not yet in w, has of it."""
+    shared = work[g, SHARED * LANES]
+    for lane in range(LANES):
+        change = work[g, (CHANGES + 1) * LANES + lane]
+        work[g, CHANGES * LANES + lane] = change
+        work[g, SCORES * LANES + lane] = work[g, (SCORES + 1) * LANES + lane] - shared * change
+
+
+@jit_sums
+def _settle_lanes(coef, g, push, p, work):
+    """w ← α w + σ push, and with it what is still to be subtracted of rows."""
+    for j in range(p):
         for lane in range(LANES):
-            coef[j, lane] = work[SHRUNK * LANES + lane] * coef[j, lane] + work[PUSHED * LANES + lane] * push[j]
-    work[SHRUNK * LANES : PUSHED * LANES] = 1.0
-    work[PUSHED * LANES : SLOPE * LANES] = 0.0
+            shrunk, pushed = work[g, SHRUNK * LANES + lane], work[g, PUSHED * LANES + lane]
+            coef[g, j, lane] = shrunk * coef[g, j, lane] + pushed * push[j]
+    for lane in range(LANES):
+        work[g, CHANGES * LANES + lane] *= work[g, SHRUNK * LANES + lane]
+        work[g, (CHANGES + 1) * LANES + lane] *= work[g, SHRUNK * LANES + lane]
+        work[g, SHRUNK * LANES + lane], work[g, PUSHED * LANES + lane] = 1.0, 0.0
 
 
 @jit_sums
@@ -263,8 +297,8 @@ def _subtract_gradient(flat, p, rows, size, factors, out):
 @jit
 def _batch_factors(scores, rows, size, samples, loss, setting, share, out):
     """share · weight · ∂ℓ/∂score of every output of a batch, from scores (size, C) -> out (C, size or more)."""
-    n_outputs, kappa, temperature = scores.shape[1], setting[WEIGHT], setting[TEMPERATURE]
-    is_mixed = samples.shape[1] == n_outputs
+    n_outputs, temperature, is_mixed = scores.shape[1], setting[TEMPERATURE], samples.shape[1] == scores.shape[1]
+    kappa = 0.0 if is_mixed else setting[WEIGHT]
     for b in range(size):
         n, factor = rows[b], share
         if not is_mixed:
@@ -283,8 +317,6 @@ def _batch_factors(scores, rows, size, samples, loss, setting, share, out):
                 slope = residual(scores[b, c], label, taught, loss, kappa, temperature)
             elif temperature != 1.0:
                 slope = (1.0 - kappa) * (scores[b, c] - label) + out[c, b]
-            elif is_mixed:
-                slope = scores[b, c] - label
             else:
                 slope = scores[b, c] - ((1.0 - kappa) * label + kappa * taught)
             out[c, b] = factor * slope
