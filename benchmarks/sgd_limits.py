@@ -6,7 +6,7 @@ track_ratio_*                ours                                           limi
 Epoch.…_stream               a shuffled epoch, 100 000 × 100, 20 000 × 784  ``X.sum()``          1.3, 1.7
 Epoch.…_teacher, …_unbiased  the same with a teacher                        the same without     1.05
 Epoch.…_sklearn              the same epochs with a teacher                 ``SGDRegressor``     0.25
-Configurations.…_stream      an epoch of 32 weights, on 1, 2 threads        ``X.sum()``          12, 7
+Configurations.…_stream      32 weights or 32 step sizes, 1 or 2 threads    ``X.sum()``          12, 7
 Configurations.…_separate    the same                                       32 separate runs     0.33
 Softmax.…_stream             10 000 × 784 × 10, float32, batches of ten     ``X.sum()``          5
 Sparse.…_sklearn             200 000 × 10 000, 1 % stored, with a teacher   ``SGDRegressor``     0.33
@@ -70,32 +70,33 @@ class Epoch:
 
 
 class Configurations:
-    """Row 8: 32 weights of one teacher in one pass."""
+    """Row 8: 32 weights of one teacher, which two runs serve, or 32 step sizes, in one pass."""
 
     timeout = 600
-    params = ([1, 2],)
-    param_names = ("threads",)
+    params = ([1, 2], ["weights", "steps"])
+    param_names = ("threads", "kind")
 
-    def setup(self, threads: int) -> None:
+    def setup(self, threads: int, kind: str) -> None:
         X, y, teacher, step, _ = dense_problem(SIZE)
-        self.X, self.run = X, self.runner(X, y, teacher, step, threads)
-        self.run(np.linspace(0.0, 1.0, 32))
+        self.X, self.run = X, self.runner(X, y, teacher, threads)
+        weights = np.linspace(0.0, 1.0, 32) if kind == "weights" else np.full(32, WEIGHT)
+        steps = np.full(32, step) if kind == "weights" else np.geomspace(step / 10, step, 32)
+        self.together, self.pairs = (weights, steps), list(zip(weights.tolist(), steps.tolist(), strict=True))
+        self.run(*self.together)
         threadpool_limits(1)
 
     @staticmethod
-    def runner(X: np.ndarray, y: np.ndarray, teacher: np.ndarray, step: float, threads: int) -> Callable[[Any], Any]:
+    def runner(X: np.ndarray, y: np.ndarray, teacher: np.ndarray, threads: int) -> Callable[[Any, Any], Any]:
         import fastdistill as fd
 
-        options: dict[str, Any] = {"step_size": step, "n_epochs": EPOCHS, "record_every": 0, "random_state": 0}
-        return lambda weight: fd.run_sgd(X, y, teacher=teacher, kd_weight=weight, n_jobs=threads, **options)
+        options: dict[str, Any] = {"teacher": teacher, "n_epochs": EPOCHS, "record_every": 0, "random_state": 0}
+        return lambda weight, step: fd.run_sgd(X, y, kd_weight=weight, step_size=step, n_jobs=threads, **options)
 
-    def track_ratio_stream(self, threads: int) -> float:
-        weights = np.linspace(0.0, 1.0, 32)
-        return interleaved_ratio(lambda: self.run(weights), lambda: self.X.sum(), ROUNDS) / EPOCHS
+    def track_ratio_stream(self, threads: int, kind: str) -> float:
+        return interleaved_ratio(lambda: self.run(*self.together), lambda: self.X.sum(), ROUNDS) / EPOCHS
 
-    def track_ratio_separate(self, threads: int) -> float:
-        weights = np.linspace(0.0, 1.0, 32)
-        return interleaved_ratio(lambda: self.run(weights), lambda: [self.run(float(w)) for w in weights], 3)
+    def track_ratio_separate(self, threads: int, kind: str) -> float:
+        return interleaved_ratio(lambda: self.run(*self.together), lambda: [self.run(*pair) for pair in self.pairs], 3)
 
 
 class Softmax:

@@ -148,7 +148,7 @@ def test_ctrl_c_keeps_the_last_complete_epoch(during, average, monkeypatch):
     options = {"step_size": [0.05, 0.1], "variant": "svrg", "average": average, "random_state": 0}
     kept = fd.run_sgd(X, y, n_epochs=2, **options)
     if during == "_lanes":
-        options = {"step_size": np.full(5, 0.1), "random_state": 0, "average": False}
+        options = {"step_size": np.linspace(0.1, 0.2, 5), "random_state": 0, "average": False}
         kept = fd.run_sgd(X, y, n_epochs=2, **options)
     from fastdistill.sgd.problem import Problem
     from fastdistill.sgd.trace import Recorder
@@ -273,15 +273,15 @@ def test_a_run_ends_before_its_squares_overflow(dtype, exponent):
 def test_only_the_diverging_configuration_stops(layout, Q):
     X, y, _, teacher, _ = problem("squared", n=20)
     X = laid_out(X, layout)
-    steps = np.full(Q, 0.05)
+    steps = np.linspace(0.05, 0.06, Q)
     steps[1] = 50.0
     options = {"teacher": teacher[:, 0], "kd_weight": 0.5, "n_epochs": 20, "random_state": 0, "l2": 0.1}
     with pytest.warns(fd.ConvergenceWarning, match=r"configurations \[1\]"):
         run = fd.run_sgd(X, y, step_size=steps, **options)
     assert run.status.tolist() == ["finished", "diverged", *["finished"] * (Q - 2)]
     assert run.n_epochs == 20
-    alone = fd.run_sgd(X, y, step_size=0.05, **options)
     for q in {0, 2, Q - 1}:
+        alone = fd.run_sgd(X, y, step_size=steps[q], **options)
         np.testing.assert_allclose(run.coef[q], alone.coef, rtol=1e-12)
     assert np.isfinite(run.coef[1]).all()
 

@@ -4,8 +4,8 @@
 
     x ← C( x − γ (∇f_B(x) − κ ∇f_B(θ) + κ g) )
 
-`problem` holds the data, the targets and what a teacher comes down to; `steps` calls the kernels; `trace` measures;
-`run` is the loop over epochs around them.
+`problem` holds the data, the targets and what a teacher comes down to; `steps` calls the kernels; `affine` has the
+weights that follow from two others; `trace` measures; `run` is the loop over epochs around them.
 """
 
 from fastdistill.sgd.compressors import Bernoulli, Compressor, Mask, RandK, RandomRounding, TopK

@@ -42,7 +42,7 @@ from fastdistill.sgd.compressors import Compressor
 from fastdistill.sgd.optimum import minimiser
 from fastdistill.sgd.problem import Model, Problem, Teacher, TeacherOutputs, linear_model
 from fastdistill.sgd.schedules import read_schedule
-from fastdistill.sgd.steps import Stepper, Visits
+from fastdistill.sgd.steps import Stepper, Visits, is_bounded
 from fastdistill.sgd.trace import Recorder
 
 VARIANTS = ("kd", "kd_unbiased", "svrg", "soft_labels", "repeated")
@@ -190,6 +190,9 @@ def run_sgd(
 
     Notes
     -----
+    Weights of the squared loss with one start and a fixed teacher cost two runs, however many they are: iterates are
+    affine in κ, and those between the smallest and the largest weight follow. (Not with `TopK` or `RandomRounding`.)
+
     The distillation of Safaryan, Peste and Alistarh 2023 (arXiv:2305.17581): a teacher near the optimum removes
     gradient noise, and adds the bias κ (θ − x*) to the mean iterate. `fastdistill.theory` has the constants, bounds and
     exact stationary moments. A plain step size up to 1 / max_n L_n is stable, L_n = ‖a_n‖² + l2 for the squared loss.
@@ -229,15 +232,13 @@ def run_sgd(
     count = _configurations(steps, weights, random_state)
     stepper = Stepper(
         problem,
-        _settings(problem, count or 1, steps, temperature, momentum, compressor),
+        _settings(problem, count or 1, steps, weights, temperature, momentum, compressor),
         average=validation.boolean(average, "average"),
         compressor=compressor,
         n_threads=validation.thread_count(n_jobs, "n_jobs"),
     )
-    loop = _Loop(
-        stepper, variant, source, weights, weight_factor, step_factor, every, temperature, order, batch_size, seeds
-    )
-    loop.start(None if coef_init is None else _starting_point(problem, coef_init, count))
+    loop = _Loop(stepper, variant, source, weight_factor, step_factor, every, temperature, order, batch_size, seeds)
+    loop.start(0.0 if coef_init is None else _starting_point(problem, coef_init, count))
     record_every = validation.integer(record_every, "record_every", minimum=0)
     recorder = Recorder(problem, best.stacked(problem.width) if best else None) if record_every else None
     loop.run(validation.integer(n_epochs, "n_epochs", minimum=0), recorder, record_every, callback, count is None)
@@ -252,7 +253,6 @@ class _Loop:
         stepper: Stepper,
         variant: str,
         source: Model | np.ndarray | None,
-        weights: np.ndarray,
         weight_factor: Callable,
         step_factor: Callable,
         teacher_every: int,
@@ -263,7 +263,7 @@ class _Loop:
     ) -> None:
         self.stepper, self.problem = stepper, stepper.problem
         self.variant, self.source, self.temperature = variant, source, temperature
-        self.weights, self.weight_factor, self.step_factor = weights, weight_factor, step_factor
+        self.weight_factor, self.step_factor = weight_factor, step_factor
         self.teacher_every, self.order, self.batch_size = teacher_every, order, batch_size
         self.rngs = [np.random.default_rng(seed) for seed in seeds]
         self.n_configurations = len(stepper.settings)
@@ -276,10 +276,9 @@ class _Loop:
     def alive(self) -> np.ndarray:
         return self.status != status.DIVERGED
 
-    def start(self, init: np.ndarray | None) -> None:
+    def start(self, init: np.ndarray | float) -> None:
         """The first iterate, (C, p or p + 1) or one for each configuration, and the first teacher."""
-        if init is not None:
-            self.stepper.state[:, kernels.COEF] = init
+        self.stepper.start(init)
         if self.source is not None:
             self._teach([self.problem.teach(self.source, self.variant, self.temperature)])
         else:
@@ -343,11 +342,11 @@ class _Loop:
 
     def _epoch(self, epoch: int) -> None:
         factor = float(self.weight_factor(epoch)) if self.teachers else 0.0
-        self.stepper.settings[:, kernels.WEIGHT] = self.weights * factor
+        self.stepper.settings[:, kernels.WEIGHT] = self.stepper.weights * factor
         visits = self._visits()
         n_steps = len(visits[0].order)
         scale = np.asarray(self.step_factor(epoch + np.arange(n_steps) / n_steps), dtype=np.float64)
-        self.stepper.epoch([visit for visit in visits if len(visit.configurations)], scale)
+        self.stepper.epoch(visits, scale)
         self.iterates[self.alive] += n_steps
 
     def _visits(self) -> list[Visits]:
@@ -370,9 +369,7 @@ class _Loop:
 
     def _check_finite(self, epoch: int, before: list[np.ndarray]) -> None:
         """Configurations whose loss left the finite numbers go back to where they were, and stop."""
-        state = self.stepper.state
-        largest = np.sqrt(np.finfo(state.dtype).max)  # of which squares are finite
-        lost = self.alive & ~(np.abs(state) < largest).all(axis=(1, 2, 3))
+        lost = self.alive & ~is_bounded(self.stepper.state)
         if not lost.any():
             return
         self._restore(before, lost)
@@ -408,7 +405,7 @@ class _Loop:
         coef, intercept = self._public(is_single)
         iterate = self._public(is_single, self.stepper.state[:, kernels.COEF].copy())
         steps = self.stepper.settings[:, kernels.STEP]
-        weights = np.broadcast_to(self.weights, steps.shape)
+        weights = self.stepper.weights
         if is_single:
             trace = {name: values[0] for name, values in trace.items()}
             outcome, weight, step = str(self.status[0]), float(weights[0]), float(steps[0])
@@ -520,11 +517,17 @@ def _optimal_weight(
 
 
 def _settings(
-    problem: Problem, count: int, steps: np.ndarray, temperature: float, momentum: Any, compressor: Any
+    problem: Problem,
+    count: int,
+    steps: np.ndarray,
+    weights: np.ndarray,
+    temperature: float,
+    momentum: Any,
+    compressor: Any,
 ) -> np.ndarray:
-    """What the kernels read of each configuration (Q, 6); the teacher's weight is set epoch by epoch."""
+    """What the kernels read of each configuration (Q, 6); a schedule of the weight multiplies it epoch by epoch."""
     settings = np.zeros((count, kernels.PARAMETER + 1))
-    settings[:, kernels.STEP], settings[:, kernels.PENALTY] = steps, problem.l2
+    settings[:, kernels.STEP], settings[:, kernels.WEIGHT], settings[:, kernels.PENALTY] = steps, weights, problem.l2
     settings[:, kernels.TEMPERATURE] = temperature
     settings[:, kernels.MOMENTUM] = validation.scalar(momentum, "momentum", minimum=0.0)
     if settings[0, kernels.MOMENTUM] >= 1.0:
