@@ -270,10 +270,14 @@ def _warmup_calls() -> dict[str, Callable[[], Any]]:
     def descents() -> None:
         for dtype in (np.float64, np.float32):
             dense = X.astype(dtype)
+            wide = csr_array(dense)
+            wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
             for data in (dense, csr_array(dense)):
-                fd.run_sgd(data, y, step_size=0.1, n_epochs=1)
-                fd.run_sgd(data, y, step_size=0.1, n_epochs=1, batch_size=2)
-            fd.run_sgd(dense, y, step_size=[0.1] * 4, n_epochs=1)
+                fd.run_sgd(data, y, step_size=0.1, n_epochs=1, variant="svrg")
+                fd.run_sgd(data, y, step_size=0.1, n_epochs=1, batch_size=2, teacher=np.ones(2))
+                fd.run_sgd(data, y, step_size=0.1, n_epochs=0, teacher=fd.TeacherOutputs(y), variant="kd_unbiased")
+            fd.run_sgd(dense, y, step_size=[0.1, 0.2, 0.3, 0.4], n_epochs=1)
+            fd.run_sgd(wide, y, step_size=0.1, n_epochs=0)
 
     return {
         "loading the compiler": lambda: fd.kernels,

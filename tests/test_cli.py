@@ -35,7 +35,11 @@ for dtype in (np.float64, np.float32):
     wide = csr_array(dense)
     wide = csr_array((wide.data, wide.indices.astype(np.int64), wide.indptr.astype(np.int64)), shape=X.shape)
     for data in (dense, csr_array(dense), wide):
-        for options in (dict(), dict(batch_size=3), dict(momentum=0.5), dict(average=True), dict(step_size=[0.1] * 20)):
+        for teacher in (np.ones(3), fd.TeacherOutputs(targets)):
+            for variant in ("kd", "kd_unbiased"):
+                fd.run_sgd(data, targets, teacher=teacher, kd_weight=0.5, variant=variant, step_size=0.1, n_epochs=1)
+        many = dict(step_size=np.linspace(0.01, 0.1, 20))
+        for options in (dict(), dict(batch_size=3), dict(momentum=0.5), dict(average=True), many):
             for more in (dict(), dict(loss="logistic", fit_intercept=True), dict(loss="softmax", variant="svrg")):
                 fd.run_sgd(data, targets, **{"step_size": 0.1, "n_epochs": 1, **options, **more})
     fd.run_sgd(dense, targets, step_size=0.1, compressor=fd.RandomRounding(4))

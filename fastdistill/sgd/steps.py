@@ -30,7 +30,7 @@ import numpy as np
 from fastdistill import kernels
 from fastdistill.sgd.affine import SMALLEST_LINE, between, lines
 from fastdistill.sgd.compressors import Compressor
-from fastdistill.sgd.problem import Problem
+from fastdistill.sgd.problem import LOSS_CODES, Problem
 
 # Of the rows that configurations visit in turn: few enough for a cache, enough to outweigh the calls. An epoch of two
 # configurations, 20 000 × 784, on one and on two threads: 22.4 and 21.0 ms with 2**18, 14.5 and 11.4 with 2**21; eight
@@ -40,7 +40,6 @@ DRAW_ENTRIES = 2**20  # random numbers of compressors at a time
 SUMMED_STEPS = 2**12  # iterates summed in the precision of X; what is summed beyond them is float64
 LEAST_THREADED = 2**21  # products below which threads take longer to start than to work: about half a millisecond
 FEWEST_LANES = 4  # configurations below which lanes would be mostly empty
-LOSS_CODES = {"squared": kernels.SQUARED, "logistic": kernels.LOGISTIC, "softmax": kernels.SOFTMAX}
 
 
 @dataclass
