@@ -6,10 +6,12 @@ track_ratio_*                ours                                           limi
 Epoch.…_stream               a shuffled epoch, 100 000 × 100, 20 000 × 784  ``X.sum()``          1.3, 1.7
 Epoch.…_teacher, …_unbiased  the same with a teacher                        the same without     1.05
 Epoch.…_sklearn              the same epochs with a teacher                 ``SGDRegressor``     0.25
+Kernel.…                     epochs of the kernel alone                     as above             as above
 Configurations.…_stream      32 weights or 32 step sizes, 1 or 2 threads    ``X.sum()``          12, 7
 Configurations.…_separate    the same                                       32 separate runs     0.33
 Softmax.…_stream             10 000 × 784 × 10, float32, batches of ten     ``X.sum()``          5
 Sparse.…_sklearn             200 000 × 10 000, 1 % stored, with a teacher   ``SGDRegressor``     0.33
+Sparse.…_kernel              the same, the kernel alone                     ``SGDRegressor``     0.33
 ===========================  =============================================  ===================  =========
 
 An epoch is a run of `EPOCHS` without a trace divided by their number: orders are drawn, the data checked once.
@@ -67,6 +69,40 @@ class Epoch:
     def track_ratio_sklearn(self, shape: str) -> float:
         step = 0.05 / self.X.shape[1]
         return interleaved_ratio(self.run("kd"), lambda: sgd_sklearn(self.X, self.y, step, EPOCHS, shuffle=True), 3)
+
+
+class Kernel:
+    """Rows 5 and 6 without what a run does once: samples mixed and orders drawn before."""
+
+    timeout = 600
+    params = (SHAPES,)
+    param_names = ("shape",)
+
+    def setup(self, shape: str) -> None:
+        n, p = map(int, shape.split("x"))
+        rng = np.random.default_rng(n)
+        self.X, self.order = rng.standard_normal((n, p)), rng.permutation(n)
+        self.mixed, self.push = rng.standard_normal((n, 1)), rng.standard_normal(p) / n
+        self.pushed = np.column_stack([self.mixed, self.X @ self.push])
+        threadpool_limits(1)
+
+    def epoch(self, samples: np.ndarray, weight: float) -> Callable[[], None]:
+        from fastdistill import kernels
+
+        setting, scale = np.zeros(6), np.ones(len(self.order))
+        setting[[kernels.STEP, kernels.WEIGHT, kernels.TEMPERATURE]] = 0.05 / len(self.push), weight, 1.0
+        push = self.push if samples.shape[1] > 1 else np.zeros_like(self.push)
+        arguments = (self.X, self.order, samples, kernels.SQUARED, setting, scale)
+        return lambda: kernels.dense_rows(*arguments, np.zeros_like(self.push), push)
+
+    def track_ratio_stream(self, shape: str) -> float:
+        return interleaved_ratio(self.epoch(self.mixed, 0.0), lambda: self.X.sum(), 5 * ROUNDS)
+
+    def track_ratio_teacher(self, shape: str) -> float:
+        return interleaved_ratio(self.epoch(self.mixed, WEIGHT), self.epoch(self.mixed, 0.0), 5 * ROUNDS)
+
+    def track_ratio_unbiased(self, shape: str) -> float:
+        return interleaved_ratio(self.epoch(self.pushed, WEIGHT), self.epoch(self.mixed, 0.0), 5 * ROUNDS)
 
 
 class Configurations:
@@ -136,5 +172,21 @@ class Sparse:
 
         def ours() -> Any:
             return fd.run_sgd(X, y, teacher=teacher, kd_weight=WEIGHT, **options)
+
+        return interleaved_ratio(ours, lambda: sgd_sklearn(X, y, step, epochs, shuffle=True), 3)
+
+    def track_ratio_kernel(self) -> float:
+        from fastdistill import kernels
+
+        X, y, _, step, epochs = self.problem
+        n, p = X.shape
+        setting, scale = np.zeros(kernels.PARAMETER + 2), np.ones(n)
+        setting[[kernels.STEP, kernels.WEIGHT, kernels.TEMPERATURE, -1]] = step, WEIGHT, 1.0, p
+        order, arrays = np.random.default_rng(0).permutation(n), (X.data, X.indices, X.indptr)
+
+        def ours() -> None:
+            state = np.zeros((2, p, 1))
+            for _ in range(epochs):
+                kernels.csr_rows(*arrays, order, y[:, None], kernels.SQUARED, setting, scale, state)
 
         return interleaved_ratio(ours, lambda: sgd_sklearn(X, y, step, epochs, shuffle=True), 3)
