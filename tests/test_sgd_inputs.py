@@ -237,3 +237,48 @@ def test_sparse_data_are_read_in_place():
     assert np.shares_memory(dense, X)
     assert not dense.flags.writeable
     assert X.flags.writeable
+
+
+class Own:
+    """A schedule of a user's own."""
+
+    def __init__(self, initial, values):
+        self.initial, self.values = initial, values
+
+    def factor(self, t):
+        return self.values
+
+
+@pytest.mark.parametrize("name", ["step_size", "kd_weight"])
+@pytest.mark.parametrize("values", [-0.5, np.nan, np.inf])
+def test_factors_of_a_schedule_are_checked(name, values):
+    options = {"step_size": 0.1, "kd_weight": 0.5, "teacher": np.ones(2), "n_epochs": 1}
+    with pytest.raises(ValueError, match=f"schedule of {name} gave the factor"):
+        fd.run_sgd(np.ones((3, 2)), np.ones(3), **{**options, name: Own(0.1, values)})
+
+
+def test_a_schedule_may_give_one_factor_for_all_steps_of_an_epoch():
+    X, y = np.eye(3), np.arange(3.0)
+    halved = fd.run_sgd(X, y, step_size=Own(0.2, 0.5), n_epochs=2, random_state=0)
+    np.testing.assert_array_equal(halved.coef, fd.run_sgd(X, y, step_size=0.1, n_epochs=2, random_state=0).coef)
+
+
+@pytest.mark.parametrize("options", [{}, {"teacher": np.ones((2, 1))}])
+def test_softmax_is_of_two_classes_or_more(options):
+    y = np.zeros(3, dtype=int) if options else np.ones((3, 1))
+    with pytest.raises(ValueError, match="two classes or more, but there are 1"):
+        fd.run_sgd(np.ones((3, 2)), y, "softmax", step_size=0.1, n_epochs=1, **options)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("loss", ["logistic", "softmax"])
+def test_temperatures_near_zero_are_those_of_certainty(loss, dtype):
+    X, y = np.random.default_rng(0).standard_normal((6, 2)).astype(dtype), np.arange(6) % 2
+    teacher = np.array([1.0, -1.0]) if loss == "logistic" else np.array([[1.0, 0.0], [-1.0, 0.0]])
+    options = {"teacher": teacher, "kd_weight": 0.5, "variant": "soft_labels", "step_size": 0.1, "n_epochs": 1}
+    for batch_size in (1, 2):
+        cold, colder = (
+            fd.run_sgd(X, y, loss, temperature=t, batch_size=batch_size, random_state=0, **options).coef
+            for t in (1e-30, 1e-300)
+        )
+        np.testing.assert_allclose(colder, cold, rtol=1e-6)

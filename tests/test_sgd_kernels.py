@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 
 import fastdistill as fd
 from fastdistill import kernels
+from fastdistill.kernels._intrinsics import is_compiled
 from fastdistill.sgd import steps
 from tests.oracle_sgd_loop import NaiveSGD, draw_orders
 from tests.test_sgd import LAYOUTS, LOSSES, P, laid_out, problem, public, relative, sparse
@@ -385,6 +386,25 @@ def test_kernels_serve_compiled_code_of_others():
     mean = fd.run_sgd(X, y, average=True, **options).coef
     np.testing.assert_allclose(state[kernels.TOTAL, 0] / len(order), mean, rtol=1e-12)
     np.testing.assert_allclose(lazy[2, :, 0] / len(order), mean, rtol=1e-12)
+
+
+@pytest.mark.skipif(not is_compiled, reason="the interpreter knows the types of its arrays")
+@pytest.mark.parametrize("coef", [np.zeros(8, np.float32), np.zeros((8, 2))[:, 0]])
+def test_kernels_refuse_arrays_that_they_would_misread(coef):
+    X, order, samples, scale = np.ones((6, 8)), np.arange(6), np.ones((6, 1)), np.ones(6)
+    with pytest.raises(numba.TypingError, match="where C-contiguous float64 is needed"):
+        kernels.dense_rows(X, order, samples, kernels.SQUARED, np.zeros(6), scale, coef, np.zeros_like(coef))
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_lanes_whose_penalty_removes_all_of_the_last_iterate(loss):
+    X, y, _, _, _ = problem(loss, fit_intercept=True)
+    steps = [0.5, 0.4, 0.5, 0.2, 0.499999999]  # times l2: one, and next to it
+    options = {"l2": 2.0, "n_epochs": 2, "random_state": 0, "fit_intercept": True}
+    together = fd.run_sgd(X, y, loss, step_size=steps, **options)
+    for q, step in enumerate(steps):
+        alone = fd.run_sgd(X, y, loss, step_size=step, **options)
+        np.testing.assert_allclose(together.coef[q], alone.coef, rtol=1e-12)
 
 
 def test_rows_of_matrices_too_large_for_32_bit_indices():

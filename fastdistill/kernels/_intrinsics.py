@@ -17,7 +17,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import config, types
-from numba.core import cgutils
+from numba.core import cgutils, errors
 from numba.extending import intrinsic
 
 FUSED = ("contract",)  # a product and a sum may become one instruction
@@ -25,6 +25,13 @@ VECTOR_BYTES = 64  # of a vector along a row: a cache line, the widest register 
 TILE = 5  # rows and outputs at once: 25 sums, and 5 rows and an output to make them from, in 32 registers
 FIRST_CACHE, SECOND_CACHE = 3, 2  # LLVM's degrees of locality
 LANES = 16  # two registers of eight doubles: their two chains of sums hide the latency of an addition
+
+
+def _must_match(arrays: Any, dtypes: Any) -> None:
+    """Numbers are read where they lie: others would be taken for what they are not."""
+    for array, dtype in zip(arrays, dtypes, strict=True):
+        if array.dtype != dtype or array.layout != "C":
+            raise errors.TypingError(f"{array}, where C-contiguous {dtype} is needed: coefficients are of X's dtype.")
 
 
 def _prefetch(locality: int) -> Callable[..., Any]:
@@ -61,6 +68,8 @@ def _advance_row(
     On the way the p numbers from flat[soon:] are asked for into the first-level cache, those from flat[later:] into
     the second.
     """
+
+    _must_match([coef], [flat.dtype])
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data, model = (context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 6))
@@ -177,6 +186,8 @@ def _advance_lanes(
     `rows`. Two rows at once halve the loads and stores of coef.
     """
 
+    _must_match([coef, work, previous, rows], [flat.dtype, types.float64, types.intp, types.intp])
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data, before, now, models, numbers = (
             context.make_array(signature.args[i])(context, builder, arguments[i]).data for i in (0, 1, 2, 4, 6)
@@ -231,13 +242,15 @@ def _advance_lanes(
 def _tile_scores(n_rows: int, n_outputs: int) -> Callable[..., Any]:
     """Products of rows b, b + 1, … of a batch with outputs c, c + 1, …, each number loaded serving several sums.
 
-    flat (n p,); numbers of rows and following (size,); coef (C, p or p + 1), scores (size, C). Where `is_asked`, the
-    following rows are asked for on the way.
+    flat (n p,); numbers of rows and following (size,); coef (C, p or p + 1), scores (size, C). Where it
+    `asks`, the following rows are asked for on the way.
     """
 
     def declare(
         typingctx: Any, flat: Any, p: Any, rows: Any, b: Any, coef: Any, c: Any, scores: Any, following: Any, asks: Any
     ) -> Any:
+        _must_match([coef, scores, rows, following], [flat.dtype, flat.dtype, types.intp, types.intp])
+
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             tile = _Tile(context, builder, signature, arguments, n_rows, n_outputs)
             out, later = tile.array(6), [tile.row(7, i) for i in range(n_rows)]
@@ -271,6 +284,8 @@ def _subtract_tile(n_rows: int, n_outputs: int) -> Callable[..., Any]:
     """coef_c −= Σ factors_cb row_b for rows b, b + 1, … of a batch and outputs c, c + 1, …; factors (C, width)."""
 
     def declare(typingctx: Any, flat: Any, p: Any, rows: Any, b: Any, coef: Any, c: Any, factors: Any) -> Any:
+        _must_match([coef, factors, rows], [flat.dtype, flat.dtype, types.intp])
+
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             tile = _Tile(context, builder, signature, arguments, n_rows, n_outputs)
             table, width = tile.array(6), tile.columns(6)

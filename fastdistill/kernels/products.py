@@ -102,7 +102,10 @@ def dense_gradient(X, residuals, out):
 
 @jit_sums
 def dense_teacher(X, coef, intercept, weight, targets, loss, outputs, out):
-    """The outputs (n, C) of a model, and g added to out (C, p)."""
+    """The outputs (n, C) of a model, and g added to out (C, p).
+
+    The sum of `dense_scores` once more: shared, in a function, 100 000 × 100 take 5.1 ms instead of 4.3.
+    """
     for n in range(X.shape[0]):
         for c in range(coef.shape[0]):
             total = 0.0

@@ -48,6 +48,7 @@ UNCOMPRESSED, SCALED, TOP, ROUNDED = 0, 1, 2, 3
 COEF, PUSH, VELOCITY, TOTAL = 0, 1, 2, 3
 # behind the settings of a lane: α, σ and, for two rows each, γ ∂ℓ/∂score and ⟨row, w⟩; the product of the rows
 SHRUNK, PUSHED, CHANGES, SCORES, SHARED, SLOTS = 6, 7, 8, 10, 12, 13
+NOT, AT_ONCE, LAZILY = 0, 1, 2  # how α and σ of a group move
 
 # Steps between the request for a row and its use: into the first-level cache, into the second, and for its first line
 # and its sample, so that their addresses are translated by then. An epoch of 100 000 × 100 in random order takes 7.7
@@ -154,17 +155,19 @@ def dense_lanes(X, order, samples, loss, settings, scale, coef, push):
     n, p, n_groups = order.shape[0], X.shape[1], coef.shape[0]
     flat, records, models, per_group = X.reshape(-1), samples.reshape(-1), coef.reshape(-1), coef.shape[1] * LANES
     # of each group: what it rounds must not depend on the others
-    intervals, moves = np.zeros(n_groups, np.intp), np.zeros(n_groups, np.bool_)
+    intervals, moves = np.zeros(n_groups, np.intp), np.zeros(n_groups, np.intp)
     for g in range(n_groups):
-        moves[g] = settings[g, PENALTY].max() > 0.0 or _is_used(push[:p])
         interval = settle_interval((settings[g, STEP] * settings[g, PENALTY]).max() * scale.max())
         intervals[g] = interval if interval == 1 else interval - interval % 2
+        if settings[g, PENALTY].max() > 0.0 or _is_used(push[:p]):
+            moves[g] = AT_ONCE if interval == 1 else LAZILY
     # per group, side by side: settings, α, σ, changes, scores; numbers of one array are known not to overlap
     work = np.zeros((n_groups, SLOTS * LANES))
     work[:, : SHRUNK * LANES] = settings.reshape((n_groups, SHRUNK * LANES))
     work[:, SHRUNK * LANES : PUSHED * LANES] = 1.0
     numbers = work.reshape(-1)
-    previous, rows, first, second = np.full((4, 2), order[0] * p)
+    previous, rows = np.full(2, order[0] * p), np.zeros(2, np.intp)
+    first, second = np.zeros(2, np.intp), np.zeros(2, np.intp)
     for t in range(0, n, 2):
         is_pair = t + 1 < n
         for ahead in range(t + AHEAD, t + AHEAD + 2):
@@ -173,8 +176,8 @@ def dense_lanes(X, order, samples, loss, settings, scale, coef, push):
         one, two = order[t], order[min(t + 1, n - 1)]
         rows[0], rows[1], first[:], second[:] = one * p, two * p, one * p, two * p
         for g in range(n_groups):
-            place, slot = g * per_group, (g * SLOTS + CHANGES) * LANES
-            if is_pair and intervals[g] > 1:
+            place, slot, divides = g * per_group, (g * SLOTS + CHANGES) * LANES, intervals[g] > 1
+            if is_pair and divides:
                 advance_lanes(flat, previous, rows, p, models, place, numbers, slot)
                 _lane_steps(work, g, samples, one, loss, scale[t], coef, push, p, moves[g])
                 _next_of_pair(work, g)
@@ -184,23 +187,26 @@ def dense_lanes(X, order, samples, loss, settings, scale, coef, push):
                 _lane_steps(work, g, samples, one, loss, scale[t], coef, push, p, moves[g])
                 work[g, CHANGES * LANES : (CHANGES + 1) * LANES] = 0.0
                 if is_pair:
-                    _settle_lanes(coef, g, push, p, work)
+                    _settle_lanes(coef, g, push, p, work, divides)
                     advance_lanes(flat, first, second, p, models, place, numbers, slot)
                     _lane_steps(work, g, samples, two, loss, scale[t + 1], coef, push, p, moves[g])
             if (t + 2) % intervals[g] == 0:
-                _settle_lanes(coef, g, push, p, work)
+                _settle_lanes(coef, g, push, p, work, divides)
         previous[0], previous[1] = rows[0], rows[1]
     for g in range(n_groups):
         slot = (g * SLOTS + CHANGES) * LANES
         advance_lanes(flat, previous, rows, p, models, g * per_group, numbers, slot)
-        _settle_lanes(coef, g, push, p, work)
+        _settle_lanes(coef, g, push, p, work, False)
 
 
 @jit_sums
 def _lane_steps(work, g, samples, row, loss, factor, coef, push, p, moves):
-    """From ⟨row, w⟩ to what each lane subtracts of the row, γ ∂ℓ/∂score / α; α, σ and the intercept move on."""
+    """From ⟨row, w⟩ to what each lane subtracts of the row, γ ∂ℓ/∂score / α; α, σ and the intercept move on.
+
+    Where α and σ move AT_ONCE, settled before the row is subtracted, α may be zero, and nothing is divided by it.
+    """
     label, taught, weight, push_score = samples[row, 0], samples[row, 1], samples[row, 2], samples[row, 3]
-    if moves:
+    if moves != NOT:
         for lane in range(LANES):
             product, known = work[g, SCORES * LANES + lane], work[g, PUSHED * LANES + lane] * push_score
             work[g, SCORES * LANES + lane] = work[g, SHRUNK * LANES + lane] * product + known
@@ -215,13 +221,15 @@ def _lane_steps(work, g, samples, row, loss, factor, coef, push, p, moves):
         for lane in range(LANES):
             pull = factor * work[g, STEP * LANES + lane] * work[g, WEIGHT * LANES + lane] * push[p]
             coef[g, p, lane] -= work[g, (CHANGES + 1) * LANES + lane] + pull
-    if moves:
+    if moves != NOT:
         for lane in range(LANES):
             rate = factor * work[g, STEP * LANES + lane]
             decay = 1.0 - rate * work[g, PENALTY * LANES + lane]
             pushed = decay * work[g, PUSHED * LANES + lane] - rate * work[g, WEIGHT * LANES + lane]
             work[g, SHRUNK * LANES + lane] *= decay
             work[g, PUSHED * LANES + lane] = pushed
+    if moves == LAZILY:
+        for lane in range(LANES):
             work[g, (CHANGES + 1) * LANES + lane] /= work[g, SHRUNK * LANES + lane]
 
 
@@ -236,15 +244,16 @@ def _next_of_pair(work, g):
 
 
 @jit_sums
-def _settle_lanes(coef, g, push, p, work):
-    """w ← α w + σ push, and with it what is still to be subtracted of rows."""
+def _settle_lanes(coef, g, push, p, work, is_divided):
+    """w ← α w + σ push, and with it what is still to be subtracted of rows, where it was divided by α."""
     for j in range(p):
         for lane in range(LANES):
             shrunk, pushed = work[g, SHRUNK * LANES + lane], work[g, PUSHED * LANES + lane]
             coef[g, j, lane] = shrunk * coef[g, j, lane] + pushed * push[j]
-    for lane in range(LANES):
+    for lane in range(LANES if is_divided else 0):
         work[g, CHANGES * LANES + lane] *= work[g, SHRUNK * LANES + lane]
         work[g, (CHANGES + 1) * LANES + lane] *= work[g, SHRUNK * LANES + lane]
+    for lane in range(LANES):
         work[g, SHRUNK * LANES + lane], work[g, PUSHED * LANES + lane] = 1.0, 0.0
 
 
@@ -328,9 +337,9 @@ def _softmax(scores, b, temperature, out):
     largest, total = scores[b, 0], scores.dtype.type(0)
     for c in range(1, scores.shape[1]):
         largest = max(largest, scores[b, c])
-    cold = scores.dtype.type(1.0 / temperature)
     for c in range(scores.shape[1]):
-        out[c, b] = np.exp((scores[b, c] - largest) * cold)
+        below = scores[b, c] - largest
+        out[c, b] = np.exp(scores.dtype.type(below / temperature) if temperature != 1.0 else below)
         total += out[c, b]
     for c in range(scores.shape[1]):
         out[c, b] /= total
@@ -341,7 +350,7 @@ def dense_batches(X, order, samples, loss, setting, scale, state, compressor, dr
     """Steps of a batch each, any number of outputs, with momentum, compression and the sum of all iterates.
 
     X (n, p), order (steps, batch) with −1 where a batch is shorter, samples (n, 3 C + 1) or, mixed and of weight 1,
-    (n, C), state (4, C, p or p + 1): coefficients, push, velocity and, where `setting` says so, the running sum;
+    (n, C), state (3 or 4, C, p or p + 1): coefficients, push, velocity and, where there is a fourth, the running sum.
     `compress` says what draws are. With momentum m the velocity v ← m v + gradient, and x ← x − γ v.
     """
     p, n_outputs, width, last = X.shape[1], state.shape[1], order.shape[1], order.shape[0] - 1

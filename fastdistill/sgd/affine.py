@@ -9,7 +9,8 @@ is affine in x and κ together. Runs that differ in κ alone and start on a line
     x_κ = (1 − τ) x_lo + τ x_hi,     τ = (κ − lo) / (hi − lo)
 
 and so do their velocities and their sums of iterates. A schedule multiplies all weights by one factor, which leaves τ.
-Rounding errors of the two runs are averaged, not amplified, as τ is between 0 and 1. Cost: O(p C) per weight and epoch.
+Rounding errors of the two runs are averaged, as τ is between 0 and 1; they are small relative to the ends.
+Cost: O(p C) per weight and epoch.
 """
 
 from __future__ import annotations

@@ -144,7 +144,10 @@ class Problem:
         """(n, C) predictions of a linear model at a temperature."""
         scores = self.scores(model)
         if temperature != 1.0:
-            scores /= temperature
+            if self.loss == "softmax":
+                scores -= scores.max(axis=1, keepdims=True)
+            with np.errstate(over="ignore"):  # towards certainty
+                scores /= temperature
         return self._predicted(scores)
 
     def _predicted(self, scores: np.ndarray) -> np.ndarray:

@@ -341,11 +341,12 @@ class _Loop:
         return [self.stepper.state, self.iterates, *([] if total is None else [total])]
 
     def _epoch(self, epoch: int) -> None:
-        factor = float(self.weight_factor(epoch)) if self.teachers else 0.0
+        factor = _factors(self.weight_factor(epoch), (), "kd_weight", epoch) if self.teachers else 0.0
         self.stepper.settings[:, kernels.WEIGHT] = self.stepper.weights * factor
         visits = self._visits()
         n_steps = len(visits[0].order)
-        scale = np.asarray(self.step_factor(epoch + np.arange(n_steps) / n_steps), dtype=np.float64)
+        progress = self.step_factor(epoch + np.arange(n_steps) / n_steps)
+        scale = _factors(progress, (n_steps,), "step_size", epoch)
         self.stepper.epoch(visits, scale)
         self.iterates[self.alive] += n_steps
 
@@ -411,6 +412,17 @@ class _Loop:
             outcome, weight, step = str(self.status[0]), float(weights[0]), float(steps[0])
             return SGDRun(coef, intercept, trace, self.n_epochs, outcome, weight, step, iterate)
         return SGDRun(coef, intercept, trace, self.n_epochs, self.status, weights.copy(), steps.copy(), iterate)
+
+
+def _factors(values: Any, shape: tuple[int, ...], name: str, epoch: int) -> np.ndarray:
+    """Checked factors of a schedule, which may be one of the user's own."""
+    factors = np.array(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))
+    if not (factors.min() >= 0.0 and factors.max() < np.inf):
+        raise ValueError(
+            f"The schedule of {name} gave the factor {factors.min():.6g} in epoch {epoch + 1}; factors must be finite "
+            f"and at least 0."
+        )
+    return factors
 
 
 def _problem(X: Any, y: Any, shared: tuple, models: tuple) -> Problem:

@@ -5,7 +5,7 @@ run                                                                   kernel
 ====================================================================  ==============================================
 dense, one output, batches of one                                     ``dense_rows``
 the same, several configurations with one order and one teacher       ``dense_lanes``: sixteen to a group
-squared loss, weights that differ in nothing else, a fixed teacher    two of them as above; `affine` has the others
+squared loss, runs that differ in the weight alone (see `affine`)     those of the smallest and the largest weight
 dense with batches, outputs, momentum, compression or averaging       ``dense_batches``
 CSR, one output, batches of one                                       ``csr_rows``
 CSR with batches, outputs or averaging                                ``csr_batches``
