@@ -5,12 +5,13 @@
     x ← C( x − γ (∇f_B(x) − κ ∇f_B(θ) + κ g) )
 
 `problem` holds the data, the targets and what a teacher comes down to; `steps` calls the kernels; `affine` has the
-weights that follow from two others; `trace` measures; `run` is the loop over epochs around them.
+weights that follow from two others; `trace` measures; `loop` goes through the epochs; `run` reads the arguments.
 """
 
 from fastdistill.sgd.compressors import Bernoulli, Compressor, Mask, RandK, RandomRounding, TopK
+from fastdistill.sgd.loop import SGDRun
 from fastdistill.sgd.problem import TeacherOutputs
-from fastdistill.sgd.run import SGDRun, run_sgd
+from fastdistill.sgd.run import run_sgd
 from fastdistill.sgd.schedules import Geometric, InverseTime
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with a teacher: the loop over epochs around the kernels.
+"""Stochastic gradient descent with a teacher: `run_sgd`, its variants and what it makes of its arguments.
 
 ::
 
@@ -29,58 +29,23 @@ Cost: O(N p C) an epoch for all variants, the same with a teacher as without.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fastdistill import _status as status
 from fastdistill import _validation as validation
 from fastdistill import kernels
 from fastdistill.linear_losses import LARGEST_HESSIAN, optimal_kd_weight
 from fastdistill.sgd.compressors import Compressor
+from fastdistill.sgd.loop import REFRESHED, Loop, SGDRun
 from fastdistill.sgd.optimum import minimiser
-from fastdistill.sgd.problem import Model, Problem, Teacher, TeacherOutputs, linear_model
+from fastdistill.sgd.problem import Model, Problem, TeacherOutputs, linear_model
 from fastdistill.sgd.schedules import read_schedule
-from fastdistill.sgd.steps import Stepper, Visits, is_bounded
+from fastdistill.sgd.steps import Stepper
 from fastdistill.sgd.trace import Recorder
 
 VARIANTS = ("kd", "kd_unbiased", "svrg", "soft_labels", "repeated")
-REFRESHED = ("svrg", "repeated")
 ORDERS = ("shuffle", "replace", "sequential")
-
-
-@dataclass(eq=False)
-class SGDRun:
-    """What `run_sgd` returns. Q configurations give every array a leading axis.
-
-    Attributes
-    ----------
-    coef : ndarray (p,) or (p, C)
-        The last iterate, or the mean of all with ``average=True``.
-    intercept : float or ndarray (C,)
-        0 without an intercept.
-    trace : dict of ndarray (n_records,)
-        ``epoch``, ``loss``, ``grad_norm``, ``distance`` (NaN without a reference), ``kd_cosine`` (NaN without a
-        teacher), from the starting point on; empty with ``record_every=0``.
-    n_epochs : int
-        Epochs begun and completed.
-    status : str or ndarray of str
-        "finished", "stopped" (by the callback), "interrupted" (Ctrl-C) or "diverged".
-    kd_weight, step_size : float or ndarray (Q,)
-        Those at the start, also where ``kd_weight="optimal"`` found them.
-    iterate : (coef, intercept)
-        The last iterate: the start from which a run goes on, also with ``average=True``.
-    """
-
-    coef: np.ndarray
-    intercept: Any
-    trace: dict[str, np.ndarray] = field(repr=False)
-    n_epochs: int
-    status: Any
-    kd_weight: Any
-    step_size: Any
-    iterate: Any = field(default=None, repr=False)
 
 
 def run_sgd(
@@ -237,192 +202,12 @@ def run_sgd(
         compressor=compressor,
         n_threads=validation.thread_count(n_jobs, "n_jobs"),
     )
-    loop = _Loop(stepper, variant, source, weight_factor, step_factor, every, temperature, order, batch_size, seeds)
+    loop = Loop(stepper, variant, source, weight_factor, step_factor, every, temperature, order, batch_size, seeds)
     loop.start(0.0 if coef_init is None else _starting_point(problem, coef_init, count))
     record_every = validation.integer(record_every, "record_every", minimum=0)
     recorder = Recorder(problem, best.stacked(problem.width) if best else None) if record_every else None
     loop.run(validation.integer(n_epochs, "n_epochs", minimum=0), recorder, record_every, callback, count is None)
     return loop.result(recorder, count is None)
-
-
-class _Loop:
-    """Epochs of Q configurations: teachers, orders, divergence, records."""
-
-    def __init__(
-        self,
-        stepper: Stepper,
-        variant: str,
-        source: Model | np.ndarray | None,
-        weight_factor: Callable,
-        step_factor: Callable,
-        teacher_every: int,
-        temperature: float,
-        order: str,
-        batch_size: int,
-        seeds: list[np.random.SeedSequence | np.random.Generator],
-    ) -> None:
-        self.stepper, self.problem = stepper, stepper.problem
-        self.variant, self.source, self.temperature = variant, source, temperature
-        self.weight_factor, self.step_factor = weight_factor, step_factor
-        self.teacher_every, self.order, self.batch_size = teacher_every, order, batch_size
-        self.rngs = [np.random.default_rng(seed) for seed in seeds]
-        self.n_configurations = len(stepper.settings)
-        self.status = np.full(self.n_configurations, status.FINISHED, dtype="<U11")
-        self.iterates = np.zeros(self.n_configurations)  # behind the running mean
-        self.n_epochs = 0
-        self.teachers: list[np.ndarray] = []
-
-    @property
-    def alive(self) -> np.ndarray:
-        return self.status != status.DIVERGED
-
-    def start(self, init: np.ndarray | float) -> None:
-        """The first iterate, (C, p or p + 1) or one for each configuration, and the first teacher."""
-        self.stepper.start(init)
-        if self.source is not None:
-            self._teach([self.problem.teach(self.source, self.variant, self.temperature)])
-        else:
-            self.stepper.teach([self.problem.samples(self.problem.no_teacher())])
-
-    def _teach(self, teachers: list[Teacher]) -> None:
-        self.stepper.teach([self.problem.samples(teacher) for teacher in teachers])
-        self.stepper.state[:, kernels.PUSH] = np.stack([teacher.push for teacher in teachers])
-        self.teachers = [teacher.outputs for teacher in teachers]
-
-    def _refresh(self, epoch: int) -> None:
-        """θ ← x where the variant asks for it: SVRG from the start, repeated distillation once there is a student."""
-        is_first = epoch == 0 and (self.source is not None or self.variant == "repeated")
-        if self.variant not in REFRESHED or epoch % self.teacher_every or is_first:
-            return
-        p = self.problem.p
-        teachers = []
-        for coef in self.stepper.state[:, kernels.COEF].astype(np.float64):
-            intercept = coef[:, p] if coef.shape[1] > p else np.zeros(len(coef))
-            teachers.append(self.problem.teach(Model(coef[:, :p], intercept), self.variant, self.temperature))
-        self._teach(teachers)
-
-    def run(self, n_epochs: int, recorder: Recorder | None, every: int, callback: Any, is_single: bool) -> None:
-        """All epochs, until the callback, Ctrl-C or divergence ends them."""
-        for epoch in range(n_epochs):
-            before = self._saved()
-            try:
-                self._refresh(epoch)
-                if epoch == 0 and recorder:
-                    recorder.add(0, self.coefficients(), self.teachers)
-                self._epoch(epoch)
-                self._check_finite(epoch, before)
-                if not self.alive.any():
-                    break
-                self.n_epochs = epoch + 1
-                if recorder and (epoch + 1) % every == 0:
-                    recorder.add(epoch + 1, self.coefficients(), self.teachers)
-                if callback is not None and callback(epoch + 1, *self._public(is_single)):
-                    self.status[self.alive] = status.STOPPED
-                    break
-            except KeyboardInterrupt:
-                if self.n_epochs == epoch:  # not completed
-                    self._restore(before, slice(None))
-                self.status[self.alive] = status.INTERRUPTED
-                status.warn_interrupted(self.n_epochs)
-                break
-        if recorder and recorder.is_empty:
-            recorder.add(0, self.coefficients(), self.teachers)
-
-    def _saved(self) -> list[np.ndarray]:
-        """Copies of all that an epoch changes."""
-        return [array.copy() for array in self._changing()]
-
-    def _restore(self, saved: list[np.ndarray], which: Any) -> None:
-        for array, before in zip(self._changing(), saved, strict=True):
-            array[which] = before[which]
-
-    def _changing(self) -> list[np.ndarray]:
-        total = self.stepper.total
-        return [self.stepper.state, self.iterates, *([] if total is None else [total])]
-
-    def _epoch(self, epoch: int) -> None:
-        factor = _factors(self.weight_factor(epoch), (), "kd_weight", epoch) if self.teachers else 0.0
-        self.stepper.settings[:, kernels.WEIGHT] = self.stepper.weights * factor
-        visits = self._visits()
-        n_steps = len(visits[0].order)
-        progress = self.step_factor(epoch + np.arange(n_steps) / n_steps)
-        scale = _factors(progress, (n_steps,), "step_size", epoch)
-        self.stepper.epoch(visits, scale)
-        self.iterates[self.alive] += n_steps
-
-    def _visits(self) -> list[Visits]:
-        """The rows of the next epoch, for every seed: (steps, batch), −1 where the last batch is shorter."""
-        n, visits = self.problem.n, []
-        for i, rng in enumerate(self.rngs):
-            if self.order == "shuffle":
-                rows = rng.permutation(n)
-            else:
-                rows = rng.integers(0, n, n) if self.order == "replace" else np.arange(n)
-            if n % self.batch_size:
-                rows = np.concatenate([rows, np.full(-n % self.batch_size, -1)])
-            rows = rows.astype(np.intp, copy=False)
-            which = np.arange(self.n_configurations) if len(self.rngs) == 1 else np.array([i])
-            visits.append(Visits(which[self.alive[which]], rows.reshape(-1, self.batch_size), self._draw_seed(rng)))
-        return visits
-
-    def _draw_seed(self, rng: np.random.Generator) -> int:
-        return int(rng.integers(2**63)) if self.stepper.compressor is not None else 0
-
-    def _check_finite(self, epoch: int, before: list[np.ndarray]) -> None:
-        """Configurations whose loss left the finite numbers go back to where they were, and stop."""
-        lost = self.alive & ~is_bounded(self.stepper.state)
-        if not lost.any():
-            return
-        self._restore(before, lost)
-        self.status[lost] = status.DIVERGED
-        which = "" if self.n_configurations == 1 else f" (configurations {np.flatnonzero(lost).tolist()})"
-        step = self.stepper.settings[lost, kernels.STEP].min() * float(self.step_factor(epoch))
-        safe = self.problem.largest_safe_step() * (1.0 - self.stepper.settings[0, kernels.MOMENTUM])
-        status.warn_diverged(step, epoch, safe, which)
-
-    def coefficients(self) -> np.ndarray:
-        """(Q, C, p or p + 1): the iterates, or their means."""
-        state = self.stepper.state
-        if not self.stepper.average:
-            return state[:, kernels.COEF].copy()
-        seen = self.iterates > 0
-        mean = state[:, kernels.COEF].copy()
-        if self.stepper.total is not None:
-            mean[seen] = self.stepper.total[seen] / self.iterates[seen, None, None]
-        return mean
-
-    def _public(self, is_single: bool, coef: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
-        """Coefficients (Q, p[, C]) and intercepts (Q[, C]); no Q axis for a single configuration."""
-        coef, p = self.coefficients() if coef is None else coef, self.problem.p
-        intercept = coef[:, :, p] if coef.shape[2] > p else np.zeros(coef.shape[:2], coef.dtype)
-        coef = np.ascontiguousarray(coef[:, :, :p].transpose(0, 2, 1))
-        if self.problem.is_single:
-            coef, intercept = coef[:, :, 0], intercept[:, 0]
-        return (coef[0], intercept[0]) if is_single else (coef, intercept)
-
-    def result(self, recorder: Recorder | None, is_single: bool) -> SGDRun:
-        """The run as its user sees it."""
-        trace = {} if recorder is None else recorder.result()
-        coef, intercept = self._public(is_single)
-        iterate = self._public(is_single, self.stepper.state[:, kernels.COEF].copy())
-        steps = self.stepper.settings[:, kernels.STEP]
-        weights = self.stepper.weights
-        if is_single:
-            trace = {name: values[0] for name, values in trace.items()}
-            outcome, weight, step = str(self.status[0]), float(weights[0]), float(steps[0])
-            return SGDRun(coef, intercept, trace, self.n_epochs, outcome, weight, step, iterate)
-        return SGDRun(coef, intercept, trace, self.n_epochs, self.status, weights.copy(), steps.copy(), iterate)
-
-
-def _factors(values: Any, shape: tuple[int, ...], name: str, epoch: int) -> np.ndarray:
-    """Checked factors of a schedule, which may be one of the user's own."""
-    factors = np.array(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))
-    if not (factors.min() >= 0.0 and factors.max() < np.inf):
-        raise ValueError(
-            f"The schedule of {name} gave the factor {factors.min():.6g} in epoch {epoch + 1}; factors must be finite "
-            f"and at least 0."
-        )
-    return factors
 
 
 def _problem(X: Any, y: Any, shared: tuple, models: tuple) -> Problem:
