@@ -6,6 +6,7 @@ track_ratio_*                ours                                           limi
 Epoch.…_stream               a shuffled epoch, 100 000 × 100, 20 000 × 784  ``X.sum()``          1.3, 1.7
 Epoch.…_teacher, …_unbiased  the same with a teacher                        the same without     1.05
 Epoch.…_sklearn              the same epochs with a teacher                 ``SGDRegressor``     0.25
+Epoch.…_setup, …_unbiased    what such a run takes before its epochs        ``X.sum()``          as few as can be
 Kernel.…                     epochs of the kernel alone                     as above             as above
 Configurations.…_stream      32 weights or 32 step sizes, 1 or 2 threads    ``X.sum()``          12, 7
 Configurations.…_separate    the same                                       32 separate runs     0.33
@@ -35,6 +36,14 @@ EPOCHS = 10
 ROUNDS = 3 if REDUCED else 7
 
 
+def regression(shape: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """X (n, p), a teacher (p,) and noisy targets (n,) of a shape "n x p"."""
+    n, p = map(int, shape.split("x"))
+    rng = np.random.default_rng(n)
+    X, teacher = rng.standard_normal((n, p)), rng.standard_normal(p)
+    return X, teacher, X @ teacher + rng.standard_normal(n)
+
+
 class Epoch:
     """Rows 5, 6 and 7: one configuration, batches of one, squared loss."""
 
@@ -43,17 +52,14 @@ class Epoch:
     param_names = ("shape",)
 
     def setup(self, shape: str) -> None:
-        n, p = map(int, shape.split("x"))
-        rng = np.random.default_rng(n)
-        self.X, self.teacher = rng.standard_normal((n, p)), rng.standard_normal(p)
-        self.y = self.X @ self.teacher + rng.standard_normal(n)
+        self.X, self.teacher, self.y = regression(shape)
         self.run("kd")()
         threadpool_limits(1)
 
-    def run(self, variant: str, weight: float = WEIGHT) -> Callable[[], Any]:
+    def run(self, variant: str, weight: float = WEIGHT, n_epochs: int = EPOCHS) -> Callable[[], Any]:
         import fastdistill as fd
 
-        options: dict[str, Any] = {"step_size": 0.05 / self.X.shape[1], "n_epochs": EPOCHS, "record_every": 0}
+        options: dict[str, Any] = {"step_size": 0.05 / self.X.shape[1], "n_epochs": n_epochs, "record_every": 0}
         taught: dict[str, Any] = {"teacher": self.teacher, "kd_weight": weight, "variant": variant} if weight else {}
         return lambda: fd.run_sgd(self.X, self.y, random_state=0, **taught, **options)
 
@@ -65,6 +71,12 @@ class Epoch:
 
     def track_ratio_unbiased(self, shape: str) -> float:
         return interleaved_ratio(self.run("kd_unbiased"), self.run("kd", 0.0), ROUNDS)
+
+    def track_ratio_setup(self, shape: str) -> float:
+        return interleaved_ratio(self.run("kd", n_epochs=0), lambda: self.X.sum(), 5 * ROUNDS)
+
+    def track_ratio_setup_unbiased(self, shape: str) -> float:
+        return interleaved_ratio(self.run("kd_unbiased", n_epochs=0), lambda: self.X.sum(), 5 * ROUNDS)
 
     def track_ratio_sklearn(self, shape: str) -> float:
         step = 0.05 / self.X.shape[1]
@@ -79,10 +91,9 @@ class Kernel:
     param_names = ("shape",)
 
     def setup(self, shape: str) -> None:
-        n, p = map(int, shape.split("x"))
-        rng = np.random.default_rng(n)
-        self.X, self.order = rng.standard_normal((n, p)), rng.permutation(n)
-        self.mixed, self.push = rng.standard_normal((n, 1)), rng.standard_normal(p) / n
+        self.X, teacher, y = regression(shape)
+        self.order, self.mixed = np.random.default_rng(0).permutation(len(y)), y[:, None]
+        self.push = teacher / len(y)
         self.pushed = np.column_stack([self.mixed, self.X @ self.push])
         threadpool_limits(1)
 

@@ -151,6 +151,7 @@ def csr_rows(data, indices, indptr, order, samples, loss, setting, scale, state)
         prefetch(indices, indptr[far])
         stored = slice(indptr[row], indptr[row + 1])
         values, places = data[stored], indices[stored]
+        # as in ``sgd_dense.py``: compiled code calls its own file only, or the cache on disk would miss a change
         label = records[row * record]
         taught, weight, mixing, push_score = label, 1.0, 0.0, 0.0
         if record > 1:
