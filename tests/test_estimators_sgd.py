@@ -318,6 +318,7 @@ def test_the_automatic_step_is_cut_where_progress_ends():
 
 def naive_early_stopping(X, y, w, kind, *, step, l2, fraction, patience, tol, seed):
     """SGD row by row in sequential order, scored on held-out rows after each epoch: scores, best coefficients."""
+    X, y, w = X[w > 0], y[w > 0], w[w > 0]
     classes = None if isinstance(kind, str) else np.unique(y)
     rows = train_test_split(
         np.arange(len(y)), test_size=fraction, stratify=None if classes is None else y, random_state=seed
@@ -355,7 +356,7 @@ def naive_early_stopping(X, y, w, kind, *, step, l2, fraction, patience, tol, se
 
 @pytest.mark.parametrize("kind", ["numbers", 2, 3])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("tol", [0.0, 1e-2])
+@pytest.mark.parametrize("tol", [1e-9, 1e-2])  # progress of rounding errors is none
 def test_early_stopping_is_its_naive_twin(kind, seed, tol):
     rng = np.random.default_rng(seed)
     X, y = problem(rng, kind, n=80)
@@ -373,16 +374,14 @@ def test_early_stopping_is_its_naive_twin(kind, seed, tol):
     assert model.n_iter_ == len(scores) == len(model.loss_curve_)
     np.testing.assert_allclose(np.atleast_2d(model.coef_).T, kept[:-1], rtol=1e-8)
     np.testing.assert_allclose(np.ravel(model.intercept_), kept[-1], rtol=1e-8)
-    if tol == 0.0:
-        assert np.argmax(scores) == len(scores) - 5  # the last epoch is not the best
+    assert max(scores[-4:]) <= scores[-5] + tol  # four epochs without progress
 
 
 def test_early_stopping_needs_samples(rng):
-    X, y = problem(rng, 3)
-    with pytest.raises(ValueError, match=r"hold out 3 samples, but n_samples = 3"):
-        student(3, early_stopping=True).fit(X[:3], ["a", "b", "c"])
-    with pytest.raises(ValueError, match="zero for every training or for every validation"):
-        student(3, early_stopping=True).fit(X, y, np.arange(60) == 0)
+    X, y = problem(rng)
+    for rows, weight in ((slice(3), None), (slice(None), np.arange(60) < 3)):
+        with pytest.raises(ValueError, match=r"hold out 3 samples, but n_samples = 3"):
+            student("numbers", early_stopping=True, validation_fraction=0.9).fit(X[rows], y[rows], weight)
 
 
 def test_warnings_say_what_to_do(rng):
@@ -510,7 +509,7 @@ def test_weights_equal_repetition_on_average(rng):
     X, y = problem(rng, n=20)
     w = rng.integers(0, 4, len(y))
     options = {"order": "replace", "batch_size": 1, "max_iter": 1, "step_size": 0.005, "fit_intercept": False}
-    sizes = (w.sum(), len(y))  # visits of an epoch: the step makes up for them
+    sizes = (w.sum(), np.count_nonzero(w))  # visits of an epoch: the step makes up for them
     means = []
     for data, weight, visits in (((X.repeat(w, axis=0), y.repeat(w)), None, sizes[0]), ((X, y), w, sizes[1])):
         options["step_size"] = 0.1 / visits

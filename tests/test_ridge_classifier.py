@@ -15,7 +15,6 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV
 from sklearn.model_selection import StratifiedKFold, cross_val_score
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastdistill import DistilledRidgeClassifier, DistilledRidgeClassifierCV, DistilledRidgeCV
@@ -30,6 +29,11 @@ def problem(rng, n_classes, n=60):
     labels = np.minimum(rng.integers(0, n_classes + 1, n), n_classes - 1)
     X = rng.standard_normal((n, 4)) + rng.standard_normal((n_classes, 4))[labels]
     return X, np.array(list("abc"))[labels]
+
+
+def balanced(y, w):
+    """Weights by which all classes come to the same sum of sample weights, and all together to that without."""
+    return {label: w.sum() / (len(np.unique(y)) * w[y == label].sum()) for label in np.unique(y)}
 
 
 @parametrize_with_checks(
@@ -53,9 +57,11 @@ def test_no_steps_are_scikit_learns_classifiers(n_classes, weighted, fit_interce
     for class_weight in CLASS_WEIGHTS[n_classes]:
         options = {"fit_intercept": fit_intercept, "class_weight": class_weight}
         tuned = DistilledRidgeClassifierCV(GRID, n_steps=0, **options)
-        twin = RidgeClassifierCV(GRID, **options)
+        # scikit-learn's ridge classifiers balance numbers of samples, these sums of weights
+        given = {**options, "class_weight": balanced(y, w)} if weighted and class_weight == "balanced" else options
+        twin = RidgeClassifierCV(GRID, **given)
         for ours, theirs in (
-            (DistilledRidgeClassifier(0.7, n_steps=0, **options), RidgeClassifier(0.7, solver="svd", **options)),
+            (DistilledRidgeClassifier(0.7, n_steps=0, **options), RidgeClassifier(0.7, solver="svd", **given)),
             (tuned, twin),
         ):
             ours.fit(X, y, w)
@@ -74,7 +80,7 @@ def test_students_are_refitted_on_soft_targets(n_classes, rng):
     w = rng.uniform(0.5, 2.0, len(y))
     model = DistilledRidgeClassifier(0.7, [0.6, -0.4], None, class_weight="balanced").fit(X, y, w)
     hard = np.where(y[:, None] == model.classes_, 1.0, -1.0)[:, -1 if n_classes == 2 else None :]
-    weight = w * compute_sample_weight("balanced", y)
+    weight = w * [balanced(y, w)[label] for label in y]
     twin = Ridge(0.7, solver="svd").fit(X, hard, weight)
     for xi in (0.6, -0.4):
         twin.fit(X, (1 - xi) * hard + xi * twin.predict(X).reshape(hard.shape), weight)

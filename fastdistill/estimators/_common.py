@@ -1,4 +1,4 @@
-"""What the distilled regressors share: tags, checks of the common parameters, and an affine prediction.
+"""What the estimators share: tags, checks of the common parameters, an affine prediction, weights of classes.
 
 ======================================  ==================
 paper                                   here
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastdistill import _validation as validation
@@ -62,3 +63,29 @@ def affine(rows: Any, coefficients: np.ndarray, intercept: Any, dtype: Any) -> n
     """`rows` @ `coefficients` + `intercept`, summed in float64 and returned as `dtype`."""
     values = rows @ coefficients.astype(np.float64, copy=False) + intercept
     return np.asarray(values.astype(dtype, copy=False))
+
+
+def counted_labels(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """Labels (n,) without classes that only samples of zero weight belong to: those samples get another's label.
+
+    A sample of zero weight is a sample left out, and a class none of whose samples counts is then unknown.
+    """
+    if weight is None or weight.all():
+        return y
+    counted = y[weight > 0]
+    return np.where((weight == 0) & ~np.isin(y, counted), counted[0], y)
+
+
+def class_balance(class_weight: Any, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """The factor (n,) that `class_weight` stands for in the weight of each sample.
+
+    With W the sum of all sample weights, W_c that of class c, and C the number of classes, "balanced" is W / (C W_c):
+    every class then has the same total weight, that of all samples together stays W, a weight of zero equals leaving
+    the sample out, and a weight of two equals having it twice.
+    """
+    if not isinstance(class_weight, str):
+        return compute_sample_weight(class_weight, y)
+    validation.choice(class_weight, "class_weight", ("balanced",))
+    codes = np.unique(y, return_inverse=True)[1]
+    totals = np.bincount(codes, weight)
+    return (totals.sum() / (np.count_nonzero(totals) * np.where(totals > 0, totals, 1.0)))[codes]

@@ -398,10 +398,7 @@ class KDSGD(BaseEstimator):
                 f"early_stopping=False."
             )
         rows = train_test_split(np.arange(n), test_size=size, stratify=strata, random_state=self.random_state)
-        train, held_out = data.at(rows[0]), data.at(rows[1])
-        if any(part.weight is not None and not part.weight.any() for part in (train, held_out)):
-            raise ValueError("sample_weight is zero for every training or for every validation sample.")
-        return train, held_out
+        return data.at(rows[0]), data.at(rows[1])
 
     def _held_out_score(self, held_out: Data, coef: np.ndarray, intercept: Any) -> float:
         with np.errstate(over="ignore", invalid="ignore"):  # of a state on its way to divergence

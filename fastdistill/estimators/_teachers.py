@@ -49,6 +49,10 @@ class Data:
         weight = None if self.weight is None else self.weight[rows]
         return Data(self.X[rows], self.targets[rows], weight, teacher)
 
+    def counted(self) -> Data:
+        """The samples of weight above zero: one of zero weight is one left out, by batches and epochs as well."""
+        return self if self.weight is None or self.weight.all() else self.at(np.flatnonzero(self.weight))
+
     @property
     def taught(self) -> Any:
         """The teacher as `run_sgd` takes it."""
@@ -142,9 +146,10 @@ def _from_estimator(teacher: Any, raw: Any, X: Any, shape: tuple[int, ...], clas
 def _check_classes(teacher: Any, classes: Any) -> None:
     known = getattr(teacher, "classes_", None)
     if classes is not None and (known is None or not np.array_equal(known, classes)):
+        named = None if known is None else np.asarray(known).tolist()
         raise ValueError(
-            f"The teacher knows the classes {None if known is None else list(known)}, but the student has "
-            f"{list(classes)}; fit both to the same labels."
+            f"The teacher knows the classes {named}, but the student has {classes.tolist()}; fit both to the same "
+            f"labels."
         )
 
 

@@ -25,11 +25,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import check_cv
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from fastdistill import _validation as validation
-from fastdistill.estimators._common import DATA, affine
+from fastdistill.estimators._common import DATA, affine, class_balance, counted_labels
 from fastdistill.estimators.ridge import DistilledRidge
 from fastdistill.estimators.ridge_cv import DistilledRidgeCV
 
@@ -48,14 +47,15 @@ class RidgeTargets(ClassifierMixin, BaseEstimator):
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         """The fitted regression."""
         X, y = validate_data(self, X, y, multi_output=True, **DATA)
-        self._binarizer = LabelBinarizer(neg_label=-1)
-        Y = self._binarizer.fit_transform(y)
         weight = validation.sample_weight(sample_weight, X.shape[0])
+        self._binarizer = LabelBinarizer(neg_label=-1).fit(y)
         if not self._is_multilabel:
-            y = column_or_1d(y, warn=True)
+            y = counted_labels(column_or_1d(y, warn=True), weight)
+            self._binarizer.fit(y)
             if self.class_weight is not None:
-                balance = compute_sample_weight(self.class_weight, y)
+                balance = class_balance(self.class_weight, y, weight)
                 weight = balance if weight is None else weight * balance
+        Y = self._binarizer.transform(y)
         self.classes_ = self._binarizer.classes_
         model = self._regression(X, y).fit(X, Y.astype(np.float64), weight)
         self.coef_, self.intercept_ = model.coef_, model.intercept_
@@ -136,13 +136,15 @@ class DistilledRidgeClassifier(RidgeTargets):
     fit_intercept : bool, default=True
         Whether to fit an unpenalised intercept.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, which multiply `sample_weight`; "balanced": inversely to their numbers of samples.
-        Ignored with several labels per sample.
+        Weights of the classes, which multiply `sample_weight`; "balanced": inversely to their numbers of samples, or to
+        the sums of their sample weights, so that a weight of zero equals leaving the sample out and a weight of two
+        having it twice. (:class:`sklearn.linear_model.RidgeClassifier` counts samples whatever their weights, which
+        differs where both are given.) Ignored with several labels per sample.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels.
+        Labels of the samples with weight.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
         Coefficients of the last student; one row for two classes; float32 if X is.
     intercept_ : ndarray of shape (1,) or (n_classes,)
@@ -236,7 +238,10 @@ class DistilledRidgeClassifierCV(RidgeTargets):
     fit_intercept : bool, default=True
         Whether to fit an unpenalised intercept.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, which multiply `sample_weight`. Ignored with several labels per sample.
+        Weights of the classes, which multiply `sample_weight`; "balanced": inversely to their numbers of samples, or to
+        the sums of their sample weights, so that a weight of zero equals leaving the sample out and a weight of two
+        having it twice. (:class:`sklearn.linear_model.RidgeClassifierCV` counts samples whatever their weights, which
+        differs where both are given.) Ignored with several labels per sample.
 
     Attributes
     ----------
@@ -257,7 +262,7 @@ class DistilledRidgeClassifierCV(RidgeTargets):
     evidence_ : fastdistill.evidence.Evidence or None
         What the data say about a concentrated signal; None unless the strategy is "safe".
     classes_ : ndarray of shape (n_classes,)
-        Labels.
+        Labels of the samples with weight.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
         Coefficients of the chosen student; one row for two classes; float32 if X is.
     intercept_ : ndarray of shape (1,) or (n_classes,)

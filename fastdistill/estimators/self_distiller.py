@@ -38,6 +38,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_method_params, check_is_fitted, has_fit_parameter, validate_data
 
 from fastdistill import _validation as validation
+from fastdistill.estimators._common import counted_labels
 from fastdistill.theory import best_step_weight
 from fastdistill.verdict import Verdict, mean_and_error, relative_gain, squares
 
@@ -89,7 +90,7 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
         "xi", mean held-out squared "error" of the student and "teacher_error" of the student before it, their
         difference "gain", its "standard_error", and "accepted".
     classes_ : ndarray of shape (n_classes,)
-        Labels, sorted; only of classifiers.
+        Labels of the samples with weight, sorted; only of classifiers.
     n_features_in_ : int
         Number of features seen in `fit`, where the estimator counts them.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -322,7 +323,7 @@ class _Learner:
         # rows and columns of a precomputed kernel cannot be taken from a data frame or a list
         self.pairwise = get_tags(estimator).input_tags.pairwise
         self.table = np.asarray(X) if self.pairwise and not issparse(X) else X
-        self.y = y
+        self.y = counted_labels(y, weight) if is_classifier(estimator) else y
         self.params = params
         self.weight = weight
         self.keyword = keyword
@@ -390,8 +391,7 @@ class _Classifier(_Learner):
         try:
             plain = super().start()
         except ValueError as err:
-            weighted = np.ones(len(self.y)) if self.weight is None else self.weight
-            if np.count_nonzero(weighted @ self.truth) < min(2, len(self.classes)):
+            if len(self.classes) == 1 and self.weight is not None and not self.weight.all():
                 raise ValueError(f"sample_weight is zero for all classes but one: {err}") from err
             raise
         self.method = self._best_method(plain)

@@ -195,7 +195,7 @@ class KDSGDRegressor(MultiOutputMixin, RegressorMixin, KDSGD):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : float or array-like of shape (n_samples,), default=None
-            Weights of the losses, at least 0 and not all 0; scaled to the mean 1.
+            Weights of the losses, at least 0 and not all 0; scaled to the mean 1. A sample of zero weight is left out.
         teacher_outputs : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
             A teacher known by its predictions of these samples.
 
@@ -231,7 +231,8 @@ class KDSGDRegressor(MultiOutputMixin, RegressorMixin, KDSGD):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : float or array-like of shape (n_samples,), default=None
-            Weights of the losses. They count as they are, so that samples of different calls can be weighed.
+            Weights of the losses. They count as they are, so that samples of different calls can be weighed; a sample
+            of zero weight is left out.
         teacher_outputs : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
             A teacher known by its predictions of these samples.
 
@@ -255,7 +256,7 @@ class KDSGDRegressor(MultiOutputMixin, RegressorMixin, KDSGD):
         X, y = sorted_rows(X), y.astype(np.float64, copy=False)
         weight = validation.sample_weight(sample_weight, len(y))
         shape = (X.shape[1], *y.shape[1:])
-        return Data(X, y, weight, find_teacher(self.teacher, outputs, raw, X, shape, self.fit_intercept))
+        return Data(X, y, weight, find_teacher(self.teacher, outputs, raw, X, shape, self.fit_intercept)).counted()
 
     def _keep(self, coef: np.ndarray, intercept: Any) -> None:
         self.coef_, self.intercept_ = np.ascontiguousarray(coef.T), intercept

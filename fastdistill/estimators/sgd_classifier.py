@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from fastdistill import _validation as validation
-from fastdistill.estimators._common import affine
+from fastdistill.estimators._common import affine, class_balance, counted_labels
 from fastdistill.estimators._sgd import DATA, KDSGD
 from fastdistill.estimators._teachers import Data, find_teacher, sorted_rows
 from fastdistill.linear_losses import predictions
@@ -82,8 +81,10 @@ class KDSGDClassifier(ClassifierMixin, KDSGD):
     fit_intercept : bool, default=True
         Whether to fit an unpenalised intercept.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, which multiply `sample_weight`; "balanced": inversely to their numbers of samples,
-        or to the sums of their weights.
+        Weights of the classes, which multiply `sample_weight`; "balanced": inversely to their numbers of samples, or to
+        the sums of their sample weights, so that a weight of zero equals leaving the sample out and a weight of two
+        having it twice. (:class:`sklearn.linear_model.SGDClassifier` counts samples whatever their weights, which
+        differs where both are given.)
     compressor : compressor or None, default=None
         `fastdistill.RandK`, `TopK`, `Bernoulli`, `Mask` or `RandomRounding`, applied after each step.
     random_state : int, RandomState instance or None, default=None
@@ -94,7 +95,7 @@ class KDSGDClassifier(ClassifierMixin, KDSGD):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels, sorted.
+        Labels of the samples with weight, sorted.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
         Coefficients; one row for two classes; float32 if X is.
     intercept_ : ndarray of shape (1,) or (n_classes,)
@@ -205,7 +206,7 @@ class KDSGDClassifier(ClassifierMixin, KDSGD):
         y : array-like of shape (n_samples,)
             Labels.
         sample_weight : float or array-like of shape (n_samples,), default=None
-            Weights of the losses, at least 0 and not all 0; scaled to the mean 1.
+            Weights of the losses, at least 0 and not all 0; scaled to the mean 1. A sample of zero weight is left out.
         teacher_outputs : array-like of shape (n_samples, n_classes) or (n_samples,), default=None
             A teacher known by its probabilities of these samples, columns in the order of `classes_`; of two classes
             the second's alone will do.
@@ -247,7 +248,8 @@ class KDSGDClassifier(ClassifierMixin, KDSGD):
         classes : array-like of shape (n_classes,), default=None
             All labels of all calls; needed in the first.
         sample_weight : float or array-like of shape (n_samples,), default=None
-            Weights of the losses. They count as they are, so that samples of different calls can be weighed.
+            Weights of the losses. They count as they are, so that samples of different calls can be weighed; a sample
+            of zero weight is left out.
         teacher_outputs : array-like of shape (n_samples, n_classes) or (n_samples,), default=None
             A teacher known by its probabilities of these samples, columns in the order of `classes_`; of two classes
             the second's alone will do.
@@ -273,7 +275,9 @@ class KDSGDClassifier(ClassifierMixin, KDSGD):
             raise ValueError("The first call of partial_fit needs classes=, all labels of all calls.")
         classes = self.classes_ if classes is None else np.unique(classes)
         if not is_first and not np.array_equal(classes, self.classes_):
-            raise ValueError(f"classes={list(classes)} differ from those of the first call, {list(self.classes_)}.")
+            raise ValueError(
+                f"classes={classes.tolist()} differ from those of the first call, {self.classes_.tolist()}."
+            )
         self._partial_fit(self._checked(X, y, classes, sample_weight, teacher_outputs, reset=is_first)[0])
         return self
 
@@ -285,15 +289,20 @@ class KDSGDClassifier(ClassifierMixin, KDSGD):
         X, y = validate_data(self, X, y, reset=reset, **DATA)
         X, y = sorted_rows(X), column_or_1d(y, warn=True)
         check_classification_targets(y)
+        weight = validation.sample_weight(sample_weight, len(y))
+        y = counted_labels(y, weight)
         classes = np.unique(y) if classes is None else classes
         unknown = ~np.isin(y, classes)
         if unknown.any():
-            raise ValueError(f"y holds the label {y[unknown][0]!r}, which is not among the classes {list(classes)}.")
+            label = y[unknown][:1].tolist()[0]
+            raise ValueError(f"y holds the label {label!r}, which is not among the classes {classes.tolist()}.")
         if len(classes) < 2:
-            raise ValueError(f"A classifier needs at least 2 classes, but y has 1 class: {classes[0]!r}.")
-        weight = validation.sample_weight(sample_weight, len(y))
+            among = "y" if weight is None or weight.all() else "what of y has a weight above zero"
+            raise ValueError(
+                f"A classifier needs at least 2 classes, but {among} has 1 class: {classes.tolist()[0]!r}."
+            )
         if self.class_weight is not None:
-            balance = self._balance(np.searchsorted(classes, y), weight, y)
+            balance = class_balance(self.class_weight, y, weight)
             weight = validation.sample_weight(balance if weight is None else weight * balance, len(y))
         is_binary = len(classes) == 2
         codes = np.searchsorted(classes, y)
@@ -301,15 +310,7 @@ class KDSGDClassifier(ClassifierMixin, KDSGD):
         shape = (X.shape[1], *targets.shape[1:])
         teacher = find_teacher(self.teacher, outputs, raw, X, shape, self.fit_intercept, classes)
         self.classes_, self._loss = classes, "logistic" if is_binary else "softmax"
-        return Data(X, targets, weight, teacher), codes
-
-    def _balance(self, codes: np.ndarray, weight: np.ndarray | None, y: np.ndarray) -> np.ndarray:
-        """The class weight of each sample; "balanced" by sums of weights, so that those equal repetition."""
-        if not isinstance(self.class_weight, str):
-            return compute_sample_weight(self.class_weight, y)
-        validation.choice(self.class_weight, "class_weight", ("balanced",))
-        totals = np.bincount(codes, weight)
-        return (totals.sum() / (np.count_nonzero(totals) * np.where(totals > 0, totals, 1.0)))[codes]
+        return Data(X, targets, weight, teacher).counted(), codes if weight is None else codes[weight > 0]
 
     def _keep(self, coef: np.ndarray, intercept: Any) -> None:
         self.coef_, self.intercept_ = np.ascontiguousarray(np.atleast_2d(coef.T)), np.atleast_1d(intercept)
