@@ -44,8 +44,3 @@ def warn_diverged(step_size: float, epoch: int, largest: float, configurations: 
         f"Stochastic gradient descent diverged in epoch {epoch + 1}{configurations} with step_size={step_size:.3g}; "
         f"its state before that epoch is kept. {advice}"
     )
-
-
-def warn_interrupted(n_epochs: int) -> None:
-    """Tell that Ctrl-C ended the run early."""
-    _warn(f"Interrupted; the state after {n_epochs} complete epochs is kept: pass the run as coef_init to go on.")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import re
 import signal
+import subprocess
+import sys
 import threading
 import warnings
 
@@ -166,10 +170,10 @@ def test_ctrl_c_keeps_the_last_complete_epoch(during, average, monkeypatch):
         return original(self, *arguments)
 
     monkeypatch.setattr(owner, during, interrupted)
-    with pytest.warns(fd.ConvergenceWarning, match=r"after \d complete epochs is kept") as caught:
-        run = fd.run_sgd(X, y, n_epochs=6, n_jobs=1, **options)
-    assert caught[0].filename == __file__
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fd.run_sgd(X, y, n_epochs=6, n_jobs=1, **options)
     monkeypatch.undo()
+    run = caught.value.run
     assert set(run.status) == {"interrupted"}
     if during == "add":  # in the middle of a record the epoch itself is complete
         kept = fd.run_sgd(X, y, n_epochs=run.n_epochs, **options)
@@ -192,8 +196,9 @@ def ctrl_c():
 def test_ctrl_c_before_anything_was_done(monkeypatch, ctrl_c):
     X, y, *_ = problem("squared")
     monkeypatch.setattr(Stepper, "epoch", lambda *_: signal.raise_signal(signal.SIGINT))
-    with pytest.warns(fd.ConvergenceWarning, match="after 0 complete"):
-        run = fd.run_sgd(X, y, step_size=0.1, variant="svrg")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fd.run_sgd(X, y, step_size=0.1, variant="svrg")
+    run = caught.value.run
     np.testing.assert_array_equal(run.coef, np.zeros(P))
     assert run.trace["epoch"].tolist() == [0]
 
@@ -202,13 +207,49 @@ def test_a_real_ctrl_c_from_a_timer(ctrl_c):
     X, y, *_ = problem("squared")
     timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
     timer.start()
-    with pytest.warns(fd.ConvergenceWarning, match="complete epochs"):
-        run = fd.run_sgd(X, y, step_size=0.1, n_epochs=10**7, record_every=0, random_state=0)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fd.run_sgd(X, y, step_size=0.1, n_epochs=10**7, record_every=0, random_state=0)
     timer.join()
+    run = caught.value.run
     assert run.status == "interrupted"
     if run.n_epochs < 10**4:
         shorter = fd.run_sgd(X, y, step_size=0.1, n_epochs=run.n_epochs, record_every=0, random_state=0)
         np.testing.assert_array_equal(run.coef, shorter.coef)
+
+
+def test_an_interrupt_in_a_callback_reaches_the_caller(ctrl_c):
+    X, y, *_ = problem("squared")
+    options = {"step_size": [0.05, 0.1], "random_state": 0}
+
+    def interrupted(epoch, coef, intercept):
+        if epoch == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fd.run_sgd(X, y, n_epochs=9, callback=interrupted, **options)
+    assert type(caught.value) is KeyboardInterrupt  # by which Python knows to exit as interrupted
+    run = pickle.loads(pickle.dumps(caught.value)).run  # as a pool of processes hands it on
+    shorter = fd.run_sgd(X, y, n_epochs=3, **options)
+    assert (run.n_epochs, run.status.tolist()) == (3, ["interrupted"] * 2)
+    np.testing.assert_array_equal(run.coef, shorter.coef)
+    np.testing.assert_array_equal(run.trace["epoch"], shorter.trace["epoch"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of other processes are those of POSIX")
+def test_ctrl_c_ends_a_script():
+    """Nothing after the interrupted call is executed, and Python exits as for any interrupt: killed by SIGINT."""
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import fastdistill as fd;"
+        "fd.run_sgd([[1.0]], [1.0], step_size=0.1, n_epochs=10**9, record_every=0,"
+        " callback=lambda epoch, *_: epoch == 2 and print('begun', flush=True)); print('went on')"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert out == b""
+    assert b"KeyboardInterrupt" in err
+    assert process.returncode == -signal.SIGINT
 
 
 # --- divergence ----------------------------------------------------------------------------------

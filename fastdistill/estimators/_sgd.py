@@ -269,7 +269,16 @@ class KDSGD(BaseEstimator):
         score = None if held_out is None else partial(self._held_out_score, held_out)
         watch = Watch(self._objective(plan.problem, train), score, tol, patience, plan.step)
         rng = self._generator()
-        run = self._run(train, start, plan, max_iter, rng, watch)
+        if start is None:  # forget an earlier fit, which this one may be kept from replacing
+            for name in ("coef_", "_iterate"):
+                self.__dict__.pop(name, None)
+        interrupt = None
+        try:
+            run = self._run(train, start, plan, max_iter, rng, watch)
+        except KeyboardInterrupt as stop:
+            run, interrupt = getattr(stop, "run", None), stop
+            if run is None or run.n_epochs == 0:
+                raise
         model, iterate, n_epochs = (run.coef, run.intercept), run.iterate, run.n_epochs
         if watch.best is not None:
             model, iterate, n_epochs = watch.best, watch.best, watch.best_epoch
@@ -284,6 +293,8 @@ class KDSGD(BaseEstimator):
                 status.ConvergenceWarning,
                 stacklevel=3,
             )
+        if interrupt is not None:
+            raise interrupt
 
     def _partial_fit(self, data: Data) -> None:
         """One epoch more, on the samples of one call, whose weights count as they are."""
@@ -302,10 +313,10 @@ class KDSGD(BaseEstimator):
             share = steps / (n_averaged + steps)
             old_coef, old_intercept = self._model()
             model = old_coef + share * (run.coef - old_coef), old_intercept + share * (run.intercept - old_intercept)
+        losses = [*losses, self._objective(plan.problem, data)(*model)]
         self._rng, self._iterate, self._n_averaged = rng, run.iterate, n_averaged + steps
         self._keep(*model)
-        self.n_iter_, self.step_size_ = n_iter + run.n_epochs, plan.step.initial / mean
-        self.loss_curve_ = [*losses, self._objective(plan.problem, data)(*model)]
+        self.n_iter_, self.step_size_, self.loss_curve_ = n_iter + run.n_epochs, plan.step.initial / mean, losses
 
     def _plan(self, data: Data, mean: float = 1.0, known: float | None = None, offset: int = 0) -> Plan:
         """Problem, step and batches, for weights of a mean that `Problem` scales to 1, and a step that may be known.

@@ -210,10 +210,14 @@ class KDSGDRegressor(MultiOutputMixin, RegressorMixin, KDSGD):
         TypeError
             Arguments of the wrong kind.
 
+        KeyboardInterrupt
+            Ctrl-C. The model of the complete epochs is kept, for `predict`, `partial_fit` or a
+            `warm_start`; before the first of them the estimator is not fitted.
+
         Warns
         -----
         fastdistill.ConvergenceWarning
-            `max_iter` epochs were not enough, the fit diverged, or Ctrl-C ended it.
+            `max_iter` epochs were not enough, or the fit diverged.
         """
         self._fit(self._checked(X, y, sample_weight, teacher_outputs, reset=True), None)
         return self
@@ -246,6 +250,8 @@ class KDSGDRegressor(MultiOutputMixin, RegressorMixin, KDSGD):
             As in `fit`; other features or targets than in the first call.
         TypeError
             Arguments of the wrong kind.
+        KeyboardInterrupt
+            Ctrl-C; the model is that before the call.
         """
         self._partial_fit(self._checked(X, y, sample_weight, teacher_outputs, reset=not hasattr(self, "coef_")))
         return self

@@ -223,10 +223,14 @@ class KDSGDClassifier(ClassifierMixin, KDSGD):
         TypeError
             Arguments of the wrong kind.
 
+        KeyboardInterrupt
+            Ctrl-C. The model of the complete epochs is kept, for `predict`, `partial_fit` or a
+            `warm_start`; before the first of them the estimator is not fitted.
+
         Warns
         -----
         fastdistill.ConvergenceWarning
-            `max_iter` epochs were not enough, the fit diverged, or Ctrl-C ended it.
+            `max_iter` epochs were not enough, or the fit diverged.
         """
         self._fit(*self._checked(X, y, None, sample_weight, teacher_outputs, reset=True))
         return self
@@ -264,6 +268,8 @@ class KDSGDClassifier(ClassifierMixin, KDSGD):
             As in `fit`; other features or classes than in the first call.
         TypeError
             Arguments of the wrong kind.
+        KeyboardInterrupt
+            Ctrl-C; the model is that before the call.
         """
         is_first = not hasattr(self, "coef_")
         if isinstance(self.class_weight, str):

@@ -38,7 +38,7 @@ class SGDRun:
     n_epochs : int
         Epochs begun and completed.
     status : str or ndarray of str
-        "finished", "stopped" (by the callback), "interrupted" (Ctrl-C) or "diverged".
+        "finished", "stopped" (by the callback), "interrupted" (the ``run`` of a KeyboardInterrupt) or "diverged".
     kd_weight, step_size : float or ndarray (Q,)
         Those at the start, also where ``kd_weight="optimal"`` found them.
     iterate : (coef, intercept)
@@ -81,6 +81,7 @@ class Loop:
         self.iterates = np.zeros(self.n_configurations)  # behind the running mean
         self.n_epochs = 0
         self.teachers: list[np.ndarray] = []
+        self.interrupt: KeyboardInterrupt | None = None
 
     @property
     def alive(self) -> np.ndarray:
@@ -112,15 +113,16 @@ class Loop:
         self._teach(teachers)
 
     def run(self, n_epochs: int, recorder: Recorder | None, every: int, callback: Any, is_single: bool) -> None:
-        """All epochs, until the callback, Ctrl-C or divergence ends them."""
-        for epoch in range(n_epochs):
-            before = self._saved()
-            try:
+        """All epochs, until the callback, Ctrl-C or divergence ends them; Ctrl-C is kept in `interrupt`."""
+        begun: tuple[int, list[np.ndarray]] = (-1, [])
+        try:
+            for epoch in range(n_epochs):
+                begun = (epoch, self._saved())  # in one assignment, so that an interrupt finds both or neither
                 self._refresh(epoch)
                 if epoch == 0 and recorder:
                     recorder.add(0, self.coefficients(), self.teachers)
                 self._epoch(epoch)
-                self._check_finite(epoch, before)
+                self._check_finite(*begun)
                 if not self.alive.any():
                     break
                 self.n_epochs = epoch + 1
@@ -129,12 +131,11 @@ class Loop:
                 if callback is not None and callback(epoch + 1, *self._public(is_single)):
                     self.status[self.alive] = status.STOPPED
                     break
-            except KeyboardInterrupt:
-                if self.n_epochs == epoch:  # not completed
-                    self._restore(before, slice(None))
-                self.status[self.alive] = status.INTERRUPTED
-                status.warn_interrupted(self.n_epochs)
-                break
+        except KeyboardInterrupt as interrupt:
+            if self.n_epochs == begun[0]:  # not completed
+                self._restore(begun[1], slice(None))
+            self.status[self.alive] = status.INTERRUPTED
+            self.interrupt = interrupt
         if recorder and recorder.is_empty:
             recorder.add(0, self.coefficients(), self.teachers)
 

@@ -143,10 +143,13 @@ def run_sgd(
     Warns
     -----
     ConvergenceWarning
-        A run diverged or was interrupted; its last finite state, that before the epoch, is returned.
+        A run diverged; its last finite state, that before the epoch, is returned.
 
     Raises
     ------
+    KeyboardInterrupt
+        Ctrl-C. In an epoch or in the callback its attribute ``run`` is the SGDRun of the complete epochs, from which
+        ``coef_init`` goes on.
     ValueError
         NaN or inf, labels that are not integers, a class without samples, wrong shapes, negative weights or steps, a
         compressor that keeps more than p, CSR indices out of range or not ascending.
@@ -207,7 +210,11 @@ def run_sgd(
     record_every = validation.integer(record_every, "record_every", minimum=0)
     recorder = Recorder(problem, best.stacked(problem.width) if best else None) if record_every else None
     loop.run(validation.integer(n_epochs, "n_epochs", minimum=0), recorder, record_every, callback, count is None)
-    return loop.result(recorder, count is None)
+    run = loop.result(recorder, count is None)
+    if loop.interrupt is not None:
+        loop.interrupt.__dict__["run"] = run
+        raise loop.interrupt
+    return run
 
 
 def _problem(X: Any, y: Any, shared: tuple, models: tuple) -> Problem:
