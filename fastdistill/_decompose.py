@@ -6,7 +6,8 @@ A new way to decompose returns the same three arrays and a name. The eigenproble
 eigenvalues ascend where those of K descend, and no n by n array has to be reversed afterwards.
 
 Cost: O(n³) for a kernel; O(n p min(n, p)) for a design, by its smaller Gram matrix where the condition allows and by
-the SVD, 4 to 8 times slower, where it does not.
+the SVD, 4 to 8 times slower, where it does not. Columns of very different sizes, or very uneven weights, make neither
+exact: then it is the graded SVD of `_graded.py`, some times slower again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse.linalg import LinearOperator
 
+from fastdistill._centre import Centre
+from fastdistill._graded import column_norms, graded_svd
+
+EPS = float(np.finfo(np.float64).eps)
+
 # Below this ratio of the smallest to the largest eigenvalue a Gram matrix, which squares the condition number, leaves
 # fewer than ten digits (relative error of a student up to eps / ratio), and the SVD is worth its price (4 to 8 times).
 GRAM_CONDITION = 1e-5
@@ -26,13 +32,17 @@ GRAM_CONDITION = 1e-5
 INDEFINITE = 1e-8
 # Rows this much heavier than the median cost a weighted kernel six digits: then its factor is decomposed.
 HEAVY_ROW = 1e6
+# A column that stays this close to its mean, relatively, is constant: two units in the last place.
+CONSTANT = 2 * EPS
+# Where the spread of a column is below this share of its mean, the mean must be exact beyond its last digit.
+ROUNDED_MEAN = 1e8 * EPS
+# An SVD is exact to eps of the largest column: where another is this much smaller, the graded SVD is exact for both.
+UNEVEN_COLUMNS = 1e3
 # Rows are centred, and U formed, in blocks of this many entries (1 MiB): whole copies of a tall design would cost more
 # than its Gram matrix.
 BLOCK_ENTRIES = 2**17
 # An ill-conditioned sparse design is made dense for the SVD up to this many entries (1 GiB).
 DENSE_ENTRIES = 2**27
-
-EPS = float(np.finfo(np.float64).eps)
 
 
 class Decomposition(NamedTuple):
@@ -41,17 +51,17 @@ class Decomposition(NamedTuple):
     d: np.ndarray  # (r,) eigenvalues of the kernel matrix, descending, positive
     rows: np.ndarray | LinearOperator  # U (n, r)
     basis: np.ndarray  # V (p, r) of a design, U of a kernel: queries are projected on it
-    centre: np.ndarray | None  # column means x̄ (p,) or k̄ (n,); None without an intercept
+    centre: Centre | np.ndarray | None  # x̄ of a design, k̄ (n,) of a kernel; None without an intercept
     method: str
     noise: float = 0.0  # eigenvalues of a kernel below this were cut: rounding could have made them of zero
 
 
 def decompose_design(design: Any, weight: np.ndarray | None, fit_intercept: bool) -> Decomposition:
     """Of a checked design, dense (n, p) or CSR."""
-    centre = _column_means(design, weight) if fit_intercept else None
+    means = _column_means(design, weight) if fit_intercept else None
     if isinstance(design, np.ndarray):
-        return _decompose_dense(design, weight, centre)
-    return _decompose_sparse(design, weight, centre)
+        return _decompose_dense(design, weight, means)
+    return _decompose_sparse(design, weight, means)
 
 
 def decompose_kernel(
@@ -92,9 +102,9 @@ def _decompose_factor(kernel: np.ndarray, weight: np.ndarray, centre: np.ndarray
     noise = _eigenvalue_noise(len(kernel)) * max(float(d[0]), _entry_scale(kernel.diagonal(), None, False))
     rank = np.count_nonzero(d > noise)
     factor = vectors[:, :rank] * np.sqrt(d[:rank])
-    means = None if centre is None else _column_means(factor, weight)
-    parts = _svd(_scaled(factor, weight, means), centre)
-    return Decomposition(parts.d, parts.rows, parts.rows, centre, "svd", noise)
+    scaled, _ = _scaled(factor, weight, None if centre is None else _column_means(factor, weight))
+    rows, s, _ = graded_svd(scaled)
+    return Decomposition(np.square(s), rows, rows, centre, "graded", noise)
 
 
 def _negated_kernel(
@@ -114,13 +124,13 @@ def _negated_kernel(
     return negated, centre
 
 
-def _decompose_dense(design: np.ndarray, weight: np.ndarray | None, centre: np.ndarray | None) -> Decomposition:
-    """The smaller Gram matrix where its condition allows, else the SVD."""
+def _decompose_dense(design: np.ndarray, weight: np.ndarray | None, means: np.ndarray | None) -> Decomposition:
+    """The smaller Gram matrix where its condition allows, else an SVD."""
     if weight is None and design.size > BLOCK_ENTRIES and design.shape[0] >= 4 * design.shape[1]:
-        tall = _decompose_tall(design, centre)
+        tall = _decompose_tall(design, means)
         if tall is not None:
             return tall
-    scaled = _scaled(design, weight, centre)
+    scaled, centre = _scaled(design, weight, means)
     n, p = scaled.shape
     with np.errstate(over="ignore", invalid="ignore"):  # told apart below
         gram = scaled.T @ scaled if p <= n else scaled @ scaled.T
@@ -128,7 +138,7 @@ def _decompose_dense(design: np.ndarray, weight: np.ndarray | None, centre: np.n
     d, vectors = _eigh_negated(gram)
     full = min(n - (centre is not None), p)
     if full == 0 or d[0] <= 0 or d[full - 1] < GRAM_CONDITION * d[0]:
-        return _svd(scaled, centre)
+        return _svd(scaled, centre, weight)
     d, vectors = d[:full], vectors[:, :full]
     other = scaled @ vectors if p <= n else scaled.T @ vectors
     other /= np.sqrt(d)
@@ -136,22 +146,24 @@ def _decompose_dense(design: np.ndarray, weight: np.ndarray | None, centre: np.n
     return Decomposition(d, rows, basis, centre, "gram")
 
 
-def _decompose_tall(design: np.ndarray, centre: np.ndarray | None) -> Decomposition | None:
-    """By XᵀX, block by block; None where the SVD is due, or where a column may be nothing but rounding."""
+def _decompose_tall(design: np.ndarray, means: np.ndarray | None) -> Decomposition | None:
+    """By XᵀX, block by block; None where an SVD is due, or where rounding the means to one number each costs digits."""
     n, p = design.shape
     gram = np.zeros((p, p))
     with np.errstate(over="ignore", invalid="ignore"):  # told apart by the eigenproblem
         for index in _row_blocks(design.shape):
-            block = design[index] if centre is None else design[index] - centre
+            block = design[index] if means is None else design[index] - means
             gram -= block.T @ block
-        if centre is not None and np.any(-gram.diagonal() <= n * np.square(4 * EPS * centre)):
+        squares = -gram.diagonal()
+        if means is not None and np.any(squares <= n * np.square(ROUNDED_MEAN * means)):
             return None
     d, vectors = _eigh_negated(gram)
     if d[-1] < GRAM_CONDITION * d[0] or d[0] <= 0:
         return None
     rows, turned = np.empty((n, p)), vectors / np.sqrt(d)
     for index in _row_blocks(design.shape):
-        np.matmul(design[index] if centre is None else design[index] - centre, turned, out=rows[index])
+        np.matmul(design[index] if means is None else design[index] - means, turned, out=rows[index])
+    centre = None if means is None else Centre(means, spread=np.sqrt(squares / n))
     return Decomposition(d, rows, vectors, centre, "gram")
 
 
@@ -161,32 +173,40 @@ def _row_blocks(shape: tuple[int, int]) -> Iterator[slice]:
         yield slice(start, min(start + height, shape[0]))
 
 
-def _svd(scaled: np.ndarray, centre: np.ndarray | None) -> Decomposition:
+def _svd(scaled: np.ndarray, centre: Centre | None, weight: np.ndarray | None) -> Decomposition:
+    """LAPACK's SVD, or the graded one where a column, or a row, would be lost beside a larger one."""
+    sizes = column_norms(scaled)
+    sizes = sizes[sizes > 0]
+    uneven = len(sizes) > 0 and sizes.max() > UNEVEN_COLUMNS * sizes.min()
+    if uneven or (weight is not None and weight.max() > HEAVY_ROW * weight[weight > 0].min()):
+        rows, s, basis = graded_svd(scaled)
+        return Decomposition(np.square(s), rows, basis, centre, "graded")
     u, s, vt = scipy.linalg.svd(scaled, full_matrices=False, check_finite=False)
     rank = np.count_nonzero(s > max(scaled.shape) * EPS * s[0])
     return Decomposition(s[:rank] ** 2, u[:, :rank], vt[:rank].T, centre, "svd")
 
 
-def _decompose_sparse(design: Any, weight: np.ndarray | None, centre: np.ndarray | None) -> Decomposition:
+def _decompose_sparse(design: Any, weight: np.ndarray | None, means: np.ndarray | None) -> Decomposition:
     """The smaller Gram matrix of a sparse product, centred afterwards; a dense SVD where that is ill-conditioned."""
     n, p = design.shape
-    negated, scale = _negated_sparse_gram(design, weight, centre)
+    negated, scale = _negated_sparse_gram(design, weight, means)
     d, vectors = _eigh_negated(negated)
     scale = max(scale, float(d[0]))
-    full = min(n - (centre is not None), p)
+    full = min(n - (means is not None), p)
     if full == 0 or d[full - 1] < GRAM_CONDITION * scale or scale == 0:
         if n * p <= DENSE_ENTRIES:
-            return _svd(_scaled(design.toarray(), weight, centre), centre)
+            dense = design.toarray()
+            return _svd(*_scaled(dense, weight, None if means is None else _column_means(dense, weight)), weight)
         full = np.count_nonzero(d > _eigenvalue_noise(len(d)) * scale)
         _warn_if_inexact(d[:full], scale, design.shape)
     d, vectors = d[:full], vectors[:, :full]
-    s = np.sqrt(d)
+    s, centre = np.sqrt(d), None if means is None else Centre(means)
     if p <= n:
-        return Decomposition(d, _SparseRows(design, weight, centre, vectors / s), vectors, centre, "gram")
+        return Decomposition(d, _SparseRows(design, weight, means, vectors / s), vectors, centre, "gram")
     weighted = vectors if weight is None else vectors * np.sqrt(weight)[:, None]
     basis = design.T @ weighted
-    if centre is not None:
-        basis -= np.outer(centre, weighted.sum(axis=0))
+    if means is not None:
+        basis -= np.outer(means, weighted.sum(axis=0))
     return Decomposition(d, vectors, basis / s, centre, "gram")
 
 
@@ -261,18 +281,23 @@ def _column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:
     return np.asarray(means)
 
 
-def _scaled(design: np.ndarray, weight: np.ndarray | None, centre: np.ndarray | None) -> np.ndarray:
-    """W^½ (X − 1 x̄ᵀ); the caller's own array where there is nothing to do."""
-    scaled = design
-    if centre is not None:
-        scaled = design - centre
+def _scaled(
+    design: np.ndarray, weight: np.ndarray | None, means: np.ndarray | None
+) -> tuple[np.ndarray, Centre | None]:
+    """W^½ (X − 1 x̄ᵀ) and x̄; the caller's own array where there is nothing to do."""
+    scaled, centre = design, None
+    if means is not None:
+        scaled = design - means
+        largest, rest = np.abs(scaled).max(axis=0), None
         # what rounding leaves of a constant column is no direction of the data
-        constant = np.abs(scaled).max(axis=0) <= 4 * EPS * np.abs(centre)
-        scaled[:, constant] = 0.0
-        if weight is not None:
+        scaled[:, largest <= CONSTANT * np.abs(means)] = 0.0
+        if weight is not None or np.any(largest <= ROUNDED_MEAN * np.abs(means)):
             # a heavy row is all but the mean: what is left of it needs a mean exact beyond its own last digit
-            scaled -= weight / weight.sum() @ scaled
-    return scaled if weight is None else scaled * np.sqrt(weight)[:, None]
+            share = np.full(len(design), 1.0 / len(design)) if weight is None else weight / weight.sum()
+            rest = share @ scaled
+            scaled -= rest
+        centre = Centre(means, largest, rest)
+    return scaled if weight is None else scaled * np.sqrt(weight)[:, None], centre
 
 
 def _eigh_negated(negated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

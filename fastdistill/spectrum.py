@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from fastdistill import _validation as validation
+from fastdistill._centre import Centre
 from fastdistill._decompose import Decomposition, decompose_design, decompose_kernel
 from fastdistill.path import DistillationLimit, DistillationPath, ToleranceRounds
 from fastdistill.students import Targets
@@ -60,7 +61,9 @@ class Spectrum:
     def __init__(
         self, decomposition: Decomposition, data: Any, weight: np.ndarray | None, dtype: np.dtype, *, is_kernel: bool
     ) -> None:
-        self._d, self._rows, self._basis, self._centre, self.method, self._noise = decomposition
+        self._d, self._rows, self._basis, centre, self.method, self._noise = decomposition
+        self._means = centre if isinstance(centre, Centre) else None  # of a design
+        self._centre = centre.near if isinstance(centre, Centre) else centre
         if not self._d.all():
             raise ValueError("The squares of the data underflow: their eigenvalues must be positive; rescale the data.")
         self._weight = weight
@@ -364,17 +367,18 @@ class Spectrum:
 
     def _query_coordinates(self, queries: Any) -> np.ndarray:
         """Coordinates Q (q, r) of checked queries, of which every prediction is ȳ + Q (m ∘ z)."""
-        if isinstance(queries, np.ndarray):
-            if self._centre is not None:
-                queries = queries - self._centre
-            if self._is_kernel and self._weight is not None:
-                queries = queries * self._sqrt_weight
-            return queries @ self._basis
-        coordinates = queries @ self._basis
-        return coordinates if self._centre is None else coordinates - self._centre @ self._basis
+        if not self._is_kernel:
+            return queries @ self._basis if self._means is None else self._means.product(queries, self._basis)
+        if self._centre is not None:
+            queries = queries - self._centre
+        if self._weight is not None:
+            queries = queries * self._sqrt_weight
+        return queries @ self._basis
 
     def _evaluate(self, queries: Any, coefficients: np.ndarray) -> np.ndarray:
         """Centred predictions (N, q) of coefficients (N, p or n) on checked queries."""
+        if self._means is not None:
+            return self._means.product(queries, coefficients.T).T
         predictions = (queries @ coefficients.T).T
         return predictions if self._centre is None else predictions - (coefficients @ self._centre)[:, None]
 

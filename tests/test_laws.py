@@ -34,19 +34,21 @@ THIRD_PARTY = {
 GATE = {"_validation", "_status"}
 BASE = {*GATE, "kernels", "students", "leave_one_out", "gaussian_process"}
 CORE = {*BASE, "_decompose", "path", "spectrum", "mixtures", "evidence", "tuning", "verdict", "sgd", "theory"}
-CORE |= {"linear_losses", "deep_linear"}
+CORE |= {"linear_losses", "deep_linear", "_centre", "_graded"}
 TOP = {*CORE, "estimators", "table", "diagnosis", "plot", ""}  # "" is the package itself: its public names
 BENEATH: dict[str, set[str]] = {
     "": set(),
     "_validation": set(),
     "_status": set(),
-    "_decompose": GATE,
+    "_centre": set(),
+    "_graded": set(),
+    "_decompose": {*GATE, "_centre", "_graded"},
     "kernels": set(),
     "students": {*GATE, "kernels"},
     "leave_one_out": {*GATE, "kernels", "students"},
     "gaussian_process": {*GATE, "kernels"},
     "path": BASE,
-    "spectrum": {*BASE, "_decompose", "path"},
+    "spectrum": {*BASE, "_centre", "_decompose", "path"},
     "evidence": GATE,
     "mixtures": {*GATE, "kernels"},
     "batch": {*BASE, "spectrum"},
@@ -62,7 +64,7 @@ BENEATH: dict[str, set[str]] = {
     "estimators": CORE,
     "distributed": {*CORE, ""},
     "plot": TOP - {"plot"},
-    "reproduce": TOP - GATE - {"_decompose"},
+    "reproduce": TOP - GATE - {"_centre", "_decompose", "_graded"},
     "cli": {*TOP, "diagnosis_page", "reproduce"},
     "__main__": {"cli"},
 }

@@ -1,0 +1,51 @@
+"""Column means that keep the digits of columns far from zero: (X − 1 x̄ᵀ) M without cancellation.
+
+X M − x̄ᵀM loses as many digits as the mean of a column is larger than its spread (nine for time stamps of a second,
+counted in nanoseconds since 1970), and the mean itself, rounded to one number, is wrong by eps |x̄|. Here x̄ = near +
+rest, and a column is centred before it is multiplied; of a sparse X only the columns that need it are made dense.
+
+Cost: that of X M.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+# A column is far from zero where its mean is this many times its spread (largest, or root mean square, deviation).
+FAR = 1e3
+
+
+class Centre:
+    """Means x̄ = near + rest (p,) of the columns, and which columns are far from zero.
+
+    Attributes
+    ----------
+    near : ndarray (p,)
+        x̄ rounded to one number for each column.
+    rest : ndarray (p,) or None
+        What rounding took away; None where nothing that matters.
+    far : ndarray of int or None
+        Columns to be centred before they are multiplied; None where there is none.
+    """
+
+    def __init__(self, near: np.ndarray, spread: np.ndarray | None = None, rest: np.ndarray | None = None) -> None:
+        """With the spread (p,) of the columns; None where no column is far from zero."""
+        self.near, self.rest, self.far = near, rest, None
+        if spread is not None:
+            far = np.flatnonzero(np.abs(near) > FAR * spread)
+            self.far = far if len(far) else None
+
+    def product(self, rows: Any, matrix: np.ndarray) -> np.ndarray:
+        """(rows − 1 x̄ᵀ) matrix (q, c) of dense or sparse rows (q, p)."""
+        if self.far is None:
+            product = rows @ matrix - self.near @ matrix
+        elif isinstance(rows, np.ndarray):
+            product = (rows - self.near) @ matrix
+        else:
+            other = matrix.copy()
+            other[self.far] = 0.0
+            product = rows @ other - self.near @ other
+            product += (rows[:, self.far].toarray() - self.near[self.far]) @ matrix[self.far]
+        return product if self.rest is None else product - self.rest @ matrix
