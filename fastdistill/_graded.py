@@ -8,8 +8,8 @@ of the design with it, although a ridge penalty of 1 keeps them. Here every colu
     [R₁ R₂]ᵀ = Z diag(s) Yᵀ     one-sided Jacobi (LAPACK's gejsv), exact to eps for each s: U = Q Y
     V = Π [I F]ᵀ (I + F Fᵀ)⁻¹ R₁⁻¹ Y diag(s),   F = R₁⁻¹ R₂
 
-The last line is A⁺ U diag(s). Substitution with R₁ is exact row by row, so V_ij is right to eps s_j / (size of column i):
-what a query, whose entries have the sizes of the columns, needs. Z itself is right to eps only.
+The last line is A⁺ U diag(s). Substitution with R₁ is exact row by row, so that V_ij is right to eps s_j / (size of
+column i), which a query needs, whose entries have the sizes of the columns. Z itself is right to eps only.
 
 Cost: O(n p min(n, p)), 3 to 10 times an ordinary SVD.
 """

@@ -21,6 +21,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastdistill import _validation as validation
+from fastdistill._centre import Centre
+from fastdistill.spectrum import Spectrum
 
 # What `validate_data` is to make of X in `fit` and in `predict`: float32 stays float32, the rest becomes float64.
 DATA: dict[str, Any] = {"accept_sparse": ("csr", "csc"), "dtype": (np.float64, np.float32)}
@@ -59,9 +61,27 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return validate_data(self, X, reset=False, **DATA)
 
 
-def affine(rows: Any, coefficients: np.ndarray, intercept: Any, dtype: Any) -> np.ndarray:
-    """`rows` @ `coefficients` + `intercept`, summed in float64 and returned as `dtype`."""
-    values = rows @ coefficients.astype(np.float64, copy=False) + intercept
+def far_from_zero(spectrum: Spectrum, y: np.ndarray, weight: Any) -> tuple[Centre, Any] | None:
+    """The means of columns and targets, where a column is so far from zero that X coef + intercept would cancel."""
+    means = spectrum._means
+    if means is None or means.far is None:
+        return None
+    return means, np.average(y, axis=0, weights=None if weight is None else np.broadcast_to(weight, len(y)))
+
+
+def affine(
+    rows: Any, coefficients: np.ndarray, intercept: Any, dtype: Any, means: tuple[Centre, Any] | None = None
+) -> np.ndarray:
+    """`rows` @ `coefficients` + `intercept`, summed in float64 and returned as `dtype`.
+
+    With the `means` x̄ and ȳ it is computed as ȳ + (rows − x̄) @ `coefficients`.
+    """
+    coefficients = coefficients.astype(np.float64, copy=False)
+    if means is None:
+        values = rows @ coefficients + intercept
+    else:
+        centre, level = means
+        values = centre.product(rows, coefficients) + level
     return np.asarray(values.astype(dtype, copy=False))
 
 

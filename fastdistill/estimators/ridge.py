@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from fastdistill.estimators._common import DATA, DistilledRegressor, affine
+from fastdistill.estimators._common import DATA, DistilledRegressor, affine, far_from_zero
 from fastdistill.spectrum import Spectrum
 
 
@@ -133,6 +133,7 @@ class DistilledRidge(DistilledRegressor):
         path = spectrum.path(y, penalty, schedule)
         self.coef_ = np.array(path.coef[-1].T, order="C")  # a copy: a view would keep every student alive
         self.intercept_ = path.intercept[-1]
+        self._means = far_from_zero(spectrum, y, sample_weight)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -156,4 +157,4 @@ class DistilledRidge(DistilledRegressor):
             Another number of features or other names than in `fit`; NaN or inf.
         """
         X = self._check_queries(X)
-        return affine(X, self.coef_.T, self.intercept_, np.result_type(X.dtype, self.coef_.dtype))
+        return affine(X, self.coef_.T, self.intercept_, np.result_type(X.dtype, self.coef_.dtype), self._means)

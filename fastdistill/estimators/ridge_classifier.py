@@ -58,7 +58,7 @@ class RidgeTargets(ClassifierMixin, BaseEstimator):
         Y = self._binarizer.transform(y)
         self.classes_ = self._binarizer.classes_
         model = self._regression(X, y).fit(X, Y.astype(np.float64), weight)
-        self.coef_, self.intercept_ = model.coef_, model.intercept_
+        self.coef_, self.intercept_, self._means = model.coef_, model.intercept_, model._means
         return model
 
     def _regression(self, X: Any, y: np.ndarray) -> Any:
@@ -91,7 +91,7 @@ class RidgeTargets(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, **DATA)
-        scores = affine(X, self.coef_.T, self.intercept_, np.result_type(X.dtype, self.coef_.dtype))
+        scores = affine(X, self.coef_.T, self.intercept_, np.result_type(X.dtype, self.coef_.dtype), self._means)
         return scores.ravel() if scores.shape[1] == 1 else scores
 
     def predict(self, X: Any) -> np.ndarray:

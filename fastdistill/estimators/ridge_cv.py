@@ -29,7 +29,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
 from fastdistill import _validation as validation
-from fastdistill.estimators._common import DATA
+from fastdistill.estimators._common import DATA, far_from_zero
 from fastdistill.estimators.ridge import DistilledRidge
 from fastdistill.mixtures import MixtureProblem
 from fastdistill.spectrum import Spectrum
@@ -301,6 +301,7 @@ class DistilledRidgeCV(DistilledRidge):
         choices.record(self)
         self.coef_ = np.array(choices.of_student("coef").T, order="C")
         self.intercept_ = choices.of_student("intercept")
+        self._means = far_from_zero(spectrum, y, weight)
         return self
 
     def _folds(self, X: Any, y: np.ndarray, weight: np.ndarray | None) -> Iterator[Fold]:
