@@ -3,7 +3,7 @@
 ======================  ==================================================================================
 command                 what it does
 ======================  ==================================================================================
-``diagnose``            a CSV file: ridge beside its students, the spectrum, a verdict; one HTML page
+``diagnose``            a table:    ridge beside its students, the spectrum, a verdict; one HTML page
 ``reproduce``           papers reproduced: tables on the screen, CSV, PNG and one HTML page in a folder
 ``warmup``              every kernel that the public functions use, compiled into numba's cache on disk
 ``info``                versions, threads, cache: what a bug report needs
@@ -17,6 +17,7 @@ whatever is heavier is imported by the command that needs it.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -28,7 +29,7 @@ import fastdistill as fd
 from fastdistill import reproduce
 
 INFO_PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "matplotlib")
-EXTRAS = {"sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+EXTRAS = {"sklearn": ("scikit-learn", "all"), "matplotlib": ("matplotlib", "all"), "pyarrow": ("pyarrow", "parquet")}
 BAD_INPUT, INTERRUPTED = 2, 130
 
 
@@ -70,21 +71,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     >>> main(["reproduce", "nothing"])  # says why in one line on stderr
     2
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Greek letters shows question marks instead
+            stream.reconfigure(errors="replace")
     try:
         code = _run(argv)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        return _failed("interrupted", INTERRUPTED)
+        code = _failed("interrupted", INTERRUPTED)
+        if argv is None:  # after an interrupt inside exec(), as numba and namedtuple use it, Python would not exit so
+            os._exit(code)
+        return code
     except BrokenPipeError:  # the reader of a pipe has gone; what is left in the buffer must not raise at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except ModuleNotFoundError as err:
         if err.name not in EXTRAS:
             raise
-        return _failed(f"this command needs {EXTRAS[err.name]}; install it with: pip install 'fastdistill[all]'")
+        package, extra = EXTRAS[err.name]
+        what = "reading Parquet" if extra == "parquet" else "this command"
+        return _failed(f"{what} needs {package}; install it with: pip install 'fastdistill[{extra}]'")
     except (UsageError, reproduce.InputError, OSError) as err:
         return _failed(str(err))
+    except MemoryError as err:
+        return _failed(f"not enough memory: {err}")
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -92,8 +103,18 @@ def _run(argv: Sequence[str] | None) -> int:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse leaves this way after --help and --version
         return int(stop.code or 0)
+    _restore_dashes(arguments)
     COMMANDS[arguments.command].run(arguments)
     return 0
+
+
+def _restore_dashes(arguments: argparse.Namespace) -> None:
+    """Undo what argparse does to ``--missing=--`` up to Python 3.12: the two dashes become an empty list."""
+    for name, value in vars(arguments).items():
+        if name in {"drop", "missing"}:
+            setattr(arguments, name, ["--" if part == [] else part for part in value])
+        elif value == []:
+            raise UsageError(f"--{name} needs a value, got '--'")
 
 
 def _failed(message: str, code: int = BAD_INPUT) -> int:
@@ -125,19 +146,37 @@ def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
         "Columns are standardised and ridge is tuned by exact leave-one-out over 40 penalties from 1e-4 to 1e5.\n"
         "Missing are empty cells, NA, N/A, NaN, NaT, null, None and ?. Columns more than half missing are left out,\n"
         "and so are rows with a gap, up to a fifth of them; beyond, gaps are filled with medians. Text of up to 10\n"
-        "levels becomes 0/1 columns, other text is left out. Whatever is done is said."
+        "levels becomes 0/1 columns, other text is left out. Whatever is done is said.\n\n"
+        "Whether . and , mark decimals or group thousands is decided for each column, by all of its cells: first by\n"
+        "the only reading that fits them all (0.567, 1.5 and 1234.567 have decimals, 1.234.567 and 1.234,5 have\n"
+        "groups), then by the only one that a writer of numbers makes (beside 850, 1.050 has no decimals: they would\n"
+        "not end in 0; beside 12500 it has no groups), then by the other columns, with a note. Where nothing tells,\n"
+        "the column is refused, and --decimal or --thousands tells. Spaces and apostrophes group thousands; currency\n"
+        "signs, %, typographic minus signs and (1.5) for -1.5 are understood."
     )
-    parser.add_argument("file", type=Path, metavar="FILE.csv", help="a table in UTF-8 with names in its first line")
+    parser.add_argument(
+        "file",
+        type=_path,
+        metavar="FILE",
+        help="a table with names in its first line: CSV or TSV in UTF-8, also .gz; or Parquet (needs pyarrow)",
+    )
     parser.add_argument("--target", required=True, metavar="NAME", help="the column to predict")
     parser.add_argument("--steps", type=_positive, default=2, metavar="K", help="most steps (default: %(default)s)")
-    parser.add_argument("--drop", action="append", default=[], metavar="NAME", help="a column to leave out; repeatable")
-    parser.add_argument("--missing", action="append", default=[], metavar="MARK", help="a mark of missing values, too")
     parser.add_argument(
-        "--delimiter", type=_delimiter, metavar="CHAR", help="separator; by default found in the header"
+        "--drop", action="append", default=[], metavar="NAME", help="a column to leave unread; repeatable"
+    )
+    parser.add_argument("--missing", action="append", default=[], metavar="MARK", help="a mark of missing values, too")
+    parser.add_argument("--delimiter", type=_delimiter, metavar="CHAR", help="separator; by default found in the file")
+    parser.add_argument("--decimal", choices=[".", ","], help="decimal mark; by default found for each column")
+    parser.add_argument(
+        "--thousands",
+        type=_thousands,
+        metavar="MARK",
+        help="mark between thousands: . or , or ' or space; by default found for each column",
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=_path,
         default=Path("fastdistill-diagnosis"),
         metavar="DIR",
         help="folder for HTML, CSV and PNG; made if missing (default: %(default)s)",
@@ -151,23 +190,44 @@ def _positive(text: str) -> int:
 
 
 def _delimiter(text: str) -> str:
-    text = {"tab": "\t", "\\t": "\t"}.get(text, text)
-    if len(text) != 1 or text in '"\r\n':
-        raise argparse.ArgumentTypeError(f"one character (or tab) is needed, got {text!r}")
+    text = {"tab": "\t", "\\t": "\t", "space": " "}.get(text, text)
+    if len(text) != 1 or text in '"\r\n\0':
+        raise argparse.ArgumentTypeError(f"one character (or tab, or space) is needed, got {text!r}")
     return text
+
+
+def _thousands(text: str) -> str:
+    text = {"space": " "}.get(text, text)
+    if text not in {".", ",", " ", "'", "’"}:
+        raise argparse.ArgumentTypeError(f". or , or ' or space is needed, got {text!r}")
+    return text
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"a path is needed, got {text!r}")
+    return Path(text)
 
 
 def _diagnose(arguments: argparse.Namespace) -> None:
     from fastdistill import diagnosis_page, table
     from fastdistill.diagnosis import diagnose_columns
+    from fastdistill.read_table import read_table
 
+    if arguments.target in arguments.drop:
+        raise UsageError(f"{arguments.target!r} is the target, and to be dropped; name another target")
     try:
-        columns, notes = table.read_csv(arguments.file, arguments.delimiter, arguments.missing)
+        columns, notes = read_table(
+            arguments.file,
+            delimiter=arguments.delimiter,
+            missing=arguments.missing,
+            decimal=arguments.decimal,
+            thousands=arguments.thousands,
+            drop=arguments.drop,
+        )
         target, columns = table.take(columns, arguments.target)
-        for name in arguments.drop:
-            _, columns = table.take(columns, name, "leave out")
         found = diagnose_columns(columns, target, n_steps=arguments.steps, notes=notes)
-    except table.TableError as err:
+    except (ValueError, ArithmeticError) as err:
         raise reproduce.InputError(str(err)) from None
     page = diagnosis_page.write(found, arguments.out)
     print(found)
@@ -187,7 +247,7 @@ def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("paper", choices=[*reproduce.PAPERS, "all"], metavar="paper", help="see below, or all")
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of the UCI data sets as CSV files, and of MNIST"
+        "--data", type=_path, metavar="DIR", help="folder of the UCI data sets as CSV files, and of MNIST"
     )
     parser.add_argument(
         "--download",
@@ -196,7 +256,7 @@ def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=_path,
         default=Path("fastdistill-report"),
         metavar="DIR",
         help="folder for CSV, PNG and HTML; made if missing (default: %(default)s)",
@@ -336,7 +396,7 @@ def _cache() -> tuple[str | None, bool]:
 
 
 COMMANDS = {
-    "diagnose": Command("tell from a CSV file whether distillation would help", _diagnose_arguments, _diagnose),
+    "diagnose": Command("tell from a table whether distillation would help", _diagnose_arguments, _diagnose),
     "reproduce": Command("reproduce published tables and figures", _reproduce_arguments, _reproduce),
     "warmup": Command("compile every kernel into the cache, so that no later run has to", _no_arguments, _warmup),
     "info": Command("versions, threads and the cache folder", _no_arguments, _info),

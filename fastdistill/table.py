@@ -1,6 +1,7 @@
-"""Tables as people have them, made into numbers: CSV files and data frames with gaps, text and useless columns.
+"""Tables as people have them, made into numbers: columns with gaps, text and nothing to say.
 
-Every treatment is stated in a note, everything else is an error that says where and what to do:
+How cells are read is told by `fastdistill.columns`, how files are by `fastdistill.read_table`. Every treatment is
+stated in a note, everything else is an error that says where and what to do:
 
 =====================================  ============================================================================
 found                                  done
@@ -8,63 +9,34 @@ found                                  done
 row without a target                   left out
 column more than half missing          left out
 text of at most 10 levels              a 0/1 column for each level (one for two levels); missing is a level
-text of more levels                    left out
+text of more levels, dates             left out
+whole numbers that float64 confounds   left out, as long identifiers are
 numbers missing in up to 1/5 of rows   those rows left out
 numbers missing in more rows           filled with the column's median
 numbers and a little text, infinity    error
 text as target                         error
 =====================================  ============================================================================
 
-Missing are empty cells, NA, N/A, NaN, NaT, null, None and ?, whatever their case, and marks the user names. Numbers
-have a decimal point; where the separator is no comma, a decimal comma will do.
-
-Cost: one pass over the cells in Python, about half a microsecond each.
+Categorical columns of data frames are text, whatever their labels.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
-from pathlib import Path
+from numbers import Complex, Number, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
-MISSING = frozenset({"", "na", "n/a", "nan", "nat", "null", "none", "?", "<na>"})
-DELIMITERS = (",", ";", "\t", "|")
-MAX_LEVELS = 10
+from fastdistill.cells import PLAIN, Column, Marks, TableError, is_missing
+from fastdistill.columns import EXACT, MAX_LEVELS, are_lossy, check_finite, read_columns
+
 MOSTLY_MISSING = 0.5  # share of its rows above which a column is left out
 FEW_ROWS = 0.2  # share up to which rows with a gap are left out
-STRAY_TEXT = 0.1  # share of its cells up to which text among numbers is a mistake
 SHOWN_NAMES = 6
-
-
-class TableError(ValueError):
-    """A table that cannot be used as it is; the message says where and what to do."""
-
-
-@dataclass(frozen=True, eq=False)
-class Column:
-    """One column: float64 with NaN where missing, or, as text, objects: str or None."""
-
-    name: str
-    values: np.ndarray
-
-    @property
-    def is_text(self) -> bool:
-        return self.values.dtype == object
-
-    @property
-    def missing(self) -> np.ndarray:
-        """Which rows (n,) have no value."""
-        return np.array([v is None for v in self.values], dtype=bool) if self.is_text else np.isnan(self.values)
-
-    def at(self, rows: np.ndarray) -> Column:
-        """The column at some rows."""
-        return Column(self.name, self.values[rows])
+LABELS = ("category", "categorical", "enum", "dictionary")  # how pandas, polars and Arrow call types of labels
 
 
 class Numbers(NamedTuple):
@@ -77,127 +49,75 @@ class Numbers(NamedTuple):
     notes: list[str]
 
 
-# -- Reading ---------------------------------------------------------------------------------------
+# -- Data frames and arrays ------------------------------------------------------------------------
 
 
-def read_csv(file: Path, delimiter: str | None = None, missing: Iterable[str] = ()) -> tuple[list[Column], list[str]]:
-    """Columns of a CSV file with a header line, and notes.
-
-    Parameters
-    ----------
-    file : Path
-        UTF-8, with or without a byte order mark.
-    delimiter : str, optional
-        One character; by default that of comma, semicolon, tab and bar which splits the header into most names.
-    missing : iterable of str
-        More marks of a missing value, beside those in `MISSING`.
-
-    Raises
-    ------
-    TableError
-        No such file, no text, no header, names that repeat, rows of another length than the header, cells that are
-        neither numbers nor consistently text; with the number of the line.
-    """
-    text = _text(file)
-    if delimiter is None:
-        header = io.StringIO(text.lstrip(), newline="").readline()
-        delimiter = max(DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
-    names, records, lines = _records(text, delimiter, str(file))
-    marks = MISSING | {mark.strip().lower() for mark in missing}
-    comma = delimiter != ","
-    columns, notes, unnamed = [], [], 0
-    for j, name in enumerate(names):
-        values = _parse(name, [record[j] for record in records], marks, comma, lambda i: f"line {lines[i]}")
-        if not name:  # what a separator at the end of every line makes
-            unnamed += 1
-            if not Column(name, values).missing.all():
-                raise TableError(f"{file}: column {j + 1} of {len(names)} has values but no name in the first line.")
-            continue
-        columns.append(Column(name, values))
-    if unnamed:
-        notes.append(f"{counted(unnamed, 'empty column')} without a name left out.")
-    return columns, notes
-
-
-def _text(file: Path) -> str:
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except OSError as err:
-        raise TableError(f"{file} cannot be read: {err.strerror}.") from None
-    except UnicodeDecodeError as err:
-        raise TableError(
-            f"{file} is not UTF-8 text (byte {err.object[err.start]:#x} at {err.start}); save it as CSV in UTF-8."
-        ) from None
-    if not text.strip():
-        raise TableError(f"{file} is empty; a header line with names and rows of numbers are needed.")
-    return text
-
-
-def _records(text: str, delimiter: str, file: str) -> tuple[list[str], list[list[str]], list[int]]:
-    """Names, rows that are not blank, and the line each row ends in."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-    try:
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as err:
-        raise TableError(f"{file}, line {reader.line_num}: {err}.") from None
-    names = [name.strip() for name in rows[0][1]]
-    repeated = sorted({name for name in names if name and names.count(name) > 1})
-    if repeated:
-        raise TableError(f"{file}: names that repeat in the first line: {_listed(repeated)}; rename the columns.")
-    if all(_number(name, delimiter != ",") is not None for name in names):
-        raise TableError(f"{file}: the first line holds numbers where the names of the columns should be; add them.")
-    for line, row in rows[1:]:
-        if len(row) != len(names):
-            raise TableError(
-                f"{file}, line {line}: {counted(len(row), 'cell')} where the first line names "
-                f"{counted(len(names), 'column')} (separator {delimiter!r}; --delimiter names another)."
-            )
-    if len(rows) == 1:
-        raise TableError(f"{file} has names in its first line, but no rows.")
-    return names, [row for _, row in rows[1:]], [line for line, _ in rows[1:]]
-
-
-def columns_of(X: Any, names: Sequence[str] | None = None) -> list[Column]:
-    """Columns of a data frame or of anything that makes a 2-D array."""
+def columns_of(X: Any, names: Sequence[str] | None = None, marks: Marks = PLAIN) -> list[Column]:
+    """Columns of a data frame (pandas, polars, Arrow) or of anything that makes a 2-D array."""
     if hasattr(X, "toarray"):
         raise TypeError("X is sparse, but a table is needed here; pass X.toarray().")
     if hasattr(X, "iloc"):  # column by column, each keeps its kind
-        parts = [X.iloc[:, j] for j in range(X.shape[1])]
+        parts, found = [X.iloc[:, j] for j in range(X.shape[1])], list(X.columns)
+    elif hasattr(X, "get_columns") or hasattr(X, "itercolumns"):  # polars, Arrow
+        parts = list(X.get_columns() if hasattr(X, "get_columns") else X.itercolumns())
+        found = list(getattr(X, "column_names", X.columns))
     else:
         table = _array(X)
         if table.ndim != 2:
             raise ValueError(f"X must be 2-D, got shape {table.shape}.")
-        parts = list(table.T)
-    found = [str(name) for name in getattr(X, "columns", [f"x{j}" for j in range(len(parts))])]
+        parts, found = list(table.T), [f"x{j}" for j in range(table.shape[1])]
     if names is not None:
         if len(names) != len(parts):
             raise ValueError(f"feature_names has {len(names)} entries, but X has {len(parts)} columns.")
-        found = [str(name) for name in names]
-    repeated = sorted({name for name in found if found.count(name) > 1})
-    if repeated:
-        raise TableError(f"Names of columns that repeat: {_listed(repeated)}; rename them.")
-    return [column_of(name, part) for name, part in zip(found, parts, strict=True)]
+        found = list(names)
+    found = [str(name) for name in found]
+    refuse_repeated(found, "Names of columns that repeat")
+    return _columns(list(zip(found, parts, strict=True)), marks)
 
 
 def column_of(name: str, values: Any) -> Column:
     """A column from anything that makes a 1-D array."""
+    return _columns([(name, values)], PLAIN)[0]
+
+
+def _columns(parts: Sequence[tuple[str, Any]], marks: Marks) -> list[Column]:
+    """Columns of arrays; those of strings are read together, for one may tell how to read another."""
+    found = {name: _known(name, part, marks) for name, part in parts}
+    unread = [(name, cells) for name, cells in found.items() if not isinstance(cells, Column)]
+    found |= {column.name: column for column in read_columns(unread, marks, "row {}".format)}
+    return [found[name] for name, _ in parts]
+
+
+def _known(name: str, values: Any, marks: Marks) -> Any:
+    """A column whose numbers or labels need no reading; otherwise its cells: numbers, str and None."""
+    kind = str(getattr(values, "dtype", getattr(values, "type", ""))).lower()
     array = _array(values)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
         raise ValueError(f"{name} must be 1-D (one target at a time), got shape {array.shape}.")
-    if array.dtype.kind in "fiub":
-        numbers = array.astype(np.float64)
-        _check_finite(name, numbers, lambda i: f"row {i}")
-        return Column(name, numbers)
-    cells = ["" if cell is None else str(cell) for cell in array]
-    return Column(name, _parse(name, cells, MISSING, False, lambda i: f"row {i}"))
+    if kind.startswith(LABELS):
+        cells = [None if cell is None or is_missing(str(cell), marks) else str(cell) for cell in array]
+        return Column(name, np.array(cells, dtype=object))
+    if array.dtype.kind not in "fiub":
+        return [_cell(cell) for cell in array]
+    numbers = array.astype(np.float64)
+    numbers[np.isin(numbers, marks.numbers)] = np.nan
+    check_finite(name, numbers, "row {}".format)
+    large = array.dtype.kind in "iu" and bool((np.abs(numbers) >= EXACT).any())
+    return Column(name, numbers, lossy=large and are_lossy(array.tolist()))
 
 
 def _array(values: Any) -> np.ndarray:
     """An array of real numbers or of objects; what is masked is missing."""
+    if isinstance(values, np.ma.MaskedArray):
+        is_real = values.dtype.kind in "fiub"
+        plain = values.astype(np.float64 if is_real else object)
+        values = np.ma.filled(plain, np.nan if is_real else None)
     try:
-        array = np.asarray(np.ma.filled(values.astype(float), np.nan) if np.ma.isMaskedArray(values) else values)
+        array = np.asarray(values)
+        if array.dtype.kind in "US" and not hasattr(values, "dtype"):  # numbers keep what they are beside strings
+            array = np.asarray(values, dtype=object)
     except ValueError as err:
         raise ValueError(f"Not a table of rows of equal length: {err}") from None
     if array.dtype.kind == "c":
@@ -205,75 +125,66 @@ def _array(values: Any) -> np.ndarray:
     return array
 
 
-def _parse(name: str, cells: list[str], marks: frozenset[str], comma: bool, where: Callable[[int], str]) -> np.ndarray:
-    """Cells as float64 with NaN, or as str with None where they are text."""
-    numbers, texts = np.full(len(cells), np.nan), []
-    marked = {_number(mark, comma) for mark in marks} - {None}  # −200 is meant where −200.0 stands
-    for i, cell in enumerate(cells):
-        number = _number(cell, comma)
-        if cell.strip().lower() in marks or number in marked:
-            continue
-        if number is None:
-            texts.append(i)
-        else:
-            numbers[i] = number
-    if not texts:
-        _check_finite(name, numbers, where)
-        return numbers
-    n_numbers = int((~np.isnan(numbers)).sum())
-    if len(texts) <= STRAY_TEXT * (n_numbers + len(texts)):
-        raise TableError(
-            f"column {name!r} holds numbers, but {cells[texts[0]]!r} in {where(texts[0])} "
-            f"({counted(len(texts), 'such cell')}); correct it, or mark it as missing (NaN; a CSV file: --missing)."
-        )
-    return np.array([None if c.strip().lower() in marks else c.strip() for c in cells], dtype=object)
-
-
-def _number(cell: str, comma: bool) -> float | None:
-    """What a cell stands for, None for text; Python's 1_000 is text."""
-    if comma and "." not in cell:
-        cell = cell.replace(",", ".", 1)
+def _cell(cell: Any) -> Any:
+    """What `fastdistill.columns` expects: a number whose value is known, a str, or None."""
+    if cell is None or isinstance(cell, str):
+        return cell
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "replace")
+    if isinstance(cell, bool | np.bool_) or not isinstance(cell, Number):
+        return str(cell)
+    if isinstance(cell, Complex) and not isinstance(cell, Real):
+        raise ValueError(f"Complex data not supported, got {cell}; pass the real part.")
     try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
+        number = float(cell)  # type: ignore[arg-type]  # every real number and Decimal has it
+        return int(cell) if abs(number) >= EXACT and cell == int(cell) else number  # type: ignore[call-overload]
+    except OverflowError:  # infinite, or a whole number beyond float64
+        return np.inf if cell > 0 else -np.inf  # type: ignore[operator]
+    except ValueError:  # the NaN of Decimal that signals
         return None
-
-
-def _check_finite(name: str, numbers: np.ndarray, where: Callable[[int], str]) -> None:
-    infinite = np.flatnonzero(np.isinf(numbers))
-    if len(infinite):
-        raise TableError(
-            f"column {name!r} is infinite in {where(int(infinite[0]))}; correct it, or mark it as missing (NaN; a CSV "
-            f"file: --missing)."
-        )
 
 
 # -- Treatment -------------------------------------------------------------------------------------
 
 
-def take(columns: list[Column], name: str, use: str = "be the target") -> tuple[Column, list[Column]]:
-    """The column called `name`, and the others."""
-    found = [column for column in columns if column.name == name]
-    if found:
-        return found[0], [column for column in columns if column.name != name]
+def take(columns: list[Column], name: str) -> tuple[Column, list[Column]]:
+    """The target called `name`, and the other columns."""
     names = [column.name for column in columns]
+    check_name(names, name, "be the target")
+    return columns[names.index(name)], [column for column in columns if column.name != name]
+
+
+def check_name(names: Sequence[str], name: str, use: str) -> None:
+    """Raise with the names that come close where `name` is not among the columns."""
+    if name in names:
+        return
     lower = {other.lower(): other for other in reversed(names)}
     close = [lower[other] for other in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"the columns are {_listed(names, 30)}."
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"the columns are {listed(names, 30)}."
     raise TableError(f"There is no column {name!r} to {use}; {hint}")
+
+
+def refuse_repeated(names: Sequence[str], where: str) -> None:
+    """Raise where names stand for several columns."""
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if repeated:
+        raise TableError(f"{where}: {listed(repeated)}; rename the columns.")
 
 
 def treat(columns: list[Column], target: Column) -> Numbers:
     """Numbers without gaps, as the table above says."""
     n = len(target.values)
-    if target.is_text:
-        text = next(value for value in target.values if value is not None)
-        raise TableError(f"The target {target.name!r} is text ({text!r}); code it as numbers, such as 0 and 1.")
+    _check_target(target)
+    notes: list[str] = []
+    for remark in sorted({remark for column in (target, *columns) for remark in column.remarks}):
+        note(notes, remark, [c.name for c in (target, *columns) if remark in c.remarks])
     rows = np.flatnonzero(~target.missing)
-    notes = [] if len(rows) == n else [f"{counted(n - len(rows), 'row')} of {n} without a target left out."]
+    if len(rows) < n:
+        notes.append(f"{counted(n - len(rows), 'row')} of {n} without a target left out.")
     if not len(rows):
         raise TableError(f"The target {target.name!r} has no value in any of {counted(n, 'row')}.")
-    columns = [column.at(rows) for column in columns]
+    note(notes, "Left out, whole numbers of more digits than float64 holds", [c.name for c in columns if c.lossy])
+    columns = [replace(column, values=column.values[rows]) for column in columns if not column.lossy]
     empty = {c.name for c in columns if c.missing.mean() > MOSTLY_MISSING}
     note(notes, "Left out, more than half missing", empty)
     columns = [column for column in columns if column.name not in empty]
@@ -295,6 +206,18 @@ def treat(columns: list[Column], target: Column) -> Numbers:
     return Numbers(X[kept], target.values[rows], [column.name for column in numbers], rows, notes)
 
 
+def _check_target(target: Column) -> None:
+    if target.is_text:
+        text = next((value for value in target.values if value is not None), None)
+        if text is not None:
+            raise TableError(f"The target {target.name!r} is text ({text!r}); code it as numbers, such as 0 and 1.")
+    if target.lossy:
+        raise TableError(
+            f"The target {target.name!r} holds whole numbers that differ only in digits beyond those of float64; is it "
+            f"an identifier? Name another column, or subtract a constant."
+        )
+
+
 def _fill(X: np.ndarray, names: list[str], notes: list[str]) -> np.ndarray:
     """Which rows of X (n, p) to keep; where they would be too few, gaps in X are filled instead."""
     gaps = np.isnan(X)
@@ -303,13 +226,13 @@ def _fill(X: np.ndarray, names: list[str], notes: list[str]) -> np.ndarray:
         return ~with_gap
     where = [name for name, gap in zip(names, gaps.any(axis=0), strict=True) if gap]
     if with_gap.mean() <= FEW_ROWS:
-        notes.append(f"{counted(int(with_gap.sum()), 'row')} with a missing number left out (in {_listed(where)}).")
+        notes.append(f"{counted(int(with_gap.sum()), 'row')} with a missing number left out (in {listed(where)}).")
         return ~with_gap
     median = np.nanmedian(X, axis=0)
     X[gaps] = np.broadcast_to(median, X.shape)[gaps]
     notes.append(
         f"{counted(int(gaps.sum()), 'missing number')} in {counted(int(with_gap.sum()), 'row')} filled with the "
-        f"median of the column ({_listed(where)}); leaving the rows out would have cost {with_gap.mean():.0%} of them."
+        f"median of the column ({listed(where)}); leaving the rows out would have cost {with_gap.mean():.0%} of them."
     )
     return np.ones(len(X), dtype=bool)
 
@@ -329,10 +252,10 @@ def note(notes: list[str], what: str, names: Iterable[str]) -> None:
     """Append what was done to the columns of these names, if there are any."""
     found = sorted(names)
     if found:
-        notes.append(f"{what} ({counted(len(found), 'column')}): {_listed(found)}.")
+        notes.append(f"{what} ({counted(len(found), 'column')}): {listed(found)}.")
 
 
-def _listed(names: Sequence[str], shown: int = SHOWN_NAMES) -> str:
+def listed(names: Sequence[str], shown: int = SHOWN_NAMES) -> str:
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(map(repr, names[:shown])) + more
 

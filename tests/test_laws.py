@@ -4,6 +4,7 @@ Rooms and the rooms beneath them, at run time (imports under ``TYPE_CHECKING`` a
 
     kernels ← students ← path ← spectrum ← tuning ← estimators ← plot, reproduce, cli
     tuning ← verdict ← estimators, diagnosis;   table ← diagnosis ← diagnosis_page ← cli
+    cells ← columns ← table ← read_table ← cli
     mixtures, evidence ← tuning;   leave_one_out, gaussian_process ← path;   theory ← estimators, reproduce
     linear_losses ← sgd ← estimators;   linear_losses ← theory, deep_linear;   spectrum ← distributed, batch
 
@@ -29,13 +30,15 @@ THIRD_PARTY = {
     "sklearn": {"estimators", "reproduce", "plot", "_status"},  # the last for the base of one warning, when it is used
     "matplotlib": {"plot", "reproduce"},
     "dask": {"distributed"},
+    "pyarrow": {"read_table"},
 }
 
 GATE = {"_validation", "_status"}
 BASE = {*GATE, "kernels", "students", "leave_one_out", "gaussian_process"}
 CORE = {*BASE, "_decompose", "path", "spectrum", "mixtures", "evidence", "tuning", "verdict", "sgd", "theory"}
 CORE |= {"linear_losses", "deep_linear", "_centre", "_graded"}
-TOP = {*CORE, "estimators", "table", "diagnosis", "plot", ""}  # "" is the package itself: its public names
+TABLES = {"cells", "columns", "table", "read_table"}
+TOP = {*CORE, *TABLES, "estimators", "diagnosis", "plot", ""}  # "" is the package itself: its public names
 BENEATH: dict[str, set[str]] = {
     "": set(),
     "_validation": set(),
@@ -54,7 +57,10 @@ BENEATH: dict[str, set[str]] = {
     "batch": {*BASE, "spectrum"},
     "tuning": {*BASE, "path", "spectrum", "mixtures", "evidence"},
     "verdict": {*BASE, "path", "spectrum", "evidence", "tuning"},
-    "table": GATE,
+    "cells": GATE,
+    "columns": {*GATE, "cells"},
+    "table": {*GATE, "cells", "columns"},
+    "read_table": {*GATE, "cells", "columns", "table"},
     "diagnosis": {*BASE, "path", "spectrum", "evidence", "tuning", "verdict", "table"},
     "diagnosis_page": {"diagnosis", "table", "reproduce"},
     "linear_losses": GATE,

@@ -24,7 +24,9 @@ import csv
 import html
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,6 +47,7 @@ Progress = Callable[[str], None]
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 GREY = "#767676"
 DOTS_PER_INCH = 130
+READABLE = 64  # pixels on the screen for an inch of a picture, so that letters of 9 points have 8 pixels
 
 NO_FREE_LUNCH = (
     "Self-distillation is no free lunch. For ridge and kernel ridge every student is a spectral filter of the "
@@ -266,8 +269,25 @@ def _move(files: Path, out: Path) -> None:
     for file in files.iterdir():
         if (out / file.name).is_dir():
             raise InputError(f"--out {out}: {out / file.name} is a folder, but a file of that name is to be written.")
-    for file in files.iterdir():
-        os.replace(file, out / file.name)
+    with _uninterrupted():
+        for file in files.iterdir():
+            os.replace(file, out / file.name)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until the end: old and new files are not to be mixed."""
+    if threading.current_thread() is not threading.main_thread():  # only there do signals arrive
+        yield
+        return
+    waiting: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting:
+        raise KeyboardInterrupt
 
 
 def write(
@@ -317,11 +337,12 @@ h1 { line-height: 1.25; margin-top: 2rem; } h2 { line-height: 1.3; margin-top: 3
   padding-top: 1rem; } h3 { margin: 2rem 0 .5rem; font-size: 1.05rem; }
 .plain { border-left: 4px solid #d55e00; background: #fdf3ec; padding: .6rem 1rem; margin: 1.2rem 0; }
 .reference, figcaption, .notes, footer { color: #4a5361; font-size: .92rem; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .28rem .8rem .28rem 0; text-align: left; border-bottom: 1px solid #e2e5ea; white-space: nowrap; }
 th { border-bottom: 2px solid #aab2bf; } figure { margin: 1.5rem 0 2.2rem; }
-figure img { width: 100%; height: auto; display: block; margin-bottom: .5rem; }
+figure img { width: 100%; height: auto; display: block; }
+figcaption { margin-top: .5rem; }
 """.strip()
 
 
@@ -347,7 +368,7 @@ def _section(report: Report, images: dict[str, bytes], remarks: str) -> str:
         f'<p class="reference">{html.escape(report.reference)}</p><p>{html.escape(report.summary)}</p>',
         f"<h3>{html.escape(remarks)}</h3>" + _list(report.assumptions),
         *(_html_table(table) for table in report.tables),
-        *(_html_picture(picture, images[f"{report.name}-{picture.name}"]) for picture in report.pictures),
+        *(_html_picture(picture, f"{report.name}-{picture.name}", images) for picture in report.pictures),
         "</section>",
     ]
     return "\n".join(parts)
@@ -363,13 +384,16 @@ def _html_table(table: Table) -> str:
     )
 
 
-def _html_picture(picture: Picture, image: bytes) -> str:
-    encoded = base64.b64encode(image).decode("ascii")
+def _html_picture(picture: Picture, stem: str, images: dict[str, bytes]) -> str:
+    """A figure that scrolls rather than shrink beyond reading, and opens in full size."""
+    encoded = base64.b64encode(images[stem]).decode("ascii")
     title, caption = html.escape(picture.title), html.escape(picture.we_see)
     if picture.in_paper:
         caption = f"<b>In the paper:</b> {html.escape(picture.in_paper)}<br><b>What we see:</b> {caption}"
+    least = round(READABLE * float(picture.figure.get_size_inches()[0]))
     return (
-        f'<figure><h3>{title}</h3><img alt="{title}" src="data:image/png;base64,{encoded}">'
+        f'<figure><h3>{title}</h3><div class="scroll"><a href="{stem}.png"><img alt="{title}" '
+        f'style="min-width: {least}px" src="data:image/png;base64,{encoded}"></a></div>'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 
