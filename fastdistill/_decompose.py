@@ -48,7 +48,7 @@ DENSE_ENTRIES = 2**27
 class Decomposition(NamedTuple):
     """What every way to decompose returns."""
 
-    d: np.ndarray  # (r,) eigenvalues of the kernel matrix, descending, positive
+    d: np.ndarray  # (r,) eigenvalues of the kernel matrix, descending; positive unless it is an indefinite kernel
     rows: np.ndarray | LinearOperator  # U (n, r)
     basis: np.ndarray  # V (p, r) of a design, U of a kernel: queries are projected on it
     centre: Centre | np.ndarray | None  # x̄ of a design, k̄ (n,) of a kernel; None without an intercept
@@ -65,9 +65,17 @@ def decompose_design(design: Any, weight: np.ndarray | None, fit_intercept: bool
 
 
 def decompose_kernel(
-    kernel: np.ndarray, weight: np.ndarray | None, fit_intercept: bool, resolution: float = EPS
+    kernel: np.ndarray,
+    weight: np.ndarray | None,
+    fit_intercept: bool,
+    resolution: float = EPS,
+    *,
+    indefinite: bool = False,
 ) -> Decomposition:
-    """Of a checked symmetric matrix with entries known to a relative `resolution`; raises where it is indefinite."""
+    """Of a checked symmetric matrix with entries known to a relative `resolution`.
+
+    Where it is indefinite, raises, or with `indefinite` keeps the negative eigenvalues too, at the end of d.
+    """
     negated, centre = _negated_kernel(kernel, weight, fit_intercept)
     scale = _entry_scale(kernel.diagonal(), weight, fit_intercept)
     if fit_intercept:
@@ -83,6 +91,11 @@ def decompose_kernel(
         d, vectors = d[1:], vectors[:, 1:]
     scale = max(scale, float(d.max(initial=0.0)))
     allowed = max(INDEFINITE, resolution * len(kernel)) * scale
+    if indefinite and d.min(initial=0.0) < -allowed:
+        noise = _eigenvalue_noise(len(kernel)) * max(scale, -float(d[-1]))
+        kept = np.abs(d) > noise
+        rows = vectors[:, kept]
+        return Decomposition(d[kept], rows, rows, centre, "eigh", noise)
     if d.min(initial=0.0) < -allowed:
         raise ValueError(
             f"K must be positive semi-definite: its smallest eigenvalue is {d[-1]:.6g}, its largest {d[0]:.6g} "

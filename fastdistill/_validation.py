@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numbers
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ def real_array(a: Any, name: str, *, ndim: int | tuple[int, ...] | None = None) 
         raise ValueError(f"Complex data not supported: {name} has dtype {arr.dtype}; pass its real part.")
     if arr.dtype.kind in "mM":
         raise TypeError(f"{name} must hold real numbers, got dtype {arr.dtype}; convert dates to numbers first.")
+    if arr.dtype.kind in "US" or (arr.dtype.kind == "O" and any(isinstance(v, str | bytes) for v in arr.flat)):
+        text = next(v for v in arr.flat if isinstance(v, str | bytes))
+        raise TypeError(f"{name} must hold real numbers, but {str(text)!r} is text; convert it to numbers first.")
     if arr.dtype.kind not in "fiub":
         try:
             arr = arr.astype(np.float64)
@@ -141,7 +145,9 @@ def sample_weight(w: Any, n_samples: int) -> np.ndarray | None:
     """Non-negative (n,) weights, not all zero; a scalar means the same weight for every sample; None stays None."""
     if w is None:
         return None
-    arr = real_array(w, "sample_weight", ndim=(0, 1))
+    arr = real_array(w, "sample_weight")
+    if arr.ndim > 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar; sample_weight has shape {arr.shape}.")
     if arr.ndim == 0:
         arr = np.full(n_samples, float(arr))
     if len(arr) != n_samples:
@@ -171,18 +177,49 @@ def batched_weights(w: Any, n_problems: int, n_samples: int) -> np.ndarray | Non
 
 def penalties(lam: Any, name: str = "lam", *, positive: bool = False) -> np.ndarray:
     """Finite penalties, at least zero (above zero with `positive`), as a 0-D or 1-D float64 array."""
-    arr = real_array(lam, name, ndim=(0, 1))
+    arr = parameter(lam, name, ndim=(0, 1))
     if arr.size == 0:
         raise ValueError(f"{name} is empty; at least one penalty is needed.")
-    if arr.min() < 0 or (positive and arr.min() == 0):
+    wrong = arr <= 0 if positive else arr < 0
+    if wrong.any() and arr.size == 1:
         bound = "positive" if positive else "at least 0"
-        raise ValueError(f"{name} must be {bound} (a penalty on the sum of squares), got {arr.min():.6g}.")
+        raise ValueError(f"{name} must be {bound}, got {arr.min():.6g}; it is a penalty on the sum of squares.")
+    if wrong.any():
+        first = int(wrong.argmax())
+        bound = "" if positive else " (or 0: no penalty)"
+        raise ValueError(f"{name}[{first}] == {arr[first]:.6g}, must be > 0.0{bound}.")
     return arr
+
+
+def parameter(value: Any, name: str, *, ndim: int | tuple[int, ...]) -> np.ndarray:
+    """One or several numbers that a caller chose, as `real_array` has them; text, True and False are no numbers."""
+    several = isinstance(value, list | tuple)
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    if several or kind == "O" or isinstance(value, bool | np.bool_):
+        for i, entry in enumerate(_entries(value)):
+            if isinstance(entry, bool | np.bool_ | str | bytes):
+                where = f"{name}[{i}]" if several and len(value) > 1 else name
+                raise TypeError(f"{where} must be an instance of float, not {type(entry).__name__}; got {entry!r}.")
+    arr = real_array(value, name, ndim=ndim)
+    if kind == "b":
+        raise TypeError(f"{name} must hold real numbers, but it holds True and False.")
+    return arr
+
+
+def _entries(value: Any) -> Iterator[Any]:
+    """What nested lists, tuples and arrays hold, or the value itself."""
+    if isinstance(value, np.ndarray):
+        yield from value.flat
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _entries(entry)
+    else:
+        yield value
 
 
 def schedule(xi: Any, n_steps: Any = None) -> np.ndarray:
     """Imitation weights as a (k,) or (Q, k) float64 array; a scalar is repeated `n_steps` times."""
-    arr = real_array(xi, "xi", ndim=(0, 1, 2))
+    arr = parameter(xi, "xi", ndim=(0, 1, 2))
     if arr.ndim == 0:
         if n_steps is None:
             raise ValueError("A scalar xi needs n_steps=k, the number of distillation steps; or pass a (k,) schedule.")

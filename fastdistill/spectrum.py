@@ -161,12 +161,27 @@ class Spectrum:
         >>> S.d.round(12)
         array([3., 1.])
         """
+        return cls._from_symmetric(K, fit_intercept, sample_weight, indefinite=False)
+
+    @classmethod
+    def _from_symmetric(cls, K: Any, fit_intercept: Any, sample_weight: Any, *, indefinite: bool) -> Spectrum:
+        """`from_kernel`, which with `indefinite` may have negative eigenvalues, for penalties above minus the smallest:
+
+        then K + λ I is positive definite and students, fits, predictions and leave-one-out are what they are for a
+        kernel; standard deviations, evidence and tolerances are not defined.
+        """
         fit_intercept = validation.boolean(fit_intercept, "fit_intercept")
         dtype = validation.result_dtype(K)
         kernel = validation.kernel_matrix(K)
         weight = validation.sample_weight(sample_weight, len(kernel))
-        decomposition = decompose_kernel(kernel, weight, fit_intercept, float(np.finfo(dtype).eps))
+        resolution = float(np.finfo(dtype).eps)
+        decomposition = decompose_kernel(kernel, weight, fit_intercept, resolution, indefinite=indefinite)
         return cls(decomposition, kernel, weight, dtype, is_kernel=True)
+
+    @property
+    def _least(self) -> float:
+        """The smallest eigenvalue of an indefinite kernel; 0 of any other."""
+        return min(0.0, float(self._d[-1])) if self.rank else 0.0
 
     @property
     def d(self) -> np.ndarray:

@@ -200,10 +200,11 @@ def test_the_choice_is_that_of_tune(strategy, scoring, bounds, rng):
     model = DistilledRidgeCV(GRID, 2, strategy, scoring, bounds=bounds).fit(X, y, w)
     S = fd.Spectrum.from_design(X, True, w)
     t = fd.tune(S, y, GRID, 2, criterion=scoring, strategy=strategy, bounds=bounds)
-    assert (model.alpha_, model.n_steps_, model.best_score_) == (t.lam, t.n_steps, -t.score)
+    assert (model.alpha_, model.n_steps_) == (t.lam, t.n_steps)
+    assert model.best_score_ == pytest.approx(-t.score * w.mean(), rel=1e-12)  # -Σ w e² / n, as in RidgeCV
     assert np.array_equal(model.xi_, t.xi)
     assert np.array_equal(model.mixture_, t.mixture)
-    assert np.array_equal(model.cv_results_["scores"], -t.scores)
+    np.testing.assert_allclose(model.cv_results_["scores"], -t.scores * w.mean(), rtol=1e-12)
     assert np.array_equal(model.cv_results_["alpha"], GRID)
     assert (model.evidence_ is None) == (strategy != "safe")
     twin = DistilledRidge(model.alpha_, model.xi_, None).fit(X, y, w)
@@ -261,7 +262,7 @@ def test_folds_are_pooled(splitter, m, fit_intercept, rng):
     exact = np.empty((len(GRID), 3))
     for i, alpha in enumerate(GRID):
         columns, wanted = held_out_columns(X, y, w, folds, alpha, fit_intercept)
-        total = sum(w[test].sum() for _, test in folds) * (m or 1)
+        total = sum(w[test].sum() for _, test in folds) * (m or 1) / w.mean()
         exact[i] = [oracle.best_mixture(columns[:, :k], wanted)[1] * len(wanted) / total for k in (1, 2, 3)]
     np.testing.assert_allclose(-model.cv_results_["scores"], exact, rtol=1e-5)
     np.testing.assert_allclose(-kernel.cv_results_["scores"], exact, rtol=1e-5)
@@ -468,13 +469,19 @@ def test_standard_deviations_are_those_of_the_penalty(m, per_target, rng):
 @pytest.mark.parametrize(
     ("params", "error", "message"),
     [
-        ({"alphas": [1.0, -1.0]}, ValueError, "alphas must be at least 0.*got -1"),
+        ({"alphas": [1.0, -1.0]}, ValueError, r"alphas\[1\] == -1, must be > 0.0 \(or 0: no penalty\)"),
+        ({"alphas": (1, 1.0, "1")}, TypeError, r"alphas\[2\] must be an instance of float, not str; got '1'"),
+        ({"alphas": [1.0, True]}, TypeError, r"alphas\[1\] must be an instance of float, not bool; got True"),
         ({"alphas": []}, ValueError, "alphas is empty"),
         ({"alphas": "fine"}, TypeError, "alphas must hold real numbers"),
         ({"n_steps": -1}, ValueError, "n_steps must be at least 0, got -1"),
         ({"n_steps": 1.5}, TypeError, "n_steps must be an integer"),
-        ({"strategy": "bold"}, ValueError, "strategy must be one of 'safe', 'joint', 'greedy', got 'bold'"),
-        ({"scoring": "r2"}, ValueError, "scoring must be one of 'loo', 'gcv', got 'r2'"),
+        ({"strategy": "bold"}, ValueError, "strategy must be one of 'safe', 'ridge', 'joint', 'greedy', got 'bold'"),
+        ({"scoring": "r3"}, ValueError, "scoring must be None, 'loo', 'gcv', a scorer or the name of one"),
+        ({"scoring": ["r2"]}, TypeError, "scoring must be None, 'loo', 'gcv', a scorer or the name of one"),
+        ({"store_cv_results": True, "cv": 3}, ValueError, "cv!=None and store_cv_results=True are incompatible"),
+        ({"store_cv_results": True, "scoring": "gcv"}, ValueError, "store_cv_results=True stores leave-one-out"),
+        ({"store_cv_results": 1}, TypeError, "store_cv_results must be True or False"),
         ({"strategy": "joint"}, ValueError, 'n_steps=None needs strategy="safe"'),
         ({"bounds": (0, 1)}, ValueError, 'n_steps=None needs strategy="safe" and no bounds'),
         ({"n_steps": 1, "bounds": (1, 0)}, ValueError, "bounds must be None or"),
@@ -498,7 +505,7 @@ def test_bad_parameters(estimator, params, error, message, rng):
         ({"gamma": "scale"}, TypeError, "gamma must be a real number"),
         ({"gamma": []}, ValueError, "A kernel parameter is an empty array"),
         ({"kernel_params": 3}, TypeError, "kernel_params must be a dict or None"),
-        ({"kernel": "sigmoid"}, ValueError, "positive semi-definite"),
+        ({"kernel": "sigmoid", "alphas": 1e-4}, ValueError, "alpha=0.0001.*positive semi-definite, or alpha above"),
     ],
 )
 def test_bad_kernels(params, error, message, rng):

@@ -67,8 +67,9 @@ def test_no_steps_are_scikit_learns_classifiers(n_classes, weighted, fit_interce
             ours.fit(X, y, w)
             theirs.fit(X, y, sample_weight=w)
             assert list(ours.classes_) == list(theirs.classes_)
-            np.testing.assert_allclose(ours.coef_, np.atleast_2d(theirs.coef_), rtol=1e-8, atol=1e-12)
-            np.testing.assert_allclose(ours.intercept_, np.broadcast_to(theirs.intercept_, len(ours.coef_)), rtol=1e-8)
+            shape = (4,) if n_classes == 2 else (3, 4)
+            np.testing.assert_allclose(ours.coef_, theirs.coef_.reshape(shape), rtol=1e-8, atol=1e-12, strict=True)
+            np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-8, strict=True)
             np.testing.assert_allclose(ours.decision_function(X), theirs.decision_function(X), rtol=1e-8, atol=1e-10)
             assert np.array_equal(ours.predict(X), theirs.predict(X))
         assert tuned.alpha_ == twin.alpha_

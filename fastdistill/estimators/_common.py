@@ -41,24 +41,59 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _check_recursion(self) -> tuple[float, np.ndarray]:
-        """The penalty and the (k,) schedule that `alpha`, `xi` and `n_steps` stand for."""
+    def _check_recursion(self) -> tuple[np.ndarray, np.ndarray]:
+        """The penalty () and schedule (k,) that `alpha`, `xi` and `n_steps` stand for; (m,) and (m, k) per target."""
         validation.boolean(self.fit_intercept, "fit_intercept")
-        penalty = validation.scalar(self.alpha, "alpha", minimum=0.0)
-        xi = validation.real_array(self.xi, "xi", ndim=(0, 1))
-        if xi.ndim == 1 and self.n_steps is not None:
+        penalty = validation.penalties(self.alpha, "alpha")
+        xi = validation.parameter(self.xi, "xi", ndim=(0, 1, 2))
+        if xi.ndim and self.n_steps is not None:
             n_steps = validation.integer(self.n_steps, "n_steps", minimum=0)
             if n_steps != len(xi):
                 raise ValueError(
                     f"xi holds a schedule of {len(xi)} steps, but n_steps={n_steps}; set n_steps={len(xi)} or "
-                    f"n_steps=None."
+                    f"n_steps=None. (A weight for each target has the shape (n_steps, n_targets).)"
                 )
-        return penalty, validation.schedule(xi, self.n_steps)
+        if xi.ndim < 2:
+            schedule = validation.schedule(xi, self.n_steps)
+        else:
+            schedule = xi[:, 0] if xi.shape[1] == 1 else xi.T
+        return penalty.reshape(()) if penalty.size == 1 else penalty, schedule
+
+    @staticmethod
+    def _last_student(
+        spectrum: Spectrum, y: np.ndarray, penalty: np.ndarray, schedule: np.ndarray, name: str
+    ) -> tuple[np.ndarray, Any]:
+        """`coef` or `dual_coef`, as named, and the intercept of the last student; copies, as views keep every student.
+
+        Targets with penalties or schedules of their own are fitted one by one, from one decomposition.
+        """
+        if penalty.ndim == 0 and schedule.ndim == 1:
+            path = spectrum.path(y, penalty, schedule)
+            return getattr(path, name)[-1].copy(), path.intercept[-1]
+        columns = y.reshape(len(y), -1).T
+        m = len(columns)
+        for given, what, count in ((penalty, "penalties", 0), (schedule, "schedules", 1)):
+            if given.ndim > count and len(given) != m:
+                raise ValueError(f"Number of targets and number of {what} do not correspond: {len(given)} != {m}")
+        own = zip(columns, np.broadcast_to(penalty, m), np.broadcast_to(schedule, (m, schedule.shape[-1])), strict=True)
+        paths = [spectrum.path(column, alone, weights) for column, alone, weights in own]
+        coef = np.stack([getattr(path, name)[-1] for path in paths], axis=-1)
+        intercept = np.stack([path.intercept[-1] for path in paths])
+        return (coef[..., 0], intercept[0]) if y.ndim == 1 else (coef, intercept)
 
     def _check_queries(self, X: Any) -> Any:
         """X of `predict` through scikit-learn's gate."""
         check_is_fitted(self)
         return validate_data(self, X, reset=False, **DATA)
+
+
+def as_linear_model(coef: np.ndarray, intercept: Any, fit_intercept: bool) -> tuple[np.ndarray, Any]:
+    """`coef_` and `intercept_` in scikit-learn's shapes, from coefficients (p,) or (p, m) and intercepts.
+
+    A single column of targets has coefficients (p,), and predictions (n,); no intercept is 0.0 for any targets.
+    """
+    coef = np.array(coef.T, order="C")
+    return coef.ravel() if len(coef) == 1 else coef, intercept if fit_intercept else 0.0
 
 
 def far_from_zero(spectrum: Spectrum, y: np.ndarray, weight: Any) -> tuple[Centre, Any] | None:

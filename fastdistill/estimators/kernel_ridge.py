@@ -22,6 +22,7 @@ standard deviations.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal, overload
 
@@ -36,6 +37,9 @@ from fastdistill.gaussian_process import Posterior
 from fastdistill.spectrum import Spectrum
 
 DIAGONAL_BLOCK = 64  # samples
+# K + λ I counts as positive definite where its smallest eigenvalue is above this fraction of −min d: beyond it, less
+# than four digits of a fit would be left.
+DEFINITE_BY = 1e-12
 
 _ADVICE = {
     "sigmoid": "The sigmoid kernel is indefinite for most gamma, coef0 and data; 'rbf' is definite for all.",
@@ -53,18 +57,20 @@ class DistilledKernelRidge(DistilledRegressor):
 
     Parameters
     ----------
-    alpha : float, default=1.0
+    alpha : float or array-like of shape (n_targets,), default=1.0
         Penalty on ‖g‖², at least 0, on the scale of :class:`sklearn.kernel_ridge.KernelRidge`: against the sum of
-        (weighted) squared residuals. Every student has the same penalty.
-    xi : float or array-like of shape (n_steps,), default=1.0
+        (weighted) squared residuals. Every student has the same penalty; an array gives each target its own.
+    xi : float or array-like of shape (n_steps,) or (n_steps, n_targets), default=1.0
         Imitation weights, any real numbers: 0 ignores the teacher, 1 ignores y, negative values move away from the
-        teacher. A number serves all steps; an array is the schedule ξ_1, …, ξ_k.
+        teacher. A number serves all steps; a 1-D array is the schedule ξ_1, …, ξ_k of all targets, a 2-D array has one
+        in each column.
     n_steps : int or None, default=1
         Number k of distillation steps; 0 is plain kernel ridge. With an array `xi` its length, or None.
     kernel : str or callable, default="rbf"
         A name that :func:`sklearn.metrics.pairwise.pairwise_kernels` knows, "precomputed", or a function of two samples
         that returns a number. With "precomputed", X is the kernel matrix: (n_samples, n_samples) in `fit`,
-        kernel(query, train) in `predict`. The kernel must be positive semi-definite.
+        kernel(query, train) in `predict`. A kernel that is not positive semi-definite, as "sigmoid" for most data, is
+        fitted with a warning where every `alpha` exceeds minus the smallest eigenvalue of its matrix (see Notes).
     gamma : float or None, default=None
         Parameter of the kernels "rbf", "laplacian", "poly", "sigmoid" and "chi2", at least 0; None stands for
         scikit-learn's default, 1 / n_features (1 for "chi2"). Ignored by the others.
@@ -82,8 +88,10 @@ class DistilledKernelRidge(DistilledRegressor):
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_targets)
         Dual coefficients of the last student, zero at samples of zero weight; float64 unless `kernel` is
         "precomputed" and X float32.
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        Σ_i dual_coef_i x_i, the coefficients of the features; only with ``kernel="linear"``.
     intercept_ : float or ndarray of shape (n_targets,)
-        Intercept of the last student; zero with ``fit_intercept=False``.
+        Intercept of the last student; 0.0 with ``fit_intercept=False``.
     X_fit_ : {ndarray, sparse matrix, sparse array} of shape (n_samples, n_features)
         A copy of the training data, needed for predictions; with "precomputed" the kernel matrix itself.
     n_features_in_ : int
@@ -120,6 +128,10 @@ class DistilledKernelRidge(DistilledRegressor):
     on targets: whatever `xi` and `n_steps`, they are those of plain kernel ridge. For them `fit` keeps the eigenvectors
     of eigenvalues above 1e-5 alpha, at most n² numbers.
 
+    Where the kernel matrix is indefinite but K + alpha I positive definite, the dual coefficients are those of
+    :class:`sklearn.kernel_ridge.KernelRidge`. No space of functions has such a kernel: the model no longer minimises
+    the objective above, a student may amplify (f > 1), and there are no standard deviations.
+
     References
     ----------
     .. [1] H. Mobahi, M. Farajtabar and P. L. Bartlett, "Self-distillation amplifies regularization in Hilbert space",
@@ -147,7 +159,7 @@ class DistilledKernelRidge(DistilledRegressor):
 
     def __init__(
         self,
-        alpha: float = 1.0,
+        alpha: Any = 1.0,
         xi: Any = 1.0,
         n_steps: int | None = 1,
         kernel: str | Callable[..., float] = "rbf",
@@ -195,24 +207,40 @@ class DistilledKernelRidge(DistilledRegressor):
         Raises
         ------
         ValueError
-            Values out of range, NaN or inf, shapes that do not match, weights negative or all zero; a kernel matrix
-            that is not square, symmetric and positive semi-definite.
+            Values out of range, NaN or inf, shapes that do not match, weights negative or all zero; penalties or
+            schedules of another number than the targets; a kernel matrix K that is not square and symmetric, or
+            K + alpha I not positive definite.
         TypeError
             Parameters or weights of the wrong kind; sparse X with a kernel that cannot take it.
+
+        Warns
+        -----
+        RuntimeWarning
+            The kernel matrix is indefinite.
         """
         penalty, schedule = self._check_recursion()
         self._check_kernel()
         # The copy keeps the model as it is when the caller reuses the memory of X.
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not self._is_precomputed, **DATA)
         spectrum = self._spectrum(X, sample_weight)
-        path = spectrum.path(y, penalty, schedule)
+        penalties = np.atleast_1d(penalty)
+        if not self._admitted(spectrum, penalties).all():
+            raise ValueError(self._refusal(spectrum, float(penalties.min())))
+        coef, intercept = self._last_student(spectrum, y, penalty, schedule, "dual_coef")
         # In float64 also for float32 data: of order y / alpha, they cancel in predictions (linear kernel, n = 200,
         # alpha = 1e-3: relative error 2e-3 when stored as float32, 5e-8 so).
-        self.dual_coef_ = path.dual_coef[-1].copy()  # a view would keep every student alive
-        self.intercept_ = path.intercept[-1]
+        self.dual_coef_, self.intercept_ = coef, intercept if self.fit_intercept else 0.0
         self.X_fit_ = X
-        self._posterior = Posterior(spectrum, np.array([penalty]))
+        self._posterior = posterior(spectrum, penalties)
         return self
+
+    @property
+    def coef_(self) -> np.ndarray:
+        """Coefficients of the features (n_features,) or (n_targets, n_features), of the linear kernel only."""
+        if not (isinstance(self.kernel, str) and self.kernel == "linear"):
+            raise AttributeError(f"coef_ is only available with kernel='linear', not with kernel={self.kernel!r}.")
+        coef = np.asarray(self.X_fit_.T @ self.dual_coef_).T
+        return np.ascontiguousarray(coef, dtype=self.X_fit_.dtype)
 
     @overload
     def predict(self, X: Any, return_std: Literal[False] = False, kernel_diag: Any = None) -> np.ndarray: ...
@@ -240,7 +268,7 @@ class DistilledKernelRidge(DistilledRegressor):
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predictions; float32 if the training data and X are.
         std : ndarray of the shape and dtype of y
-            Predictive standard deviations, the same for every target; only with `return_std`.
+            Predictive standard deviations, the same for every target of the same penalty; only with `return_std`.
 
         Raises
         ------
@@ -248,7 +276,7 @@ class DistilledKernelRidge(DistilledRegressor):
             Before `fit`.
         ValueError
             Another number of features or other names than in `fit`; NaN or inf; `kernel_diag` missing where it is
-            needed, given where it is not, or of a wrong length.
+            needed, given where it is not, or of a wrong length; `return_std` with an indefinite kernel.
         """
         X = self._check_queries(X)
         dtype = np.result_type(X.dtype, self.X_fit_.dtype)
@@ -256,9 +284,14 @@ class DistilledKernelRidge(DistilledRegressor):
         mean = affine(values, self.dual_coef_, self.intercept_, dtype)
         if not return_std:
             return mean
+        if self._posterior is None:
+            raise ValueError(
+                "The kernel matrix of the training data is indefinite, so that no Gaussian process has it for a "
+                "covariance: there are no standard deviations. Use a positive semi-definite kernel, such as 'rbf'."
+            )
         rows = np.asarray(values.toarray() if issparse(values) else values, dtype=np.float64)
-        std = np.sqrt(self._posterior.variance(rows, self._kernel_diag(X, kernel_diag))[0]).astype(dtype, copy=False)
-        return mean, std if mean.ndim == 1 else np.repeat(std[:, np.newaxis], mean.shape[1], axis=1)
+        std = np.sqrt(self._posterior.variance(rows, self._kernel_diag(X, kernel_diag)))  # (1 or n_targets, q)
+        return mean, np.broadcast_to(std[0] if mean.ndim == 1 else std.T, mean.shape).astype(dtype)
 
     def _check_kernel(self) -> None:
         if not callable(self.kernel):
@@ -305,15 +338,46 @@ class DistilledKernelRidge(DistilledRegressor):
         blocks = (rows[start : start + size] for start in range(0, X.shape[0], size))
         return np.concatenate([np.diagonal(self._kernel_values(block, None)).copy() for block in blocks])
 
-    def _spectrum(self, X: Any, sample_weight: Any) -> Spectrum:
+    def _spectrum(self, X: Any, weight: Any) -> Spectrum:
         """The spectrum of the training kernel; what is wrong with that matrix is said in terms of the kernel."""
-        weight = validation.sample_weight(sample_weight, X.shape[0])
-        K = self._kernel_values(X, None)
+        return self._spectrum_of(self._kernel_values(X, None), validation.sample_weight(weight, X.shape[0]))
+
+    def _spectrum_of(self, K: Any, weight: np.ndarray | None) -> Spectrum:
+        """The spectrum of a kernel matrix, which may be indefinite."""
+        K = K.toarray() if issparse(K) else K
         try:
-            return Spectrum.from_kernel(K.toarray() if issparse(K) else K, self.fit_intercept, weight)
+            return Spectrum._from_symmetric(K, self.fit_intercept, weight, indefinite=True)
         except ValueError as err:
-            advice = _ADVICE.get(self.kernel, "") if isinstance(self.kernel, str) else ""
-            raise ValueError(f"Cannot fit with kernel={self.kernel!r}. {err} {advice}".rstrip()) from err
+            raise ValueError(f"Cannot fit with kernel={self.kernel!r}. {err}") from err
+
+    def _admitted(self, spectrum: Spectrum, penalties: np.ndarray) -> np.ndarray:
+        """Which penalties (L,) leave K + λ I positive definite; warns where K is not, but some do."""
+        least = spectrum._least
+        if least == 0.0:
+            return np.ones(len(penalties), dtype=bool)
+        admitted = penalties > -least * (1.0 + DEFINITE_BY)
+        if admitted.any():
+            warnings.warn(
+                f"kernel={self.kernel!r} is indefinite on these data (eigenvalues of its matrix from {least:.3g} to "
+                f"{spectrum.d[0]:.3g}). The fit solves (K + alpha I) a = y, but no longer minimises a penalised error, "
+                f"has no standard deviations, and a distillation step may amplify.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return admitted
+
+    def _refusal(self, spectrum: Spectrum, penalty: float) -> str:
+        advice = _ADVICE.get(self.kernel, "") if isinstance(self.kernel, str) else ""
+        return (
+            f"Cannot fit with kernel={self.kernel!r} and alpha={penalty:.6g}. K must be positive semi-definite, or "
+            f"alpha above minus its smallest eigenvalue, which is {spectrum._least:.6g}: use an alpha above "
+            f"{-spectrum._least:.6g}, check the kernel, or clip its eigenvalues. {advice}"
+        ).rstrip()
+
+
+def posterior(spectrum: Spectrum, penalties: np.ndarray) -> Posterior | None:
+    """What standard deviations need; an indefinite kernel has none."""
+    return Posterior(spectrum, penalties) if spectrum._least == 0.0 else None
 
 
 def _short_indices(X: Any) -> Any:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -28,10 +28,8 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill import _validation as validation
 from fastdistill.estimators._common import DATA
-from fastdistill.estimators.kernel_ridge import DistilledKernelRidge
-from fastdistill.estimators.ridge_cv import Choices, Fold, Search
-from fastdistill.gaussian_process import Posterior
-from fastdistill.spectrum import Spectrum
+from fastdistill.estimators._search import Choices, Fold, Search
+from fastdistill.estimators.kernel_ridge import DistilledKernelRidge, posterior
 
 GRID = ("gamma", "degree", "coef0", "kernel_params")  # each may hold several values
 
@@ -51,15 +49,20 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
     n_steps : int or None, default=None
         Number k of distillation steps; 0 is plain kernel ridge. None (strategy "safe" without `bounds`) allows as many
         as the rank of the kernel matrix, with which any filter of its spectrum can be reached [1]_.
-    strategy : {"safe", "joint", "greedy"}, default="safe"
-        "safe" distils only on evidence for a signal concentrated in few directions. "joint" tunes k weights at once
-        [1]_, "greedy" one after the other [2]_; unguarded, both make ordinary data worse. See `fastdistill.tune`.
-    scoring : {"loo", "gcv"}, default="loo"
-        Exact leave-one-out or generalised cross-validation. Only "loo" with `cv`.
+    strategy : {"safe", "ridge", "joint", "greedy"}, default="safe"
+        "safe" distils only on evidence for a signal concentrated in few directions. "ridge" never does, whatever
+        `n_steps` and `bounds`. "joint" tunes k weights at once [1]_, "greedy" one after the other [2]_; unguarded, both
+        make ordinary data worse. See `fastdistill.tune`.
+    scoring : None, "loo", "gcv", str or callable, default=None
+        None and "loo": exact leave-one-out squared error. "gcv": generalised cross-validation, not with `cv`. A
+        scorer, or the name of one, such as "r2", judges the leave-one-out predictions as in
+        :class:`sklearn.linear_model.RidgeCV`: with `sample_weight`, called with an estimator whose ``predict`` returns
+        what it is given. It chooses among the penalties; the weights at each have the smallest squared error.
     cv : int, splitter or iterable, default=None
-        None for `scoring`. Otherwise folds as scikit-learn knows them: kernel, penalty and weights have the smallest
-        mean squared error on held-out samples, pooled over the folds (weighted by `sample_weight`). For splits by group
-        pass the list of splits.
+        None for leave-one-out. Otherwise folds as scikit-learn knows them: kernel, penalty and weights have the
+        smallest mean squared error on held-out samples, pooled over the folds (weighted by `sample_weight`). A scorer
+        is averaged over the folds, without weights but for those of zero, as in
+        :class:`sklearn.linear_model.RidgeCV`. For splits by group pass the list of splits.
     bounds : (float, float) or None, default=None
         Every ξ within [low, high]; needs a number of steps.
     fit_intercept : bool, default=True
@@ -68,7 +71,8 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
         Whether every target has its own penalty, weights and verdict. The kernel is common to all: that of the smallest
         sum of their errors.
     kernel : str or callable, default="rbf"
-        As in :class:`DistilledKernelRidge`; "precomputed" takes kernel matrices.
+        As in :class:`DistilledKernelRidge`; "precomputed" takes kernel matrices. Of an indefinite kernel, with a
+        warning, the penalties above minus the smallest eigenvalue are tried, and "safe" stays with kernel ridge.
     gamma : float, None, or array-like of these, default=None
         Parameter of the kernels "rbf", "laplacian", "poly", "sigmoid" and "chi2", at least 0; None stands for
         scikit-learn's default. Several values are tried, as are those of `degree`, `coef0` and `kernel_params`, in
@@ -79,6 +83,8 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
         Constant of the kernels "poly" and "sigmoid".
     kernel_params : dict, None, or list of these, default=None
         Keyword arguments of a callable kernel.
+    store_cv_results : bool, default=False
+        Whether `cv_results_` holds leave-one-out errors or predictions of every sample; not with `cv` or "gcv".
 
     Attributes
     ----------
@@ -93,12 +99,15 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
     mixture_ : ndarray of shape (n_steps + 1,), None, or a list of these
         Weights of the pure steps; None where `xi_` is.
     best_score_ : float or ndarray of shape (n_targets,)
-        Negative mean squared error (or GCV) of the choice; that of kernel ridge where the student is given by its
-        filter.
-    cv_results_ : dict
-        "alpha", the penalties, and "scores" of shape (n_alphas, n_steps + 1[, n_targets]), the best negative error with
-        0..k steps at each. Where a kernel parameter holds several values also "params", a list of the combinations
-        tried, which is the first axis of "scores".
+        Score of the choice: -Σ w e² / n as in :class:`sklearn.linear_model.RidgeCV`, minus GCV, or that of the scorer.
+        That of kernel ridge where the student is given by its filter.
+    cv_results_ : dict or ndarray of shape (n_samples, n_alphas) or (n_samples, n_targets, n_alphas)
+        A dict with "alpha", the penalties, and "scores" of shape (n_alphas, n_steps + 1[, n_targets]), the best score
+        with 0..k steps at each (minus infinity at penalties that an indefinite
+        kernel matrix excludes). Where a kernel parameter holds several values also "params", a list of the combinations
+        tried, which is the first axis of "scores". With `store_cv_results` an array as in
+        :class:`sklearn.linear_model.RidgeCV`: squared leave-one-out errors times `sample_weight` or, with a scorer,
+        leave-one-out predictions; of the student of k steps at each penalty, with "safe" of ridge.
     verdict_ : Verdict or list of Verdict
         Paired leave-one-out comparison with the best plain kernel ridge of the chosen kernel: `gain` (share of its
         error), `standard_error`, `n_steps`, `evidence`, and `sentence`. What is held fixed: see Notes.
@@ -107,7 +116,9 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_targets)
         Dual coefficients of the chosen student; float64 unless `kernel` is "precomputed" and X float32.
     intercept_ : float or ndarray of shape (n_targets,)
-        Intercept of the chosen student.
+        Intercept of the chosen student; 0.0 with ``fit_intercept=False``.
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        Σ_i dual_coef_i x_i, the coefficients of the features; only with ``kernel="linear"``.
     X_fit_ : {ndarray, sparse matrix, sparse array} of shape (n_samples, n_features)
         A copy of the training data; with "precomputed" the kernel matrix itself.
     n_features_in_ : int
@@ -149,12 +160,14 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
     (10.0, 0)
     """
 
+    cv_results_: Any
+
     def __init__(
         self,
         alphas: Any = None,
         n_steps: int | None = None,
         strategy: str = "safe",
-        scoring: str = "loo",
+        scoring: Any = None,
         cv: Any = None,
         bounds: tuple[float, float] | None = None,
         fit_intercept: bool = True,
@@ -164,6 +177,7 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
         degree: Any = 3,
         coef0: Any = 1,
         kernel_params: Any = None,
+        store_cv_results: bool = False,
     ) -> None:
         self.alphas = alphas
         self.n_steps = n_steps
@@ -178,6 +192,7 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
         self.degree = degree
         self.coef0 = coef0
         self.kernel_params = kernel_params
+        self.store_cv_results = store_cv_results
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DistilledKernelRidgeCV:
         """Choose the kernel, the penalty and the weights, and fit the chosen student.
@@ -198,10 +213,15 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
         Raises
         ------
         ValueError
-            Values out of range, NaN or inf, shapes that do not match, weights negative or all zero; a kernel matrix
-            that is not square, symmetric and positive semi-definite.
+            Values out of range, NaN or inf, shapes that do not match, weights negative or all zero; a kernel matrix K
+            that is not square and symmetric, or K + λ I positive definite for none of the penalties.
         TypeError
             Parameters or weights of the wrong kind; sparse X with a kernel that cannot take it.
+
+        Warns
+        -----
+        RuntimeWarning
+            The kernel matrix is indefinite.
         """
         search = Search.of(self)
         kernels = self._kernels()
@@ -209,70 +229,49 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
         weight = validation.sample_weight(sample_weight, X.shape[0])
         splits = None if self.cv is None else list(check_cv(self.cv, y).split(X, y))
         best: Choices | None = None
-        scores = []
+        scores, refusal = [], ""
         for kernel in kernels:
+            spectrum = kernel._spectrum(X, weight)
+            admitted = kernel._admitted(spectrum, search.penalties)
+            scores.append(search.no_scores(y))
+            if not admitted.any():
+                refusal = kernel._refusal(spectrum, float(search.penalties.max()))
+                continue
             folds = None if splits is None else _folds(kernel, X, weight, splits)
-            choices = search.run(kernel._spectrum(X, weight), y, weight, folds)
-            scores.append(choices.scores)
+            choices = search.within(admitted, spectrum._least < 0.0).run(spectrum, y, weight, folds)
+            scores[-1][admitted] = choices.scores
             if best is None or choices.error < best.error:
                 best, self._chosen = choices, kernel
-        assert best is not None  # there is a kernel
+        if best is None:
+            raise ValueError(refusal)
         best.record(self)
-        if any(_is_several(getattr(self, name)) for name in GRID):
-            self.cv_results_ |= {"params": [_params(kernel) for kernel in kernels], "scores": np.stack(scores)}
+        self._complete_results(search.penalties, best.search.penalties, kernels, scores)
         self.kernel_params_ = _params(self._chosen)
         # float64 also for float32 data, as they cancel in predictions
         self.dual_coef_ = best.of_student("dual_coef")
-        self.intercept_ = best.of_student("intercept")
+        self.intercept_ = best.of_student("intercept") if self.fit_intercept else 0.0
         self.X_fit_ = X
-        self._posterior = Posterior(best.tuned[0].path.spectrum, np.atleast_1d(self.alpha_))
+        self._posterior = posterior(best.tuned[0].path.spectrum, np.atleast_1d(self.alpha_))
         return self
 
-    @overload
-    def predict(self, X: Any, return_std: Literal[False] = False, kernel_diag: Any = None) -> np.ndarray: ...
-
-    @overload
-    def predict(self, X: Any, return_std: Literal[True], kernel_diag: Any = None) -> tuple[np.ndarray, np.ndarray]: ...
-
-    def predict(
-        self, X: Any, return_std: bool = False, kernel_diag: Any = None
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Predict with the chosen student: Σ_i dual_coef_i kernel(x, x_i) + intercept.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Samples; with ``kernel="precomputed"`` kernel(query, train), (n_samples, n_samples_fitted).
-        return_std : bool, default=False
-            Whether to return the standard deviations of a Gaussian process of noise variance `alpha_` too: distillation
-            does not change them.
-        kernel_diag : array-like of shape (n_samples,), default=None
-            kernel(x, x) of the samples, needed with ``kernel="precomputed"`` and `return_std`.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Predictions; float32 if the training data and X are.
-        std : ndarray of the shape and dtype of y
-            Predictive standard deviations; only with `return_std`.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            Another number of features or other names than in `fit`; NaN or inf; `kernel_diag` missing where it is
-            needed, given where it is not, or of a wrong length.
-        """
-        mean = super().predict(X)
-        if not return_std:
-            return mean
-        X = self._check_queries(X)
-        values = self._kernel_values(X, self.X_fit_)
-        rows = np.asarray(values.toarray() if issparse(values) else values, dtype=np.float64)
-        std = np.sqrt(self._posterior.variance(rows, self._kernel_diag(X, kernel_diag)))  # (1 or n_targets, q)
-        shared = std[0] if mean.ndim == 1 else std.T
-        return mean, np.broadcast_to(shared, mean.shape).astype(mean.dtype)
+    def _complete_results(
+        self,
+        penalties: np.ndarray,
+        used: np.ndarray,
+        kernels: list[DistilledKernelRidge],
+        scores: list[np.ndarray],
+    ) -> None:
+        """`cv_results_` of all penalties and kernels; until then of the best kernel and what was used with it."""
+        if isinstance(self.cv_results_, dict):
+            several = any(_is_several(getattr(self, name)) for name in GRID)
+            chosen = scores[kernels.index(self._chosen)]
+            self.cv_results_ = {"alpha": penalties.copy(), "scores": np.stack(scores) if several else chosen}
+            if several:
+                self.cv_results_["params"] = [_params(kernel) for kernel in kernels]
+        elif len(used) < len(penalties):
+            stored = np.full((*self.cv_results_.shape[:-1], len(penalties)), np.nan, dtype=self.cv_results_.dtype)
+            stored[..., np.isin(penalties, used)] = self.cv_results_
+            self.cv_results_ = stored
 
     def _kernels(self) -> list[DistilledKernelRidge]:
         """A model for every combination of kernel parameters, checked."""
@@ -303,5 +302,5 @@ def _folds(kernel: DistilledKernelRidge, X: Any, weight: np.ndarray | None, spli
     K = K.toarray() if issparse(K) else K
     for train, test in splits:
         part = None if weight is None else weight[train]
-        spectrum = Spectrum.from_kernel(K[np.ix_(train, train)], kernel.fit_intercept, part)
+        spectrum = kernel._spectrum_of(K[np.ix_(train, train)], part)
         yield Fold(spectrum, train, test, K[np.ix_(test, train)])

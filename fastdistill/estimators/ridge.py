@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from fastdistill.estimators._common import DATA, DistilledRegressor, affine, far_from_zero
+from fastdistill.estimators._common import DATA, DistilledRegressor, affine, as_linear_model, far_from_zero
 from fastdistill.spectrum import Spectrum
 
 
@@ -36,12 +36,13 @@ class DistilledRidge(DistilledRegressor):
 
     Parameters
     ----------
-    alpha : float, default=1.0
+    alpha : float or array-like of shape (n_targets,), default=1.0
         Ridge penalty on ‖β‖², at least 0, on the scale of :class:`sklearn.linear_model.Ridge`: against the sum of
-        (weighted) squared residuals. Every student has the same penalty.
-    xi : float or array-like of shape (n_steps,), default=1.0
+        (weighted) squared residuals. Every student has the same penalty; an array gives each target its own.
+    xi : float or array-like of shape (n_steps,) or (n_steps, n_targets), default=1.0
         Imitation weights, any real numbers: 0 ignores the teacher, 1 ignores y, negative values move away from the
-        teacher. A number serves all steps; an array is the schedule ξ_1, …, ξ_k.
+        teacher. A number serves all steps; a 1-D array is the schedule ξ_1, …, ξ_k of all targets, a 2-D array has one
+        in each column.
     n_steps : int or None, default=1
         Number k of distillation steps; 0 is plain ridge. With an array `xi` its length, or None.
     fit_intercept : bool, default=True
@@ -50,9 +51,10 @@ class DistilledRidge(DistilledRegressor):
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
-        Coefficients of the last student; float32 if X is.
+        Coefficients of the last student; float32 if X is. A single column of targets counts as one target, as in
+        :class:`sklearn.linear_model.Ridge`, but for `intercept_` of shape (1,).
     intercept_ : float or ndarray of shape (n_targets,)
-        Intercept of the last student; zero with ``fit_intercept=False``.
+        Intercept of the last student; 0.0 with ``fit_intercept=False``.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -98,7 +100,7 @@ class DistilledRidge(DistilledRegressor):
     array([3.5755])
     """
 
-    def __init__(self, alpha: float = 1.0, xi: Any = 1.0, n_steps: int | None = 1, fit_intercept: bool = True) -> None:
+    def __init__(self, alpha: Any = 1.0, xi: Any = 1.0, n_steps: int | None = 1, fit_intercept: bool = True) -> None:
         self.alpha = alpha
         self.xi = xi
         self.n_steps = n_steps
@@ -123,16 +125,16 @@ class DistilledRidge(DistilledRegressor):
         Raises
         ------
         ValueError
-            Values out of range, NaN or inf, shapes that do not match, weights negative or all zero.
+            Values out of range, NaN or inf, shapes that do not match, weights negative or all zero; penalties or
+            schedules of another number than the targets.
         TypeError
             Parameters or weights of the wrong kind.
         """
         penalty, schedule = self._check_recursion()
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
         spectrum = Spectrum.from_design(X, self.fit_intercept, sample_weight)
-        path = spectrum.path(y, penalty, schedule)
-        self.coef_ = np.array(path.coef[-1].T, order="C")  # a copy: a view would keep every student alive
-        self.intercept_ = path.intercept[-1]
+        coef, intercept = self._last_student(spectrum, y, penalty, schedule, "coef")
+        self.coef_, self.intercept_ = as_linear_model(coef, intercept, self.fit_intercept)
         self._means = far_from_zero(spectrum, y, sample_weight)
         return self
 

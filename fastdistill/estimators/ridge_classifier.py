@@ -19,6 +19,7 @@ Cost: that of the regression, O(n p min(n, p)) for one decomposition that all cl
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from fastdistill import _validation as validation
 from fastdistill.estimators._common import DATA, affine, class_balance, counted_labels
+from fastdistill.estimators._search import Scorer, checked_scoring
 from fastdistill.estimators.ridge import DistilledRidge
 from fastdistill.estimators.ridge_cv import DistilledRidgeCV
 
@@ -91,8 +93,7 @@ class RidgeTargets(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, **DATA)
-        scores = affine(X, self.coef_.T, self.intercept_, np.result_type(X.dtype, self.coef_.dtype), self._means)
-        return scores.ravel() if scores.shape[1] == 1 else scores
+        return affine(X, self.coef_.T, self.intercept_, np.result_type(X.dtype, self.coef_.dtype), self._means)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict classes: the largest decision value, or with two classes (or several labels) its sign.
@@ -113,10 +114,13 @@ class RidgeTargets(ClassifierMixin, BaseEstimator):
         ValueError
             Another number of features or other names than in `fit`; NaN or inf.
         """
-        scores = self.decision_function(X)
+        return self._labels(self.decision_function(X))
+
+    def _labels(self, scores: np.ndarray) -> np.ndarray:
+        """The labels that decision values (n,) or (n, n_classes) stand for."""
         if self._is_multilabel:
             return self._binarizer.inverse_transform(np.where(scores > 0, 1, -1).reshape(len(scores), -1))
-        return self.classes_[scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(np.intp)]
+        return self._binarizer.classes_[scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(np.intp)]
 
 
 class DistilledRidgeClassifier(RidgeTargets):
@@ -127,9 +131,10 @@ class DistilledRidgeClassifier(RidgeTargets):
 
     Parameters
     ----------
-    alpha : float, default=1.0
-        Ridge penalty, at least 0, on the scale of :class:`sklearn.linear_model.RidgeClassifier`.
-    xi : float or array-like of shape (n_steps,), default=1.0
+    alpha : float or array-like of shape (n_classes,), default=1.0
+        Ridge penalty, at least 0, on the scale of :class:`sklearn.linear_model.RidgeClassifier`; an array gives each
+        class (of more than two) its own.
+    xi : float or array-like of shape (n_steps,) or (n_steps, n_classes), default=1.0
         Imitation weights, any real numbers: 0 ignores the teacher, 1 ignores the labels.
     n_steps : int or None, default=1
         Number k of distillation steps; 0 is the plain classifier. With an array `xi` its length, or None.
@@ -145,10 +150,11 @@ class DistilledRidgeClassifier(RidgeTargets):
     ----------
     classes_ : ndarray of shape (n_classes,)
         Labels of the samples with weight.
-    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients of the last student; one row for two classes; float32 if X is.
-    intercept_ : ndarray of shape (1,) or (n_classes,)
-        Intercepts of the last student.
+    coef_ : ndarray of shape (n_features,) or (n_classes, n_features)
+        Coefficients of the last student; (n_features,) for two classes, as in
+        :class:`sklearn.linear_model.RidgeClassifier`; float32 if X is.
+    intercept_ : ndarray of shape (1,) or (n_classes,), or float
+        Intercepts of the last student; 0.0 with ``fit_intercept=False``.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -227,12 +233,15 @@ class DistilledRidgeClassifierCV(RidgeTargets):
     n_steps : int or None, default=None
         Number k of distillation steps; 0 is the plain classifier. None (strategy "safe" without `bounds`) allows as
         many as the rank of the design.
-    strategy : {"safe", "joint", "greedy"}, default="safe"
+    strategy : {"safe", "ridge", "joint", "greedy"}, default="safe"
         As in :class:`DistilledRidgeCV`.
-    scoring : {"loo", "gcv"}, default="loo"
-        Exact leave-one-out or generalised cross-validation. Only "loo" with `cv`.
+    scoring : None, "loo", "gcv", str or callable, default=None
+        None and "loo": exact leave-one-out squared error of the decision values. "gcv": generalised cross-validation,
+        not with `cv`. A scorer, or the name of one, such as "accuracy", judges the labels that leave-one-out predicts,
+        as in :class:`DistilledRidgeCV`. (For two classes :class:`sklearn.linear_model.RidgeClassifierCV` compares
+        labels that are all the same.)
     cv : int, splitter or iterable, default=None
-        None for `scoring`, otherwise folds as scikit-learn knows them, stratified for a number.
+        None for leave-one-out, otherwise folds as scikit-learn knows them, stratified for a number.
     bounds : (float, float) or None, default=None
         Every ξ within [low, high]; needs a number of steps.
     fit_intercept : bool, default=True
@@ -242,6 +251,8 @@ class DistilledRidgeClassifierCV(RidgeTargets):
         the sums of their sample weights, so that a weight of zero equals leaving the sample out and a weight of two
         having it twice. (:class:`sklearn.linear_model.RidgeClassifierCV` counts samples whatever their weights, which
         differs where both are given.) Ignored with several labels per sample.
+    store_cv_results : bool, default=False
+        Whether `cv_results_` holds leave-one-out errors or predictions of every sample; not with `cv` or "gcv".
 
     Attributes
     ----------
@@ -254,19 +265,20 @@ class DistilledRidgeClassifierCV(RidgeTargets):
     mixture_ : ndarray of shape (n_steps + 1,) or None
         Weights of the pure steps; None where `xi_` is.
     best_score_ : float
-        Negative mean squared error (or GCV) of the decision values.
-    cv_results_ : dict
-        "alpha", the penalties, and "scores" of shape (n_alphas, n_steps + 1), the best negative error with 0..k steps.
+        Score of the choice: -Σ w e² / (n n_targets) of the decision values, minus GCV, or that of the scorer.
+    cv_results_ : dict or ndarray of shape (n_samples, n_targets, n_alphas)
+        As in :class:`DistilledRidgeCV`, with the decision values as predictions: one target for two classes, one for
+        each class of more.
     verdict_ : Verdict
         Paired leave-one-out comparison of squared errors with the best plain ridge, as in :class:`DistilledRidgeCV`.
     evidence_ : fastdistill.evidence.Evidence or None
         What the data say about a concentrated signal; None unless the strategy is "safe".
     classes_ : ndarray of shape (n_classes,)
         Labels of the samples with weight.
-    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients of the chosen student; one row for two classes; float32 if X is.
-    intercept_ : ndarray of shape (1,) or (n_classes,)
-        Intercepts of the chosen student.
+    coef_ : ndarray of shape (n_features,) or (n_classes, n_features)
+        Coefficients of the chosen student; (n_features,) for two classes; float32 if X is.
+    intercept_ : ndarray of shape (1,) or (n_classes,), or float
+        Intercepts of the chosen student; 0.0 with ``fit_intercept=False``.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -293,11 +305,12 @@ class DistilledRidgeClassifierCV(RidgeTargets):
         alphas: Any = None,
         n_steps: int | None = None,
         strategy: str = "safe",
-        scoring: str = "loo",
+        scoring: Any = None,
         cv: Any = None,
         bounds: tuple[float, float] | None = None,
         fit_intercept: bool = True,
         class_weight: Any = None,
+        store_cv_results: bool = False,
     ) -> None:
         self.alphas = alphas
         self.n_steps = n_steps
@@ -307,6 +320,7 @@ class DistilledRidgeClassifierCV(RidgeTargets):
         self.bounds = bounds
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
+        self.store_cv_results = store_cv_results
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DistilledRidgeClassifierCV:
         """Choose the penalty and the weights, and fit the chosen student.
@@ -339,8 +353,50 @@ class DistilledRidgeClassifierCV(RidgeTargets):
 
     def _regression(self, X: Any, y: np.ndarray) -> DistilledRidgeCV:
         cv = None if self.cv is None else list(check_cv(self.cv, y, classifier=True).split(X, y))
-        options = (self.alphas, self.n_steps, self.strategy, self.scoring, cv, self.bounds, self.fit_intercept)
-        return DistilledRidgeCV(*options)
+        scoring = checked_scoring(self.scoring)
+        return DistilledRidgeCV(
+            self.alphas,
+            self.n_steps,
+            self.strategy,
+            scoring if isinstance(scoring, str) else LabelScorer(scoring, self),
+            cv,
+            self.bounds,
+            self.fit_intercept,
+            store_cv_results=self.store_cv_results,
+        )
+
+
+class HeldOutLabels(ClassifierMixin, BaseEstimator):
+    """What a scorer of labels is called with: a classifier whose decision values are the samples it is given."""
+
+    def __init__(self, model: RidgeTargets) -> None:
+        self.model = model
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels of the model."""
+        return self.model._binarizer.classes_
+
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
+        """The decision values X themselves."""
+        return X
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """The labels that the decision values X stand for."""
+        return self.model._labels(X)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelScorer:
+    """A scorer of decision values beside targets −1 and +1, by a scorer of labels."""
+
+    scorer: Scorer
+    model: RidgeTargets
+
+    def __call__(self, estimator: Any, X: np.ndarray, y: np.ndarray, **options: Any) -> float:
+        """The score of decision values X (n, n_targets) for targets y (n, n_targets)."""
+        values, truth = (array[:, 0] if array.shape[1] == 1 else array for array in (X, y))
+        return self.scorer(HeldOutLabels(self.model), values, self.model._labels(truth), **options)
 
 
 CHOSEN = ("alpha_", "n_steps_", "xi_", "mixture_", "best_score_", "cv_results_", "verdict_", "evidence_")

@@ -21,7 +21,8 @@ Mobahi et al. 2020           B, the product of the rounds' filters    ``multiste
 
 Conventions of every function here: arrays are float64 and C-contiguous, `out` is filled and nothing is allocated (but
 `tolerance_rounds` copies z2), a component with d = 0 lies outside the range of the kernel matrix (its filter is 0, also
-for λ = 0), and λ = inf gives the filter 0. Cost: O(k r), one division per entry. Arguments are trusted; the public
+for λ = 0), λ = inf gives the filter 0, and a negative d, of an indefinite kernel matrix, needs λ > −d (not in
+`tolerance_root` and `tolerance_rounds`). Cost: O(k r), one division per entry. Arguments are trusted; the public
 functions of the package check them first.
 """
 
@@ -41,7 +42,7 @@ def multistep_filter(d, lam, xi, out):
     """Filters f_t of every student: d (r,), lam (k+1,), xi (k,) -> out (k+1, r)."""
     for t in range(out.shape[0]):
         for j in range(d.shape[0]):
-            a = d[j] / (d[j] + lam[t]) if d[j] > 0.0 else 0.0
+            a = d[j] / (d[j] + lam[t]) if d[j] != 0.0 else 0.0
             out[t, j] = a if t == 0 else a * ((1.0 - xi[t - 1]) + xi[t - 1] * out[t - 1, j])
 
 
@@ -50,7 +51,7 @@ def residual_filter(d, lam, xi, out):
     """1 − f_t without cancellation: d (r,), lam (k+1,), xi (k,) -> out (k+1, r)."""
     for t in range(out.shape[0]):
         for j in range(d.shape[0]):
-            kept = d[j] / (d[j] + lam[t]) if d[j] > 0.0 else 0.0
+            kept = d[j] / (d[j] + lam[t]) if d[j] != 0.0 else 0.0
             lost = lam[t] / (d[j] + lam[t]) if kept != 0.0 else 1.0
             out[t, j] = lost if t == 0 else lost + kept * xi[t - 1] * out[t - 1, j]
 
@@ -97,7 +98,7 @@ def student_grid(values, lam, xi, form, out):
 def filter_powers(d, lam, out):
     """Filters a^(j+1) of the pure steps j = 0..k, the columns every mixture combines: -> out (k+1, r)."""
     for j in range(d.shape[0]):
-        a = d[j] / (d[j] + lam) if d[j] > 0.0 else 0.0
+        a = d[j] / (d[j] + lam) if d[j] != 0.0 else 0.0
         power = a
         for t in range(out.shape[0]):
             out[t, j] = power
