@@ -36,8 +36,8 @@ def real_array(a: Any, name: str, *, ndim: int | tuple[int, ...] | None = None) 
         text = next(v for v in arr.flat if isinstance(v, str | bytes))
         raise TypeError(f"{name} must hold real numbers, but {str(text)!r} is text; convert it to numbers first.")
     if arr.dtype.kind not in "fiub":
-        try:
-            arr = arr.astype(np.float64)
+        try:  # as objects, so that the message shows 'a' and not np.str_('a')
+            arr = arr.astype(object).astype(np.float64)
         except (TypeError, ValueError) as err:
             raise TypeError(f"{name} must hold real numbers, got dtype {arr.dtype}: {err}") from None
     if ndim is not None:
@@ -231,10 +231,18 @@ def schedule(xi: Any, n_steps: Any = None) -> np.ndarray:
     return arr
 
 
+def shown(value: Any) -> str:
+    """How a message shows what it was given: NumPy's numbers and strings as those of Python."""
+    if isinstance(value, list | tuple):
+        inside = ", ".join(map(shown, value))
+        return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' * (len(value) == 1)})"
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
 def integer(value: Any, name: str, *, minimum: int | None = None) -> int:
     """A Python int from any integral number (not bool)."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}.")
+        raise TypeError(f"{name} must be an integer, got {shown(value)} of type {type(value).__name__}.")
     if minimum is not None and value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}.")
     return int(value)
@@ -261,7 +269,7 @@ def scalar(
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a real number, got {value!r} of type {type(value).__name__}.")
+        raise TypeError(f"{name} must be a real number, got {shown(value)} of type {type(value).__name__}.")
     number = float(value)
     if not np.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}.")
@@ -275,14 +283,14 @@ def scalar(
 def choice(value: Any, name: str, allowed: tuple[str, ...]) -> str:
     """One of the allowed strings."""
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {shown(value)}.")
     return value
 
 
 def boolean(value: Any, name: str) -> bool:
     """True or False, and nothing that merely counts as one of them."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}.")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}.")
     return bool(value)
 
 

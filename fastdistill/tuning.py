@@ -296,7 +296,7 @@ def checked_bounds(bounds: Any) -> tuple[float, float]:
     """(low, high) of finite numbers, low at most high."""
     low, high = validation.real_array(bounds, "bounds", ndim=1) if np.size(bounds) == 2 else (1.0, 0.0)
     if low > high:
-        raise ValueError(f"bounds must be None or (low, high) with low <= high, got {bounds!r}.")
+        raise ValueError(f"bounds must be None or (low, high) with low <= high, got {validation.shown(bounds)}.")
     return float(low), float(high)
 
 

@@ -408,7 +408,8 @@ class KDSGD(BaseEstimator):
                 f"Early stopping would hold out {size} samples, but n_samples = {n}; lower validation_fraction, or set "
                 f"early_stopping=False."
             )
-        rows = train_test_split(np.arange(n), test_size=size, stratify=strata, random_state=self.random_state)
+        named = None if strata is None else self.classes_[strata]  # for the message of a class too small to be split
+        rows = train_test_split(np.arange(n), test_size=size, stratify=named, random_state=self.random_state)
         return data.at(rows[0]), data.at(rows[1])
 
     def _held_out_score(self, held_out: Data, coef: np.ndarray, intercept: Any) -> float:

@@ -301,7 +301,7 @@ class DistilledKernelRidge(DistilledRegressor):
         validation.scalar(self.degree, "degree", minimum=0.0)
         validation.scalar(self.coef0, "coef0")
         if self.kernel_params is not None and not isinstance(self.kernel_params, dict):
-            raise TypeError(f"kernel_params must be a dict or None, got {self.kernel_params!r}.")
+            raise TypeError(f"kernel_params must be a dict or None, got {validation.shown(self.kernel_params)}.")
 
     def _kernel_values(self, X: Any, Y: Any) -> Any:
         """kernel(X, Y) in float64 and dense; with "precomputed" X as it is."""

@@ -274,7 +274,9 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
         """The given schedule, (k,), or None where it is to be estimated."""
         is_instance = hasattr(self.estimator, "__sklearn_tags__") and not isinstance(self.estimator, type)
         if not (is_instance and (is_classifier(self.estimator) or is_regressor(self.estimator))):
-            raise TypeError(f"estimator must be an instance of a regressor or a classifier, got {self.estimator!r}.")
+            raise TypeError(
+                f"estimator must be an instance of a regressor or a classifier, got {validation.shown(self.estimator)}."
+            )
         if isinstance(self.xi, str):
             validation.choice(self.xi, "xi", ("estimate",))
             return None if validation.integer(self.n_steps, "n_steps", minimum=0) else np.empty(0)
@@ -391,9 +393,13 @@ class _Classifier(_Learner):
         try:
             plain = super().start()
         except ValueError as err:
-            if len(self.classes) == 1 and self.weight is not None and not self.weight.all():
-                raise ValueError(f"sample_weight is zero for all classes but one: {err}") from err
-            raise
+            if len(self.classes) > 1:
+                raise
+            dropped = self.weight is not None and not self.weight.all()
+            raise ValueError(
+                f"{'sample_weight is zero for all classes but one' if dropped else 'y has 1 class'}, "
+                f"{self.classes.tolist()[0]!r}, but {type(self.estimator).__name__} needs at least 2 classes."
+            ) from err
         self.method = self._best_method(plain)
         return plain
 

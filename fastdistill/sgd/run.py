@@ -195,7 +195,9 @@ def run_sgd(
     if variant == "svrg" and not weights.any():
         weights = np.ones_like(weights)
     if source is None and variant not in REFRESHED and weights.any():
-        raise ValueError(f"kd_weight={kd_weight!r} needs a teacher; pass teacher=, or kd_weight=0 for plain SGD.")
+        raise ValueError(
+            f"kd_weight={validation.shown(kd_weight)} needs a teacher; pass teacher=, or kd_weight=0 for plain SGD."
+        )
     seeds = _seeds(random_state)
     count = _configurations(steps, weights, random_state)
     stepper = Stepper(
@@ -338,7 +340,10 @@ def _settings(
         raise ValueError(f"momentum must be below 1, got {momentum:g}.")
     if compressor is not None:
         if not isinstance(compressor, Compressor):
-            raise TypeError(f"compressor must be RandK, TopK, Bernoulli, Mask or RandomRounding, got {compressor!r}.")
+            raise TypeError(
+                f"compressor must be RandK, TopK, Bernoulli, Mask or RandomRounding, got "
+                f"{validation.shown(compressor)}."
+            )
         compressor.check(problem.p)
         settings[:, kernels.PARAMETER] = compressor.parameter
     return settings
@@ -353,7 +358,8 @@ def _seeds(random_state: Any) -> list[Any]:
     array = np.asarray(random_state)
     if array.dtype.kind not in "iu" or array.ndim > 1 or array.size == 0:
         raise TypeError(
-            f"random_state must be an int, a Generator, a RandomState, or a list of ints, got {random_state!r}."
+            f"random_state must be an int, a Generator, a RandomState, or a list of ints, got "
+            f"{validation.shown(random_state)}."
         )
     if array.min() < 0:
         raise ValueError(f"random_state must be at least 0, got {array.min()}.")
