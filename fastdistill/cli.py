@@ -150,7 +150,7 @@ def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
         "Whether . and , mark decimals or group thousands is decided for each column, by all of its cells: first by\n"
         "the only reading that fits them all (0.567, 1.5 and 1234.567 have decimals, 1.234.567 and 1.234,5 have\n"
         "groups), then by the only one that a writer of numbers makes (beside 850, 1.050 has no decimals: they would\n"
-        "not end in 0; beside 12500 it has no groups), then by the other columns, with a note. Where nothing tells,\n"
+        "not end in 0; beside 12500, 1.055 has no groups), then by other columns, with a note. Where nothing tells,\n"
         "the column is refused, and --decimal or --thousands tells. Spaces and apostrophes group thousands; currency\n"
         "signs, %, typographic minus signs and (1.5) for -1.5 are understood."
     )

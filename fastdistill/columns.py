@@ -9,7 +9,7 @@ all cells of the column; the first line that applies counts:
    prove decimals, 1.234.567 and 1.234,5 prove thousands.
 3. The only reading that a writer of numbers makes. Decimals are written either with a fixed number of them or without
    trailing zeros: beside 850, the cell 1.050 is no decimal number. Thousands are grouped in all cells or in none:
-   beside 12500, the cell 1.050 is no thousand.
+   beside 12500, the cell 1.055 is no thousand.
 4. The reading that every column decided by the cells of the same table has; a note says so.
 5. Otherwise the column is refused, with the line and both readings.
 

@@ -8,7 +8,8 @@ UTF-16, with or without one                  read, with a note
 any other encoding, NUL bytes                error
 Ctrl-Z at the end, first line ``sep=;``      obeyed, with a note
 first column without a name                  row names, left out with a note: `to_csv` of pandas and R's `write.csv`
-header of one name less than every row       the same: R's `write.table`; unless every row just ends in a separator
+header of one name less than every row       the same: R's `write.table`, if they look it; a separator at the end of
+                                             every row is left out
 index of pandas in a Parquet file            the same
 column named by ``drop``                     not read at all
 rows of other lengths, names that repeat     error
@@ -195,9 +196,11 @@ def _records(file: Path, text: str, delimiter: str | None, notes: list[str]) -> 
         raise TableError(f"{file}: the first line holds numbers where the names of the columns should be; add them.")
     if not rows:
         raise TableError(f"{file} has names in its first line, but no rows.")
-    if {len(row) for row in rows} == {len(names) + 1}:
-        ends_in_nothing = not any(row[-1].strip() for row in rows)
-        names = [*names, ""] if ends_in_nothing else ["", *names]
+    if {len(row) for row in rows} == {len(names) + 1} and len(names) > 1:
+        if not any(row[-1].strip() for row in rows):
+            names = [*names, ""]
+        elif _are_row_names([row[0].strip() for row in rows]):
+            names = ["", *names]
     for line, row in zip(lines, rows, strict=True):
         if len(row) != len(names):
             raise TableError(
@@ -205,6 +208,13 @@ def _records(file: Path, text: str, delimiter: str | None, notes: list[str]) -> 
                 f"{counted(len(names), 'column')} (separator {delimiter!r}; --delimiter names another)."
             )
     return Records(names, rows, lines)
+
+
+def _are_row_names(cells: list[str]) -> bool:
+    """Whether cells that no name stands above are R's row names: all different, and no numbers but ascending ones."""
+    numbers = [cell for cell in cells if is_number(cell)]
+    ascending = all(map(str.isdecimal, numbers)) and numbers == sorted(numbers, key=int)
+    return len(set(cells)) == len(cells) and ascending
 
 
 def _reader(text: str, delimiter: str, strict: bool) -> Any:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import sys
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from fastdistill import cli, diagnosis, table
@@ -39,6 +43,8 @@ def test_forms_of_csv(form, tmp_path):
     assert columns[2].values.tolist() == ["u", "v", "u"]
     assert columns[3].values.tolist() == [3.0, 6.0, 9.5]
     assert notes == (["1 empty column without a name left out."] if form == "separator at the end" else [])
+    remarks = [remark for column in columns for remark in column.remarks]
+    assert remarks == (["Read with a decimal comma"] * 2 if "commas" in form else [])
 
 
 def test_marks_of_missing_values(tmp_path):
@@ -79,7 +85,27 @@ BAD_FILES = {
     "open quote": (with_line(5, '1,"2,3'), [], "unexpected end of data"),
     "wrong separator": (csv_text(), ["--delimiter", ";"], "There is no column 'y'"),
     "stray text": (with_line(4, "1,oops,3"), [], "'b' holds numbers, but 'oops' in line 4 (1 such cell)"),
-    "decimal comma between commas": (with_line(6, '1,"2,5",3'), [], "'b' holds numbers, but '2,5' in line 6"),
+    "two decimal marks": (
+        with_line(6, '1,"2,5",3').replace("1,1,3", "1,1.5,3"),
+        [],
+        "'1.5' in line 3, '2,5' in line 6",
+    ),
+    "ambiguous": (csv_text(row=lambda i: f"1.{i + 100},{i * i},{i}"), [], "'1.100' in line 2 is 1.1 if '.' marks"),
+    "dashes among numbers": (with_line(4, "1,--,3"), [], "mark it as missing (NaN; a file: --missing=--)"),
+    "an option that does not fit": (
+        with_line(4, "1,2.5,3"),
+        ["--decimal", ","],
+        "'2.5' in line 4 does not fit decimal ','",
+    ),
+    "the target dropped": (csv_text(), ["--drop", "y"], "'y' is the target, and to be dropped"),
+    "one mark for both": (csv_text(), ["--decimal", ".", "--thousands", "."], "cannot mark both"),
+    "decimal": (csv_text(), ["--decimal", ";"], "--decimal: invalid choice"),
+    "thousands": (csv_text(), ["--thousands", "_"], "--thousands: . or , or ' or space is needed"),
+    "no file name": (csv_text(), ["--out", ""], "--out: a path is needed"),
+    "a NUL byte": (csv_text() + "\0", [], "NUL bytes (the first in line 14)"),
+    "a web page": ("<!DOCTYPE html><html>", [], "is a web page"),
+    "two columns under one name": ("y\n1,5\n2,5\n", [], "line 2: 2 cells where the first line names 1 column"),
+    "decimal commas between commas": ("a,y\n1,5,2\n1,7,3\n", [], "line 2: 3 cells where the first line names 2"),
     "infinite": (with_line(6, "1,-inf,3"), [], "'b' is infinite in line 6"),
     "underscores": (with_line(6, "1,1_0,3"), [], "'1_0' in line 6"),
     "no such target": (csv_text(header="width,height,y"), ["--target", "Hieght"], "did you mean 'height'"),
@@ -115,11 +141,120 @@ def test_bad_files_are_one_line_and_exit_code_2(case, tmp_path, capsys, monkeypa
     assert {file.name for file in tmp_path.iterdir()} <= {"table.csv"}
 
 
-def test_bytes_that_are_no_text(tmp_path):
+FORMS = {  # content, names, values of the columns, notes
+    "sep=": (b"sep=;\na;b\n1,5;2\n", "ab", [[1.5], [2]], "Separator ';', as the first line says."),
+    "sep= in quotes, CRLF": (b'"sep=|"\r\na|b\r\n1|2\r\n', "ab", [[1], [2]], "Separator '|', as the first line says."),
+    "Ctrl-Z": (b"a,b\r\n1,2\r\n\x1a", "ab", [[1], [2]], "Ctrl-Z, DOS's mark of the end of a file, left out."),
+    "UTF-16": ("ä,b\n1,2\n".encode("utf-16"), "äb", [[1], [2]], "Read as UTF-16 text."),
+    "UTF-16, no mark": ("a,b\n1,2\n".encode("utf-16-le"), "ab", [[1], [2]], "Read as UTF-16-LE text."),
+    "UTF-16, big end first": ("a,b\n1,2\n".encode("utf-16-be"), "ab", [[1], [2]], "Read as UTF-16-BE text."),
+    "gzip": (gzip.compress(b"a\tb\n1\t2\n"), "ab", [[1], [2]], ""),
+    "names with commas": (b"width, cm;y, m\n1,5;2,5\n2,5;3\n", ["width, cm", "y, m"], [[1.5, 2.5], [2.5, 3]], ""),
+    "spaces": (b"a b\n1 2\n", "ab", [[1], [2]], ""),
+    "pandas": (b",a,b\n0,1,2\n1,3,4\n", "ab", [[1, 3], [2, 4]], "The first column holds row names: left out."),
+    "pandas twice": (
+        b",Unnamed: 0,a\n0,0,1\n1,1,3\n",
+        "a",
+        [[1, 3]],
+        "The first column holds row names: left out. The first column ('Unnamed: 0') holds row names: left out.",
+    ),
+    "R": (b'"","a"\n"1",1\n"2",3\n', "a", [[1, 3]], "The first column holds row names: left out."),
+    "R, short header": (
+        b'"a" "b"\n"u" 1 2\n"v" 3 4\n',
+        "ab",
+        [[1, 3], [2, 4]],
+        "The first column holds row names: left out.",
+    ),
+    "R, some rows": (b"a,b\n2,1,2\n7,3,4\n", "ab", [[1, 3], [2, 4]], "The first column holds row names: left out."),
+    "separator ends rows": (b"a,b\n1,2,\n3,4,\n", "ab", [[1, 3], [2, 4]], "1 empty column without a name left out."),
+    "quoted groups": (b'a,b\n850,1\n"1,050",2\n', "ab", [[850, 1050], [1, 2]], ""),
+}
+
+
+@pytest.mark.parametrize("case", FORMS)
+def test_what_programs_write(case, tmp_path):
+    content, names, values, words = FORMS[case]
     file = tmp_path / "table.csv"
-    file.write_bytes("größe,y\n1,2\n".encode("latin-1"))
-    with pytest.raises(TableError, match="not UTF-8 text \\(byte 0xf6 at 2, line 1"):
+    file.write_bytes(content)
+    columns, notes = read_table(file)
+    assert [column.name for column in columns] == list(names)
+    assert [column.values.tolist() for column in columns] == values
+    assert " ".join(notes) == words
+
+
+OTHER = {
+    "latin-1": ("größe,y\n1,2\n".encode("latin-1"), "not UTF-8 text (byte 0xf6 at 2, line 1; 'ö' in Windows-1252"),
+    "gzip cut short": (gzip.compress(b"a,b\n" + b"1,2\n" * 99)[:30], "is damaged: gzip says"),
+    "gzip spoilt": (b"\x1f\x8b\x08" + bytes(20), "is damaged: gzip says"),
+    "workbook": (b"PK\x03\x04...", "a workbook of Excel or LibreOffice; save the sheet as CSV"),
+    "NUL bytes": (b"a,b\n1,2\n\0\0\0\0,4\n5,6\n7,8\n9,9\n", "NUL bytes (the first in line 3)"),
+    "UTF-16 cut short": ("a,b\n1,2\n".encode("utf-16")[:-1], "looks like UTF-16, but is damaged"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER)
+def test_files_that_are_no_text_are_named(case, tmp_path):
+    content, words = OTHER[case]
+    file = tmp_path / "table.csv"
+    file.write_bytes(content)
+    with pytest.raises(TableError) as caught:
         read_table(file)
+    assert words in str(caught.value)
+
+
+def test_dropped_columns_are_not_read(tmp_path):
+    file = tmp_path / "table.csv"
+    file.write_text("a,b,c,a\n1,2,oops,4\n5,inf,7,8\n6,7,8,9\n")
+    (column,), notes = read_table(file, drop=["a", "c"], missing=["inf"])
+    assert (column.name, column.values[[0, 2]].tolist(), notes) == ("b", [2, 7], [])
+    (column,), _ = read_table(file, drop=["a", "b"], missing=["oops"])
+    assert column.values[1:].tolist() == [7, 8]
+
+
+def test_marks_are_said_to_the_reader(tmp_path):
+    file = tmp_path / "table.csv"
+    file.write_text("a;y\n1.050;1\n2.100;2\n")
+    for options, values in (({"decimal": "."}, [1.05, 2.1]), ({"thousands": "."}, [1050, 2100])):
+        assert read_table(file, **options)[0][0].values.tolist() == values
+
+
+def test_parquet(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame(
+        {"a": [1.5, None, 3.0], "b": ["1.050,5", "2,5", None], "kind": ["u", "v", "u"], "y": [1, 2, 4]}
+    )
+    file = tmp_path / "table.parquet"
+    frame.set_index(pd.Index([9, 8, 5])).to_parquet(file, engine="pyarrow")
+    (a, b, y), notes = read_table(file, drop=["kind"])
+    np.testing.assert_array_equal(a.values, [1.5, np.nan, 3])
+    np.testing.assert_array_equal(b.values, [1050.5, 2.5, np.nan])
+    assert y.values.tolist() == [1, 2, 4]
+    assert notes == ["Row names left out (1 column): '__index_level_0__'."]
+    assert np.isnan(read_table(file, missing=["4"])[0][-1].values[2])
+    with pytest.raises(TableError, match="did you mean 'kind'"):
+        read_table(file, drop=["king"])
+    for content in (file.read_bytes()[:200], b"PAR1" + bytes(50) + b"PAR1"):
+        file.write_bytes(content)
+        with pytest.raises(TableError, match="is damaged, or no Parquet file"):
+            read_table(file)
+
+
+def test_parquet_without_pyarrow(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "table.parquet").write_bytes(b"PAR1")
+    assert cli.main(["diagnose", str(tmp_path / "table.parquet"), "--target", "y"]) == 2
+    expected = "error: reading Parquet needs pyarrow; install it with: pip install 'fastdistill[parquet]'\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_what_was_decided_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{i * i % 13};{i * 7 % 17},5;{i * 5 % 11},25 €\n" for i in range(30))
+    (tmp_path / "table.csv").write_text("a;b;y\n" + rows, encoding="utf-8")
+    assert cli.main(["diagnose", "table.csv", "--target", "y", "--steps", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "* Read with a decimal comma (2 columns): 'b', 'y'." in out
+    assert "* Read without '€' (1 column): 'y'." in out
 
 
 REAL = {
