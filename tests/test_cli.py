@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -199,3 +202,110 @@ def test_the_installed_script_calls_main():
         pytest.skip(f"no console script at {script}: the package is not installed in this environment")
     result = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, f"fastdistill {fd.__version__}\n")
+
+
+def small_table(folder: Path) -> Path:
+    file = folder / "table.csv"
+    file.write_text("a,b,y\n" + "".join(f"{i},{i * i % 7},{i * 3 % 5}\n" for i in range(12)))
+    return file
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("command", [["diagnose", "table.csv", "--target", "y"], ["reproduce", "mobahi"]])
+def test_ctrl_c_while_writing_leaves_nothing(command, tmp_path):
+    small_table(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-m", "fastdistill", *command],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(fd.__file__).parents[1])},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # pytest may ignore it
+    ) as process:
+        while process.poll() is None and not list(tmp_path.glob(".fastdistill-*")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=100)
+    assert (process.returncode, out, err) == (130, "", "error: interrupted\n")
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_while_old_files_are_replaced_waits_until_they_are(tmp_path, monkeypatch):
+    from fastdistill.reproduce import report
+
+    def replace(old, new):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.rename(old, new)
+
+    def write():
+        with report.staged(tmp_path) as folder:
+            (folder / "a").write_text("a")
+            (folder / "b").write_text("b")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(report.os, "replace", replace)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("out", ["table.csv", "table.csv/out"])
+def test_a_file_is_no_folder_to_write_to(out, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = small_table(tmp_path).read_text()
+    assert cli.main(["diagnose", "table.csv", "--target", "y", "--out", out]) == 2
+    assert "is a file, not a folder" in error_line(capsys)
+    assert (tmp_path / "table.csv").read_text() == content
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError("too large")])
+def test_a_full_disk_leaves_nothing(error, tmp_path, capsys, monkeypatch):
+    from fastdistill.reproduce import report
+
+    def write(*arguments):
+        raise error
+
+    monkeypatch.setattr(report, "_write_csv", write)
+    monkeypatch.chdir(tmp_path)
+    small_table(tmp_path)
+    assert cli.main(["diagnose", "table.csv", "--target", "y"]) == 2
+    assert str(error) in error_line(capsys)
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_mark_of_two_dashes_is_understood(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").write_text("a,y\n" + "".join(f"{'--' if i < 2 else i},{i * 3 % 5}\n" for i in range(20)))
+    assert cli.main(["diagnose", "table.csv", "--target", "y", "--steps", "1", "--missing=--"]) == 0
+    assert "2 rows with a missing number left out (in 'a')" in capsys.readouterr().out
+    assert cli.main(["diagnose", "table.csv", "--target=--"]) == 2
+
+
+def test_a_terminal_without_greek_letters(tmp_path):
+    file = small_table(tmp_path)
+    arguments = ["diagnose", str(file), "--target", "y", "--steps", "1", "--out", str(tmp_path / "out")]
+    code = f"from fastdistill.cli import main; raise SystemExit(main({arguments!r}))"
+    result = run_python("-c", code, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "weights ?" in result.stdout
+
+
+def test_pages_fit_narrow_screens(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["diagnose", str(small_table(tmp_path)), "--target", "y", "--steps", "1", "--out", "out"]) == 0
+    page = (tmp_path / "out" / "diagnosis.html").read_text(encoding="utf-8")
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+    for tag in ("<table", "<img"):
+        inside = page.count(tag)
+        assert inside
+        assert inside == len(re.findall(rf'<div class="scroll">(?:<a href="[^"]*">)?{tag}', page))
+    assert "overflow-x: auto" in page
+    widths = [int(width) for width in re.findall(r"min-width: (\d+)px", page)]
+    assert len(widths) == page.count("<img")
+    assert min(widths) >= 500
