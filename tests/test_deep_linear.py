@@ -162,7 +162,7 @@ def test_the_trace_is_what_it_says(loss):
     assert np.all(trace["step_cosine_min"][1:] <= trace["step_cosine"][1:])
     every = fd.deep_linear_distillation(X, y, teacher, n_epochs=7, random_state=3, **options).trace
     assert trace["step_cosine"][1] == pytest.approx(every["step_cosine"][1:4].mean(), rel=1e-12)
-    assert trace["step_cosine_min"][2] == every["step_cosine_min"][4:7].min()
+    assert trace["step_cosine_min"][2] == pytest.approx(every["step_cosine_min"][4:7].min(), rel=1e-12)
 
 
 def test_one_layer_is_the_linear_case_of_similarity_one():
@@ -195,7 +195,8 @@ def test_a_student_at_its_teacher_sees_one_gradient(loss):
         X, y, teacher, kd_weight=0.5, step_size=0.1, n_epochs=0, loss=loss, weights_init=teacher
     )
     assert run.trace["kd_cosine"][0] == pytest.approx(1.0, rel=1e-12)
-    assert run.trace["distance"][0] == run.trace["prediction_error"][0] == 0.0
+    assert run.trace["distance"][0] == 0.0
+    assert run.trace["prediction_error"][0] <= 1e-28  # squares of the rounding of two products
 
 
 def test_the_true_gradient_leads_to_the_minimiser_of_the_distillation_loss():
@@ -204,7 +205,7 @@ def test_the_true_gradient_leads_to_the_minimiser_of_the_distillation_loss():
     target = 0.7 * y + 0.3 * scores(X, teacher)
     np.testing.assert_allclose(run.coef, np.linalg.lstsq(X, target, rcond=None)[0], atol=1e-6)
     assert run.trace["grad_norm"][-1] < 1e-7
-    assert np.all(np.diff(run.trace["kd_loss"]) <= 1e-15)
+    assert np.all(np.diff(run.trace["kd_loss"]) <= 1e-14)  # at its least value the mean of 30 squares is rounded
 
 
 def test_the_start_is_drawn_before_the_permutations_and_scaled():

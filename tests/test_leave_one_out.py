@@ -14,7 +14,7 @@ from tests import oracle
 from tests.test_path import make_rows, make_spectrum
 
 SCHEDULES = (np.empty(0), np.ones(3), np.array([-1.5, 2.5]), np.array([0.3, 0.7, 4.0]))
-TABLE = list(product(("design", "sparse", "kernel"), oracle.REGIMES, (False, True), oracle.WEIGHTS))
+TABLE = list(product(("design", "kernel"), oracle.REGIMES, (False, True), oracle.WEIGHTS))
 
 
 def relative(ours, exact):
@@ -23,22 +23,25 @@ def relative(ours, exact):
 
 @pytest.mark.parametrize(("cell", "case"), list(enumerate(TABLE)), ids=["-".join(map(str, c)) for c in TABLE])
 def test_equals_refitting_without_each_sample(cell, case, rng):
-    decomposition, regime, fit_intercept, kind = case
-    rows, _ = make_rows(decomposition, regime, rng)
+    """A design in both its forms, every other one with zeros, and a kernel."""
+    data, regime, fit_intercept, kind = case
+    has_zeros = data == "design" and (cell + cell // 4 + cell // 8) % 2
+    rows, _ = make_rows("sparse" if has_zeros else data, regime, rng)
     y = rng.standard_normal((len(rows), 2)) + 1.5
     w = oracle.weights(kind, len(rows), rng)
-    spectrum = make_spectrum(decomposition, rows, fit_intercept=fit_intercept, sample_weight=w)
-    top = spectrum.d[0] if spectrum.rank else 1.0
+    forms = ["kernel"] if data == "kernel" else ["design", "sparse"]
+    spectra = [make_spectrum(form, rows, fit_intercept=fit_intercept, sample_weight=w) for form in forms]
+    top = spectra[0].d[0] if spectra[0].rank else 1.0
     xi = SCHEDULES[cell % 4]
-    path = spectrum.path(y, top * np.array([1e-3, 0.1, 10.0]), xi)
-    for i, lam in enumerate(path.lam):
+    paths = [spectrum.path(y, top * np.array([1e-3, 0.1, 10.0]), xi) for spectrum in spectra]
+    for i, lam in enumerate(paths[0].lam):
         exact = oracle.leave_one_out(
-            rows, y, lam, xi, kernel=decomposition == "kernel", fit_intercept=fit_intercept, sample_weight=w
+            rows, y, lam, xi, kernel=data == "kernel", fit_intercept=fit_intercept, sample_weight=w
         )
-        assert relative(path.loo[i], exact) <= 1e-9
-        weight = np.ones(len(y)) if w is None else w
-        mse = np.average((y - exact) ** 2, axis=1, weights=weight)
-        np.testing.assert_allclose(path.loo_mse[i], mse, rtol=1e-8)
+        mse = np.average((y - exact) ** 2, axis=1, weights=np.ones(len(y)) if w is None else w)
+        for path in paths:
+            assert relative(path.loo[i], exact) <= 1e-9
+            np.testing.assert_allclose(path.loo_mse[i], mse, rtol=1e-8)
 
 
 def test_axes_and_blocks_of_rows(rng, monkeypatch):
@@ -50,9 +53,10 @@ def test_axes_and_blocks_of_rows(rng, monkeypatch):
     blocks = spectrum.path(y, lam, xi)
     assert blocks.loo.shape == (2, 3, 3, 11)
     assert blocks.loo_mse.shape == (2, 3, 3)
-    np.testing.assert_allclose(blocks.loo, whole.loo, rtol=1e-13)
+    # BLAS adds up products of another shape in another order
+    assert relative(blocks.loo, whole.loo) <= 1e-13
     np.testing.assert_allclose(blocks.loo_mse, whole.loo_mse, rtol=1e-13)
-    np.testing.assert_array_equal(spectrum.path(y, 2.0, xi[1]).loo, whole.loo[1, 1])
+    assert relative(spectrum.path(y, 2.0, xi[1]).loo, whole.loo[1, 1]) <= 1e-13
 
 
 @pytest.mark.parametrize("xi", [-0.5, 0.0, 0.5, 1.0])

@@ -42,9 +42,9 @@ def test_filters_lie_between_zero_and_one(problem, lam, xi):
 def test_no_imitation_is_ridge_at_every_step(problem, lam, k):
     X, y, fit_intercept = problem
     path = fd.Spectrum.from_design(X, fit_intercept=fit_intercept).path(y, lam, 0.0, n_steps=k)
-    for t in range(k + 1):
-        np.testing.assert_array_equal(path.fitted[t], path.fitted[0])
-        np.testing.assert_array_equal(path.coef[t], path.coef[0])
+    for found in (path.fitted, path.coef):
+        # equal filters, but BLAS may add up the last rows of a product in another order than the first
+        assert np.abs(found - found[0]).max() <= 1e-12 * np.abs(found).max()
 
 
 @given(problems(), penalties, st.lists(weights, min_size=1, max_size=3), seeds)

@@ -28,8 +28,13 @@ def y(rng):
 # -- Threads and memory ----------------------------------------------------------------------------
 
 
+def assert_close(found, expected):
+    """To the rounding of BLAS, which may divide a product among fewer threads while others are at work."""
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-13 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("kind", ["design", "kernel"])
-def test_threads_get_identical_results(kind, rng):
+def test_threads_get_the_same_results(kind, rng):
     X, y = rng.standard_normal((40, 10)), rng.standard_normal((40, 2))
     rows = X if kind == "design" else oracle.rbf(X, X, 0.1)
     build = fd.Spectrum.from_design if kind == "design" else fd.Spectrum.from_kernel
@@ -38,12 +43,13 @@ def test_threads_get_identical_results(kind, rng):
         S = build(rows, fit_intercept=True)
         path = S.path(y, np.logspace(-2, 2, 4), [0.5, 1.0])
         rounds = S.tolerance_path(y[:, 0], 0.9 * y[:, 0].var(), max_rounds=5)
-        parts = [S.d, path.fitted, path.gcv, path.predict(rows[:7]), rounds.multipliers, rounds.fitted]
-        return b"".join(np.ascontiguousarray(p).tobytes() for p in parts)
+        return [S.d, path.fitted, path.gcv, path.predict(rows[:7]), rounds.multipliers, rounds.fitted]
 
     alone = work(0)
     with ThreadPoolExecutor(4) as pool:
-        assert all(result == alone for result in pool.map(work, range(12)))
+        for results in pool.map(work, range(12)):
+            for found, expected in zip(results, alone, strict=True):
+                assert_close(found, expected)
 
 
 def test_threads_may_share_one_path(rng):
@@ -54,7 +60,7 @@ def test_threads_may_share_one_path(rng):
     names = ["fitted", "coef", "gcv", "dof", "train_mse", "filters", "intercept"] * 4
     with ThreadPoolExecutor(4) as pool:
         for name, found in zip(names, pool.map(lambda name: getattr(shared, name), names), strict=True):
-            np.testing.assert_array_equal(found, getattr(expected, name))
+            assert_close(found, getattr(expected, name))
 
 
 def peak_of(work):

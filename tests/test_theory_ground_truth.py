@@ -108,9 +108,9 @@ def test_axes_are_penalties_weights_eigenvalues():
         assert theory.limit_filter(d, one_lam, xi).shape == (4, 3)
         assert theory.limit_penalty(one_lam, xi).shape == (4,)
         for j, one_xi in enumerate(xi):
-            np.testing.assert_array_equal(theory.limit_filter(d, one_lam, one_xi), filters[i, j])
-            assert theory.limit_penalty(one_lam, one_xi) == penalties[i, j]
-            assert theory.convergence_rate(d, one_lam, one_xi) == rates[i, j]
+            np.testing.assert_allclose(theory.limit_filter(d, one_lam, one_xi), filters[i, j], rtol=1e-14)
+            assert theory.limit_penalty(one_lam, one_xi) == pytest.approx(penalties[i, j], rel=1e-14)
+            assert theory.convergence_rate(d, one_lam, one_xi) == pytest.approx(rates[i, j], rel=1e-14)
     assert theory.limit_filter(d, lam, 0.5).shape == (2, 3)
 
 
