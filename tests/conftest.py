@@ -1,8 +1,10 @@
-"""Fixtures: a seeded generator, and the folder of the real data sets."""
+"""Fixtures: a seeded generator, the folder of the real data sets, and reports without the work of drawing."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,3 +29,25 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data folder at {folder}; set FASTDISTILL_DATA to the folder with the UCI files")
     return folder
+
+
+@contextmanager
+def nothing_drawn() -> Iterator[None]:
+    """Files of pictures are written, but not drawn: that takes most of the time of a report."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **options: Path(file).write_bytes(b"\x89PNG"))
+        yield
+
+
+@pytest.fixture
+def blank_pictures() -> Iterator[None]:
+    """For tests of what is written or computed; every kind of picture is drawn once in ``test_reproduce.py``."""
+    with nothing_drawn():
+        yield
+
+
+@pytest.fixture(scope="module")
+def blank_pictures_of_a_module() -> Iterator[None]:
+    """As `blank_pictures`, for a report that the tests of a module share."""
+    with nothing_drawn():
+        yield

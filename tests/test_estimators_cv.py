@@ -248,9 +248,16 @@ def held_out_columns(X, y, w, folds, alpha, fit_intercept):
     return np.concatenate(columns), np.concatenate(wanted)
 
 
-@pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("m", [None, 2])
-@pytest.mark.parametrize("splitter", [4, KFold(3, shuffle=True, random_state=0), ShuffleSplit(4, random_state=1)])
+@pytest.mark.parametrize(
+    ("splitter", "m", "fit_intercept"),
+    [
+        (4, None, True),
+        (4, 2, False),
+        (KFold(3, shuffle=True, random_state=0), None, False),
+        (KFold(3, shuffle=True, random_state=0), 2, True),
+        (ShuffleSplit(4, random_state=1), None, True),
+    ],
+)
 def test_folds_are_pooled(splitter, m, fit_intercept, rng):
     X, y = problem(rng, m=m)
     w = rng.uniform(0.5, 2.0, len(y))

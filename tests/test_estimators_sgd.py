@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import doctest
 import pickle
-from importlib import import_module
 from types import SimpleNamespace
 
 import numba
@@ -78,11 +76,6 @@ KINDS = ["numbers", "pairs", 2, 3]
 )
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
-
-
-@pytest.mark.parametrize("module", ["sgd", "sgd_classifier"])
-def test_examples(module):
-    assert doctest.testmod(import_module(f"fastdistill.estimators.{module}")).failed == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -22,19 +22,19 @@ def loaded_by(statement: str) -> set[str]:
     return set(printed.split()) & set(HEAVY)
 
 
-@pytest.mark.parametrize("statement", ["import fastdistill", "import fastdistill as fd; dir(fd), fd.__version__"])
-def test_importing_the_package_loads_nothing_heavy(statement):
-    assert loaded_by(statement) == set()
+def test_importing_the_package_loads_nothing_heavy():
+    assert loaded_by("import fastdistill as fd; dir(fd), fd.__version__") == set()
 
 
 @pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
-        ("import fastdistill as fd; fd.Spectrum, fd.tune, fd.Holdout", {"numba", "sklearn", "matplotlib", "pandas"}),
-        ("import fastdistill.kernels", {"sklearn", "matplotlib", "pandas"}),
-        ("import fastdistill as fd; fd.theory.oracle_filter", {"numba", "sklearn", "matplotlib", "pandas"}),
+        (
+            "import fastdistill as fd; fd.Spectrum, fd.tune, fd.Holdout, fd.theory.oracle_filter",
+            {"numba", "sklearn", "matplotlib", "pandas"},
+        ),
+        ("import fastdistill as fd; fd.kernels, fd.run_sgd, fd.TopK", {"sklearn", "matplotlib", "pandas"}),
         ("import fastdistill as fd; fd.DistilledRidge", {"matplotlib"}),
-        ("import fastdistill as fd; fd.run_sgd, fd.TopK", {"sklearn", "matplotlib", "pandas"}),
     ],
 )
 def test_rooms_load_only_what_they_need(statement, unwanted):

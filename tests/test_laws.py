@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,9 @@ def room_of(path: str) -> str:
     return "" if parts == ("__init__",) else parts[0]
 
 
+parsed = cache(ast.parse)
+
+
 def run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
     """Every node except those under `if TYPE_CHECKING:`."""
     for child in ast.iter_child_nodes(tree):
@@ -97,7 +101,7 @@ def run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
 def imports(source: str, path: str) -> Iterator[tuple[int, str]]:
     """(line, dotted name) of everything imported at run time; names imported from the package keep their own name."""
     package = Path(path).parent.parts
-    for node in run_time_nodes(ast.parse(source)):
+    for node in run_time_nodes(parsed(source)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -148,7 +152,7 @@ def private_use_violations(source: str, path: str) -> list[str]:
         for line, name in imports(source, path)
         if name.startswith("fastdistill.") and not name.startswith("fastdistill.reproduce.")
     ]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in {"self", "cls"}:
             used.append((node.lineno, ast.unparse(node)))
     return [f"{path}:{line}: {name} is private" for line, name in used if any(map(is_private, name.split(".")))]
@@ -187,7 +191,7 @@ def is_compiled(function: ast.AST) -> bool:
 
 def compiled_code_violations(source: str, path: str) -> list[str]:
     """Compiled functions call NumPy, builtins, intrinsics and compiled functions of their own file; small and exact."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     top = [node for node in tree.body if is_compiled(node)]
     callable_names = BUILTINS | {node.name for node in top if isinstance(node, ast.FunctionDef)}
     callable_names |= {name.split(".")[-1] for _, name in imports(source, path) if name.startswith(KERNEL_TOOLS[1])}

@@ -75,9 +75,8 @@ def read_only(tmp_path):
         folder.chmod(0o755)
 
 
-@pytest.mark.parametrize("setting", [{}, {"FASTDISTILL_CACHE": "0"}])
-def test_read_only_package_and_no_home(setting, read_only, tmp_path):
-    done = python(ONE_KERNEL, {**read_only, **setting}, tmp_path)
+def test_read_only_package_and_no_home(read_only, tmp_path):
+    done = python(ONE_KERNEL, read_only, tmp_path)
     assert done.stdout == f"{RIGHT} False\n", done.stderr
 
 
@@ -102,12 +101,12 @@ def test_the_cache_can_be_switched_off(tmp_path):
     assert not cache.exists()
 
 
-def test_eight_processes_may_start_on_one_empty_cache(tmp_path):
+def test_processes_may_start_at_once_on_one_empty_cache(tmp_path):
     """All wait until every one has imported the kernels, then compile and save at once."""
     waiting = "from fastdistill import kernels\nprint('ready', flush=True)\ninput()\n" + ONE_KERNEL
     env = environment(NUMBA_CACHE_DIR=str(tmp_path / "cache"))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    racers = [subprocess.Popen([sys.executable, "-c", waiting], env=env, text=True, **pipes) for _ in range(8)]
+    racers = [subprocess.Popen([sys.executable, "-c", waiting], env=env, text=True, **pipes) for _ in range(4)]
     try:
         for racer in racers:
             assert racer.stdout.readline() == "ready\n"
@@ -197,5 +196,6 @@ def test_docstrings_show_real_output(module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report = io.StringIO()
     with contextlib.redirect_stdout(report):
-        failed, _ = doctest.testmod(import_module(module))
+        failed, attempted = doctest.testmod(import_module(module))
     assert failed == 0, report.getvalue()
+    assert attempted or not module.startswith("fastdistill.estimators.") or module.rpartition(".")[2].startswith("_")

@@ -85,6 +85,7 @@ def test_borup_prints_the_loss_tables_to_the_last_digit(everything, alpha):
     assert tuple(row["paper"] for row in rows) == LOSSES[alpha]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_pareek_prints_the_uci_table(data_dir, tmp_path, capsys):
     assert cli.main(["reproduce", "pareek", "--data", str(data_dir), "--out", str(tmp_path)]) == 0
     assert "not the paper's data" not in capsys.readouterr().out
@@ -231,6 +232,7 @@ def test_the_page_says_what_it_should(everything):
         assert word in page.text
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_tables_are_printed(tmp_path, capsys):
     assert cli.main(["reproduce", "borup", "--out", str(tmp_path)]) == 0
     captured = capsys.readouterr()
@@ -240,6 +242,7 @@ def test_tables_are_printed(tmp_path, capsys):
     assert {file.name.split("-")[0].split(".")[0] for file in tmp_path.iterdir()} == {"borup"}
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_second_run_replaces_its_files_and_leaves_others(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     (tmp_path / "mobahi.html").write_text("old")
@@ -270,6 +273,7 @@ def test_a_difference_of_zero_means_the_printed_digits(printed, ours, difference
 # --- nothing half-written ---
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_failure_on_the_way_leaves_nothing(tmp_path, monkeypatch):
     def broken(folder, progress):
         raise RuntimeError("on the way")
@@ -280,6 +284,7 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_failure_while_writing_leaves_the_old_files(tmp_path, monkeypatch, capsys):
     (tmp_path / "mobahi-published.csv").write_text("old")
 
@@ -311,6 +316,7 @@ def test_out_cannot_be_written_to(tmp_path, capsys, monkeypatch):
     assert "Permission denied" in message
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_folder_in_the_place_of_a_file_is_seen_before_anything_is_moved(tmp_path, capsys):
     (tmp_path / "mobahi.html").mkdir()
     assert "mobahi.html is a folder" in fails(capsys, "mobahi", "--out", str(tmp_path))
@@ -451,6 +457,7 @@ class Repository:
         return self.pages[url]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_missing_files_are_downloaded_checked_and_kept(tmp_path, monkeypatch, rng):
     repository = Repository(rng)
     monkeypatch.setattr(data, "fetch", repository)

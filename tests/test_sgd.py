@@ -233,13 +233,13 @@ def test_forms_of_a_teacher():
     teachers = [(theta, 0.5), np.append(theta, 0.5), fitted, as_run, (theta.tolist(), [0.5])]
     coefs = [fd.run_sgd(X, y, teacher=teacher, **options).coef for teacher in teachers]
     for coef in coefs[1:]:
-        np.testing.assert_array_equal(coef, coefs[0])
+        np.testing.assert_allclose(coef, coefs[0], rtol=1e-12)
     for loss in ("logistic", "softmax"):
         X, y, *_ = problem(loss, n=21)
         model = LogisticRegression().fit(X, y)
         teachers = [model, (model.coef_.T if loss == "softmax" else model.coef_[0], model.intercept_)]
         coefs = [fd.run_sgd(X, y, loss, teacher=teacher, **options).coef for teacher in teachers]
-        np.testing.assert_array_equal(coefs[1], coefs[0])
+        np.testing.assert_allclose(coefs[1], coefs[0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -201,8 +201,8 @@ def test_seeds_at_once_are_those_one_by_one(kind, layout):
     for q, seed in enumerate(seeds):
         assert_same_runs(of(together, q), alone(q, random_state=seed), rtol=1e-12, atol=1e-14)
     alike = all_of_them(random_state=seeds, step_size=0.05, kd_weight=1.0)
-    np.testing.assert_array_equal(alike.coef[0], alike.coef[2])
-    assert not np.array_equal(alike.coef[0], alike.coef[1])
+    np.testing.assert_allclose(alike.coef[0], alike.coef[2], rtol=1e-12)
+    assert not np.allclose(alike.coef[0], alike.coef[1], rtol=1e-6)
 
 
 def test_a_list_of_one_is_an_axis_of_one():
@@ -210,7 +210,7 @@ def test_a_list_of_one_is_an_axis_of_one():
     wanted = fd.run_sgd(X, y, step_size=0.1, random_state=3).coef
     for one in ({"step_size": [0.1]}, {"kd_weight": [0.0]}, {"random_state": [3]}):
         run = fd.run_sgd(X, y, **{"step_size": 0.1, "random_state": 3, **one})
-        np.testing.assert_array_equal(run.coef, wanted[None])
+        np.testing.assert_allclose(run.coef, wanted[None], rtol=1e-12)
         assert run.trace["loss"].shape == (1, 11)
 
 
@@ -266,8 +266,9 @@ def test_any_memory_gives_the_same_numbers(dtype, batch_size, tmp_path):
     for form in forms:
         run = fd.run_sgd(form, y, random_state=0, **options)
         assert run.coef.dtype == wanted.coef.dtype == dtype
-        np.testing.assert_array_equal(run.coef, wanted.coef)
-        np.testing.assert_array_equal(run.trace["loss"], wanted.trace["loss"])
+        # losses of a trace are products of X, which BLAS adds up in another order where its memory is another
+        np.testing.assert_allclose(run.coef, wanted.coef, rtol=1e3 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(run.trace["loss"], wanted.trace["loss"], rtol=1e3 * np.finfo(dtype).eps)
 
 
 def test_lists_frames_and_integers_are_arrays():
@@ -366,7 +367,9 @@ def own_batches(X, data, indices, indptr, order, samples, setting, state, lazy, 
 
 def test_kernels_serve_compiled_code_of_others():
     X, y, _, teacher, _ = problem("squared")
-    n = len(X)
+    n, S = len(X), sparse(X)
+    for array in (X, S.data, S.indices, S.indptr):
+        array.flags.writeable = False  # as in `run_sgd`, for which these versions are compiled already
     samples = np.column_stack([y, X @ teacher[:, 0], np.ones(n), np.zeros(n)])
     setting = np.zeros(6)
     setting[[kernels.STEP, kernels.WEIGHT, kernels.TEMPERATURE]] = 0.1, 0.5, 1.0
@@ -378,7 +381,6 @@ def test_kernels_serve_compiled_code_of_others():
 
     state, lazy = np.zeros((4, 1, P)), np.zeros((4, P, 1))
     order = np.append(orders[0], -1).reshape(-1, 2)
-    S = sparse(X)
     own_batches(X, S.data, S.indices, S.indptr, order, samples, setting, state, lazy, np.zeros((1, 1, 1)))
     options |= {"n_epochs": 1, "batch_size": 2}
     np.testing.assert_allclose(state[kernels.COEF, 0], fd.run_sgd(X, y, **options).coef, rtol=1e-13)
@@ -410,14 +412,16 @@ def test_lanes_whose_penalty_removes_all_of_the_last_iterate(loss):
 def test_rows_of_matrices_too_large_for_32_bit_indices():
     X, y, _, _, _ = problem("squared")
     n, S = len(X), sparse(X)
+    for array in (S.data, S.indices, S.indptr):
+        array.flags.writeable = False  # as in `run_sgd`, for which the version of 32 bits is compiled already
     samples, setting = np.column_stack([y, y, np.ones(n), np.zeros(n)]), np.zeros(7)
     setting[[kernels.STEP, kernels.TEMPERATURE, -1]] = 0.1, 1.0, P
     states = np.zeros((2, 2, P, 1))
     for state, index in zip(states, (np.int32, np.int64), strict=True):
-        rows = (S.data, S.indices.astype(index), S.indptr.astype(index))
+        rows = (S.data, S.indices.astype(index, copy=False), S.indptr.astype(index, copy=False))
         kernels.csr_rows(*rows, np.arange(n), samples, kernels.SQUARED, setting, np.ones(n), state)
     assert states[0].any()
-    np.testing.assert_array_equal(states[0], states[1])
+    np.testing.assert_allclose(states[0], states[1], rtol=1e-12)  # two compiled versions of one kernel
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

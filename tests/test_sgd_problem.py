@@ -190,5 +190,5 @@ def test_layouts_and_flags_of_the_input_need_no_compiled_version_of_their_own():
     for given in (np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2], X[::-1][::-1]):
         for teacher in teachers:
             found = fd.run_sgd(given, fixed, teacher=teacher, sample_weight=weight, **options).coef
-            np.testing.assert_array_equal(found, wanted)
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
     assert {name: len(getattr(kernels, name).signatures) for name in known} == before

@@ -119,7 +119,7 @@ def test_at_a_stationary_penalty_nothing_is_gained():
 
 def test_curvature_margin_decides_whether_neighbours_of_the_best_ridge_fall_below_it():
     below = []
-    for seed in range(200):
+    for seed in range(100):
         problem, _ = random_problem(seed, r=3)
         lam = theory.best_student(*problem, n_steps=0).lam
         found = theory.optimal_mixing(*problem, lam)
@@ -134,7 +134,7 @@ def test_curvature_margin_decides_whether_neighbours_of_the_best_ridge_fall_belo
         lowest = (near.risk - near.gain).min()
         assert (lowest < found.risk) == (found.curvature_margin > 0)
         below.append(bool(found.curvature_margin > 0))
-    assert min(below.count(True), below.count(False)) > 20
+    assert min(below.count(True), below.count(False)) > 10
 
 
 def test_directions_without_anything_in_them_change_nothing():
