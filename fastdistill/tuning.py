@@ -214,7 +214,9 @@ def _tuned(
     evidence: Evidence | None = None,
 ) -> Tuned:
     if not np.isfinite(solution.score):
-        raise ValueError("The criterion is defined at no penalty (dof = n, or nothing is left to predict from).")
+        raise ValueError(
+            "The criterion is defined at no penalty (dof = n, nothing is left to predict from, or the scorer gave NaN)."
+        )
     path = pure.spectrum.path(y, lam, solution.xi)
     return Tuned(float(lam), steps, solution.xi, solution.mixture, solution.score, scores, path, evidence)
 
@@ -294,7 +296,7 @@ def _if_it_pays(
 
 def checked_bounds(bounds: Any) -> tuple[float, float]:
     """(low, high) of finite numbers, low at most high."""
-    low, high = validation.real_array(bounds, "bounds", ndim=1) if np.size(bounds) == 2 else (1.0, 0.0)
+    low, high = validation.parameter(bounds, "bounds", ndim=1) if np.size(bounds) == 2 else (1.0, 0.0)
     if low > high:
         raise ValueError(f"bounds must be None or (low, high) with low <= high, got {validation.shown(bounds)}.")
     return float(low), float(high)

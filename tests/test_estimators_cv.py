@@ -61,13 +61,10 @@ def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
 
+@pytest.mark.filterwarnings("ignore:kernel='precomputed' is indefinite:RuntimeWarning")
 def test_scikit_learn_contract_of_precomputed_kernels():
-    """Every check passes but for matrices that are no kernels, as with `DistilledKernelRidge`."""
-    results = check_estimator(DistilledKernelRidgeCV(kernel="precomputed"), on_skip=None, on_fail=None)
-    failed = {result["check_name"]: str(result["exception"]) for result in results if result["status"] == "failed"}
-    assert len(results) > 50
-    assert set(failed) <= {"check_estimators_dtypes", "check_regressors_train"}
-    assert all("K must be positive semi-definite" in message for message in failed.values())
+    """Two checks pass matrices that are no kernels; some penalties of the grid are large enough for them."""
+    assert len(check_estimator(DistilledKernelRidgeCV(kernel="precomputed"), on_skip=None)) > 50
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -43,6 +43,7 @@ NOT_APPLICABLE = {
     "test_primal_dual_relationship": SOLVERS,
     "test_ridge_array_api_compliance": ARRAY_API,
     "test_ridge_classifier_multilabel_array_api": ARRAY_API,
+    "test_ridge_cv_values_deprecated": "a name of before scikit-learn 1.7",
     "test_ridge_fit_intercept_sparse_error": SOLVERS,
     "test_ridge_fit_intercept_sparse_sag": SOLVERS,
     "test_ridge_gcv_cv_results_not_stored": "without store_cv_results, cv_results_ holds the scores of the penalties",
@@ -53,6 +54,7 @@ NOT_APPLICABLE = {
     "test_ridge_regression_check_arguments_validity": SOLVERS,
     "test_ridge_regression_convergence_fail": SOLVERS,
     "test_ridge_regression_dtype_stability": SOLVERS,
+    "test_ridge_store_cv_values_deprecated": "a name of before scikit-learn 1.7",
     "test_ridgecv_alphas_zero": "the leave-one-out of the distilled models is exact at a penalty of 0 too",
     "test_ridgecv_sample_weight": "wants the first of penalties that all score NaN, the R² of one-sample folds; with "
     "cv and no scorer the distilled models compare squared errors, which are defined",
@@ -234,7 +236,7 @@ def global_random_seed():
 
 
 def test_the_files_are_there():
-    if not (RIDGE and KERNEL):
+    if not RIDGE or not KERNEL:
         pytest.skip(f"scikit-learn {sklearn.__version__} is installed without its tests")
-    assert len(_tests(RIDGE)) > 60
-    assert set(NOT_APPLICABLE) <= set(RIDGE) or tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 9)
+    assert sum(name not in NOT_APPLICABLE for name in _tests(RIDGE)) > 40
+    assert len(_tests(KERNEL)) > 5

@@ -222,14 +222,11 @@ def _exact_leave_one_out(student: Tuned) -> np.ndarray:
 
 
 def _add_scored(problems: list[Any], predictions: np.ndarray, wanted: np.ndarray, weight: np.ndarray | None) -> None:
-    """Held-out predictions (L, k+1, q[, m]), for a score of their own without weights, as `GridSearchCV` forms it.
-
-    Samples of zero weight are left out.
-    """
+    """Held-out predictions (L, k+1, q[, m]) of a fold, scored by itself; samples of zero weight are left out."""
     used = slice(None) if weight is None else weight > 0
     if len(wanted[used]):
         for problem, of_penalty in zip(problems, predictions, strict=True):
-            problem.add_part(of_penalty[:, used], wanted[used], None)
+            problem.add_part(of_penalty[:, used], wanted[used], None if weight is None else weight[used])
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
     cv : int, splitter or iterable, default=None
         None for leave-one-out. Otherwise folds as scikit-learn knows them: kernel, penalty and weights have the
         smallest mean squared error on held-out samples, pooled over the folds (weighted by `sample_weight`). A scorer
-        is averaged over the folds, without weights but for those of zero, as in
+        is averaged over the folds, as in
         :class:`sklearn.linear_model.RidgeCV`. For splits by group pass the list of splits.
     bounds : (float, float) or None, default=None
         Every ξ within [low, high]; needs a number of steps.

@@ -56,8 +56,8 @@ class DistilledRidgeCV(DistilledRidge):
     cv : int, splitter or iterable, default=None
         None for leave-one-out. Otherwise folds as scikit-learn knows them: penalty and weights have the smallest
         mean squared error on held-out samples, pooled over the folds (weighted by `sample_weight`). A scorer is
-        averaged over the folds, without weights but for those of zero, as in :class:`sklearn.linear_model.RidgeCV`.
-        For splits by group pass the list of splits.
+        averaged over the folds, as in :class:`sklearn.linear_model.RidgeCV`. For splits by group pass the list of
+        splits.
     bounds : (float, float) or None, default=None
         Every ξ within [low, high]; needs a number of steps.
     fit_intercept : bool, default=True

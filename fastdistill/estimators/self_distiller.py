@@ -280,7 +280,7 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
         if isinstance(self.xi, str):
             validation.choice(self.xi, "xi", ("estimate",))
             return None if validation.integer(self.n_steps, "n_steps", minimum=0) else np.empty(0)
-        schedule = validation.schedule(validation.real_array(self.xi, "xi", ndim=(0, 1)), self.n_steps)
+        schedule = validation.schedule(validation.parameter(self.xi, "xi", ndim=(0, 1)), self.n_steps)
         low, high = _bounds(self.estimator)
         for step, xi in enumerate(schedule, 1):
             if not low <= xi <= high:
