@@ -116,7 +116,7 @@ def _decompose_factor(kernel: np.ndarray, weight: np.ndarray, centre: np.ndarray
     rank = np.count_nonzero(d > noise)
     factor = vectors[:, :rank] * np.sqrt(d[:rank])
     scaled, _ = _scaled(factor, weight, None if centre is None else _column_means(factor, weight))
-    rows, s, _ = graded_svd(scaled)
+    rows, s, _ = graded_svd(scaled, _directions(len(scaled), weight, centre is not None))
     return Decomposition(np.square(s), rows, rows, centre, "graded", noise)
 
 
@@ -180,6 +180,11 @@ def _decompose_tall(design: np.ndarray, means: np.ndarray | None) -> Decompositi
     return Decomposition(d, rows, vectors, centre, "gram")
 
 
+def _directions(n: int, weight: np.ndarray | None, centred: bool) -> int:
+    """The most directions that n samples have: one for each sample of positive weight, one fewer once centred."""
+    return (n if weight is None else int(np.count_nonzero(weight))) - centred
+
+
 def _row_blocks(shape: tuple[int, int]) -> Iterator[slice]:
     height = max(1, BLOCK_ENTRIES // shape[1])
     for start in range(0, shape[0], height):
@@ -192,7 +197,7 @@ def _svd(scaled: np.ndarray, centre: Centre | None, weight: np.ndarray | None) -
     sizes = sizes[sizes > 0]
     uneven = len(sizes) > 0 and sizes.max() > UNEVEN_COLUMNS * sizes.min()
     if uneven or (weight is not None and weight.max() > HEAVY_ROW * weight[weight > 0].min()):
-        rows, s, basis = graded_svd(scaled)
+        rows, s, basis = graded_svd(scaled, _directions(len(scaled), weight, centre is not None))
         return Decomposition(np.square(s), rows, basis, centre, "graded")
     u, s, vt = scipy.linalg.svd(scaled, full_matrices=False, check_finite=False)
     rank = np.count_nonzero(s > max(scaled.shape) * EPS * s[0])

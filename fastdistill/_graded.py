@@ -25,8 +25,11 @@ EPS = float(np.finfo(np.float64).eps)
 DEPENDENT = 16 * EPS
 
 
-def graded_svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """U (n, r), s (r,) descending and V (p, r) of a finite matrix (n, p), each column exact to its own size."""
+def graded_svd(matrix: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """U (n, r), s (r,) descending and V (p, r) of a finite matrix (n, p), each column exact to its own size.
+
+    `most` bounds r from above: centring takes one direction, and what rounding leaves of it must not count as data.
+    """
     sizes = column_norms(matrix)
     rows = np.flatnonzero(matrix.any(axis=1))
     columns = np.flatnonzero(sizes)
@@ -34,7 +37,7 @@ def graded_svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     u, v = np.zeros((n, 0)), np.zeros((p, 0))
     if not len(columns):
         return u, np.zeros(0), v
-    q, upper, order = _pivoted_qr(matrix[np.ix_(rows, columns)], sizes[columns])
+    q, upper, order = _pivoted_qr(matrix[np.ix_(rows, columns)], sizes[columns], most)
     rank = len(upper)
     s, y = _jacobi(upper)
     u, v = np.zeros((n, rank)), np.zeros((p, rank))
@@ -50,7 +53,7 @@ def column_norms(matrix: np.ndarray) -> np.ndarray:
     return largest * np.linalg.norm(matrix / unit, axis=0)
 
 
-def _pivoted_qr(matrix: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _pivoted_qr(matrix: np.ndarray, sizes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Q (n, r), R = [R₁ R₂] (r, p) and the order Π of the columns: matrix[:, order] = Q R.
 
     Each step takes the column that has most left and, as its leading row, the row where that column is largest; so
@@ -62,7 +65,7 @@ def _pivoted_qr(matrix: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.n
     row_sizes = np.abs(work / sizes).max(axis=1)
     row_order, order, tau = np.arange(n), np.arange(p), []
     sizes = sizes.copy()
-    for k in range(min(n, p)):
+    for k in range(min(n, p, most)):
         rest = work[k:, k:]
         left = column_norms(rest)
         noise = DEPENDENT * np.linalg.norm(row_sizes[k:]) * sizes[k:]

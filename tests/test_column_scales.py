@@ -61,6 +61,16 @@ def worst(predictions, level, expected):
     return (error / (np.linalg.norm(expected, axis=1) + 1e-8 * abs(level))).max()
 
 
+def test_centring_leaves_one_direction_fewer_than_samples():
+    """What rounding leaves of the mean, in columns of 1e18, is larger than whole columns."""
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        n, p = int(rng.integers(3, 7)), int(rng.integers(7, 15))
+        X, weight = rng.standard_normal((n, p)) * 10 ** rng.uniform(-12, 18, p), rng.uniform(0.1, 3, n)
+        for given in (None, weight):
+            assert fd.Spectrum.from_design(X, True, given).rank == n - 1
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_random_scales(seed):
     rng = np.random.default_rng(seed)

@@ -115,7 +115,9 @@ class Search:
         if n_steps is None and (strategy != "safe" or bounds is not None):
             raise ValueError('n_steps=None needs strategy="safe" and no bounds; pass a number of steps.')
         if model.cv is not None and scoring == "gcv":
-            raise ValueError(f"cv and scoring={validation.shown(scoring)} exclude each other: with cv the held-out error is scored.")
+            raise ValueError(
+                f"cv and scoring={validation.shown(scoring)} exclude each other: with cv the held-out error is scored."
+            )
         if model.store_cv_results and model.cv is not None:
             raise ValueError("cv!=None and store_cv_results=True are incompatible: it is leave-one-out that is stored.")
         if model.store_cv_results and scoring == "gcv":
