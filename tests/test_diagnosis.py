@@ -17,7 +17,8 @@ from sklearn.preprocessing import StandardScaler
 import fastdistill as fd
 from fastdistill import cli, diagnosis, diagnosis_page
 from tests import oracle
-from tests.test_table import GRID, X20, Y20, csv_text, frame, problem
+from tests.test_read_table import csv_text
+from tests.test_table import GRID, X20, Y20, frame, problem
 
 
 def scaled(X, w, fit_intercept=True):
