@@ -180,8 +180,9 @@ def _records(file: Path, text: str, delimiter: str | None, notes: list[str]) -> 
     offset = 0
     if told:
         text, offset = text[told.end() :], text.count("\n", 0, told.end()) or 1
-        delimiter = delimiter or told["mark"]
-        notes.append(f"Separator {delimiter!r}, as the first line says.")
+        if delimiter is None:
+            delimiter = told["mark"]
+            notes.append(f"Separator {delimiter!r}, as the first line says.")
     delimiter = delimiter or _delimiter(text, file)
     reader = _reader(text, delimiter, strict=True)
     try:

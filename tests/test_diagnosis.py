@@ -313,8 +313,9 @@ def test_options_of_the_command(tmp_path, capsys, monkeypatch):
     assert [row.n_steps for row in found.steps] == [0, 1]
     assert found.feature_names == ["a", "b"]
     assert found.rows.tolist() == [i for i in range(20) if i != 3]
-    assert [note.split(" left out")[0] for note in found.notes[:2]] == [
+    assert [note.split(" left out")[0] for note in found.notes[:3]] == [
         "1 empty column without a name",
+        "Read with a decimal comma (1 column): 'a'.",
         "1 row with a missing number",
     ]
     wrote = f"Wrote {os.path.join('there', 'page')} and, beside it, every table and picture as CSV and PNG."

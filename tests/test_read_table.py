@@ -202,6 +202,13 @@ def test_files_that_are_no_text_are_named(case, tmp_path):
     assert words in str(caught.value)
 
 
+def test_a_separator_that_is_given_outdoes_the_first_line(tmp_path):
+    file = tmp_path / "table.csv"
+    file.write_text("sep=;\na,b\n1,2\n")
+    columns, notes = read_table(file, delimiter=",")
+    assert ([column.values.tolist() for column in columns], notes) == ([[1], [2]], [])
+
+
 def test_dropped_columns_are_not_read(tmp_path):
     file = tmp_path / "table.csv"
     file.write_text("a,b,c,a\n1,2,oops,4\n5,inf,7,8\n6,7,8,9\n")
