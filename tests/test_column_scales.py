@@ -5,6 +5,7 @@ The right values are ridge in decimal arithmetic of 150 digits, its students ref
 
 from __future__ import annotations
 
+import warnings
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 import fastdistill as fd
+from fastdistill import DistilledKernelRidge, DistilledKernelRidgeCV
 
 FORMS = {"dense": np.asarray, "csr": sp.csr_array, "csc": sp.csc_array}
 
@@ -150,3 +152,29 @@ def test_float32_designs(rng):
     predictions = fd.DistilledRidge(1.0).fit(X, y).predict(X)
     assert predictions.dtype == np.float32
     np.testing.assert_allclose(predictions, expected[1] + level, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e7, 1e16])
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_a_linear_kernel_that_loses_columns_says_so(size, make, rng):
+    X = rng.standard_normal((30, 3))
+    y = X @ [1.0, 2.0, 3.0]
+    X[:, 1] *= size
+    for model in (DistilledKernelRidge(1.0, kernel="linear"), DistilledKernelRidgeCV([1.0, 2.0], kernel="linear")):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.fit(make(X), y)
+        told = [str(w.message) for w in caught if "loses 'column 0' and 1 more" in str(w.message)]
+        assert len(told) == 1
+        assert "Scale the columns" in told[0]
+    DistilledKernelRidge(1.0, kernel="linear").fit(make(X / [1.0, size / 100, 1.0]), y)  # no warning
+
+
+def test_a_kernel_matrix_that_loses_directions_says_so(rng):
+    X = rng.standard_normal((30, 3))
+    y = X @ [1.0, 2.0, 3.0]
+    X[:, 1] *= 1e16
+    spectrum = fd.Spectrum.from_kernel(X @ X.T)
+    with pytest.warns(RuntimeWarning, match="scale the columns"):
+        spectrum.path(y, 1.0, 0.5, n_steps=1)
+    spectrum.path(y, [0.0, 1e20], 0.5, n_steps=1)

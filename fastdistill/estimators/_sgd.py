@@ -276,9 +276,10 @@ class KDSGD(BaseEstimator):
         try:
             run = self._run(train, start, plan, max_iter, rng, watch)
         except KeyboardInterrupt as stop:
-            run, interrupt = getattr(stop, "run", None), stop
-            if run is None or run.n_epochs == 0:
+            kept = getattr(stop, "run", None)
+            if kept is None or kept.n_epochs == 0:
                 raise
+            run, interrupt = kept, stop
         model, iterate, n_epochs = (run.coef, run.intercept), run.iterate, run.n_epochs
         if watch.best is not None:
             model, iterate, n_epochs = watch.best, watch.best, watch.best_epoch

@@ -40,6 +40,9 @@ DIAGONAL_BLOCK = 64  # samples
 # K + λ I counts as positive definite where its smallest eigenvalue is above this fraction of −min d: beyond it, less
 # than four digits of a fit would be left.
 DEFINITE_BY = 1e-12
+# Columns are lost in X Xᵀ where its rounding is more than this share of what the penalty leaves of them.
+LOST_SHARE = 1e-5
+EPS = float(np.finfo(np.float64).eps)
 
 _ADVICE = {
     "sigmoid": "The sigmoid kernel is indefinite for most gamma, coef0 and data; 'rbf' is definite for all.",
@@ -216,7 +219,7 @@ class DistilledKernelRidge(DistilledRegressor):
         Warns
         -----
         RuntimeWarning
-            The kernel matrix is indefinite.
+            The kernel matrix is indefinite, or ``kernel="linear"`` loses columns of X in it beside larger ones.
         """
         penalty, schedule = self._check_recursion()
         self._check_kernel()
@@ -232,6 +235,7 @@ class DistilledKernelRidge(DistilledRegressor):
         self.dual_coef_, self.intercept_ = coef, intercept if self.fit_intercept else 0.0
         self.X_fit_ = X
         self._posterior = posterior(spectrum, penalties)
+        self._warn_of_lost_columns(X, float(penalties.min()))
         return self
 
     @property
@@ -365,6 +369,27 @@ class DistilledKernelRidge(DistilledRegressor):
                 stacklevel=3,
             )
         return admitted
+
+    def _warn_of_lost_columns(self, X: Any, penalty: float) -> None:
+        """Where X Xᵀ of the linear kernel rounds away columns that the penalty keeps; one float64 holds 16 digits."""
+        if not (isinstance(self.kernel, str) and self.kernel == "linear"):
+            return
+        largest = abs(X).max(axis=0)
+        largest = np.asarray(largest.toarray() if issparse(largest) else largest, dtype=np.float64).ravel()
+        with np.errstate(over="ignore"):
+            rounding = EPS * np.square(largest.max(initial=0.0)) * X.shape[0]
+            squares = np.square(largest) * X.shape[0]
+        lost = np.flatnonzero((squares > 0) & (rounding > LOST_SHARE * (squares + penalty)) & (squares > EPS * penalty))
+        if len(lost):
+            names = getattr(self, "feature_names_in_", [f"column {j}" for j in range(X.shape[1])])
+            warnings.warn(
+                f"kernel='linear' loses {validation.shown(names[lost[0]])}"
+                f"{f' and {len(lost) - 1} more' if len(lost) > 1 else ''}: in X Xᵀ the squares of columns of very "
+                f"different sizes (up to {largest.max():.3g}, here {largest[lost[0]]:.3g}) are added up, and rounding "
+                f"takes the small ones. Scale the columns (StandardScaler), or use DistilledRidge, which keeps them.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     def _refusal(self, spectrum: Spectrum, penalty: float) -> str:
         advice = _ADVICE.get(self.kernel, "") if isinstance(self.kernel, str) else ""

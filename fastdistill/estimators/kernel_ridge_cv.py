@@ -221,7 +221,7 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
         Warns
         -----
         RuntimeWarning
-            The kernel matrix is indefinite.
+            The kernel matrix is indefinite, or ``kernel="linear"`` loses columns of X in it beside larger ones.
         """
         search = Search.of(self)
         kernels = self._kernels()
@@ -252,6 +252,7 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
         self.intercept_ = best.of_student("intercept") if self.fit_intercept else 0.0
         self.X_fit_ = X
         self._posterior = posterior(best.tuned[0].path.spectrum, np.atleast_1d(self.alpha_))
+        self._warn_of_lost_columns(X, float(np.min(self.alpha_)))
         return self
 
     def _complete_results(
