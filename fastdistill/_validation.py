@@ -15,7 +15,15 @@ from typing import Any
 
 import numpy as np
 
+EPS = float(np.finfo(np.float64).eps)
 SYMMETRY_TOLERANCE = 1e-8  # relative to the largest absolute entry; 16 eps for float32
+# Sizes of which products of a few, and sums of their squares, stay within float64 (1e-308 to 1e308) with digits to
+# spare: of data, kernels and eigenvalues, of factors of their squares, of weights, and of what enters linearly.
+LARGEST = 1e100
+LARGEST_FACTOR = 1e50
+LARGEST_WEIGHT = 1e30
+LARGEST_LINEAR = 1e300
+LARGEST_TARGET = 1e75  # larger targets are scaled by a power of two, of which every student is a multiple
 
 
 def real_array(a: Any, name: str, *, ndim: int | tuple[int, ...] | None = None) -> np.ndarray:
@@ -70,11 +78,79 @@ def check_finite(arr: np.ndarray, name: str) -> None:
         )
 
 
-def design(X: Any, name: str = "X") -> Any:
+def largest_entry(arr: np.ndarray) -> float:
+    """The largest absolute entry, 0 of an empty array; no temporary of the size of `arr`."""
+    return max(float(arr.max(initial=0)), -float(arr.min(initial=0)))
+
+
+def sized(arr: np.ndarray, name: str, largest: float = LARGEST, *, smallest: float | None = None) -> np.ndarray:
+    """The array itself, its largest absolute entry zero or from `smallest` (1 / largest) to `largest`; else raise."""
+    smallest, size = 1.0 / largest if smallest is None else smallest, largest_entry(arr)
+    if size and not smallest <= size <= largest:
+        what, does = ("small", "underflow") if size < smallest else ("large", "overflow")
+        raise ValueError(
+            f"{name} is too {what}: its largest entry is {size:.3g} in size, and products of such numbers {does} in "
+            f"float64. Rescale {name} to a size between {smallest or 1 / largest:.0e} and {largest:.0e}, for example by "
+            f"dividing it by {size:.3g} or by its standard deviation; penalties go with the squares of X, with K and "
+            f"with sample_weight."
+        )
+    return arr
+
+
+def each_sized(arr: np.ndarray, name: str, largest: float = LARGEST) -> np.ndarray:
+    """`sized` for each part along the first axis."""
+    axes = tuple(range(1, arr.ndim))
+    size = np.maximum(arr.max(axis=axes), -arr.min(axis=axes))
+    for i in np.flatnonzero((size > largest) | ((size < 1.0 / largest) & (size > 0)))[:1]:
+        sized(arr[i], f"{name}[{i}]", largest)
+    return arr
+
+
+def unit_size(arr: np.ndarray, largest: float = LARGEST_TARGET) -> float:
+    """A power of two that brings an array to unit size: 1 unless its largest entry lies beyond 1 / largest, largest."""
+    size = largest_entry(arr)
+    if size == 0.0 or 1.0 / largest <= size <= largest:
+        return 1.0
+    return float(2.0 ** min(max(int(np.floor(np.log2(size))), -1021), 1022))
+
+
+def in_units(y: np.ndarray) -> tuple[np.ndarray, float]:
+    """Targets at unit size and the power of two they were divided by, 1 for all but extreme ones."""
+    scale = unit_size(y)
+    return (y, 1.0) if scale == 1.0 else (y / scale, scale)
+
+
+def held(
+    arr: np.ndarray, what: str, dtype: np.dtype, scale: float = 1.0, power: int = 0, negligible: float = 0.0
+) -> np.ndarray:
+    """`arr` times scale ** power as `dtype`; raises where finite numbers become infinite, or all of them too small.
+
+    All at most `negligible` may vanish: they are rounding errors of zero.
+    """
+    if arr.dtype == dtype and (scale == 1.0 or power == 0):
+        return arr
+    with np.errstate(over="ignore", under="ignore"):
+        out = arr
+        for _ in range(power):
+            out = out * scale
+        out = out.astype(dtype, copy=False)
+    finite = np.isfinite(arr)
+    before, after = largest_entry(arr[finite]), largest_entry(out[finite])
+    if after == np.inf or (before > negligible and after < np.finfo(dtype).tiny):
+        does = "overflow" if after == np.inf else "underflow"
+        raise ValueError(
+            f"The {what} {does} in {dtype}: y, X (or K) or a penalty is too large or too small beside the others. "
+            f"Rescale them, for example by dividing y and X by their standard deviations"
+            f"{'' if dtype == np.float64 else ', or pass float64 data'}."
+        )
+    return out
+
+
+def design(X: Any, name: str = "X", *, largest: float = LARGEST, smallest: float | None = None) -> Any:
     """A dense float64 (n, p) array, or a float64 CSR array for any scipy.sparse input (sorted, no duplicates)."""
-    if hasattr(X, "tocsr"):
-        return _sparse_design(X, name)
-    return filled_matrix(X, name)
+    checked = _sparse_design(X, name) if hasattr(X, "tocsr") else filled_matrix(X, name)
+    sized(checked if isinstance(checked, np.ndarray) else checked.data, name, largest, smallest=smallest)
+    return checked
 
 
 def filled_matrix(X: Any, name: str) -> np.ndarray:
@@ -117,7 +193,7 @@ def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
     arr = filled_matrix(K, name)
     if arr.shape[0] != arr.shape[1]:
         raise ValueError(f"{name} must be square (n, n), got shape {arr.shape}; predictions take kernel(query, train).")
-    worst, scale, size = 0.0, float(max(arr.max(), -arr.min())), 128
+    worst, scale, size = 0.0, largest_entry(sized(arr, name)), 128
     for i in range(0, len(arr), size):  # by tiles that fit a cache: no second n by n array
         for j in range(i, len(arr), size):
             tile = arr[i : i + size, j : j + size] - arr[j : j + size, i : i + size].T
@@ -138,6 +214,7 @@ def targets(y: Any, n_samples: int, name: str = "y") -> tuple[np.ndarray, bool]:
         raise ValueError(f"{name} has {len(arr)} rows, but there are {n_samples} samples.")
     if arr.ndim == 2 and arr.shape[1] == 0:
         raise ValueError(f"{name} is empty: shape {arr.shape}; at least one target is needed.")
+    sized(arr, name, LARGEST_LINEAR)
     return (arr[:, None], True) if arr.ndim == 1 else (arr, False)
 
 
@@ -156,6 +233,7 @@ def sample_weight(w: Any, n_samples: int) -> np.ndarray | None:
         raise ValueError(f"sample_weight must not be negative, got {arr.min():.6g} at index {int(arr.argmin())}.")
     if arr.max() == 0:
         raise ValueError("sample_weight is zero for every sample; at least one must be positive.")
+    sized(arr, "sample_weight", LARGEST_WEIGHT)
     return np.array(arr)  # a copy: it is kept, and the caller's may change
 
 
@@ -172,7 +250,7 @@ def batched_weights(w: Any, n_problems: int, n_samples: int) -> np.ndarray | Non
         raise ValueError(f"sample_weight must not be negative, got {arr.min():.6g}.")
     if arr.max(axis=1).min() == 0:
         raise ValueError(f"sample_weight is zero for every sample of problem {int(arr.max(axis=1).argmin())}.")
-    return arr
+    return each_sized(arr, "sample_weight", LARGEST_WEIGHT)
 
 
 def penalties(lam: Any, name: str = "lam", *, positive: bool = False) -> np.ndarray:
@@ -188,6 +266,8 @@ def penalties(lam: Any, name: str = "lam", *, positive: bool = False) -> np.ndar
         first = int(wrong.argmax())
         bound = "" if positive else " (or 0: no penalty)"
         raise ValueError(f"{name}[{first}] == {arr[first]:.6g}, must be > 0.0{bound}.")
+    for end in (arr[arr > 0].min(initial=1.0), arr.max()):
+        sized(np.asarray(end), name, LARGEST_LINEAR)
     return arr
 
 
@@ -294,12 +374,12 @@ def boolean(value: Any, name: str) -> bool:
     return bool(value)
 
 
-def spectrum_values(d: Any, name: str = "d", *, positive: bool = False) -> np.ndarray:
-    """Eigenvalues: a 1-D float64 array, at least zero (above zero with `positive`)."""
+def spectrum_values(d: Any, name: str = "d", *, positive: bool = False, largest: float = LARGEST) -> np.ndarray:
+    """Eigenvalues: a 1-D float64 array, at least zero (above zero with `positive`), of a size up to `largest`."""
     arr = real_array(d, name, ndim=1)
     if arr.size == 0:
         raise ValueError(f"{name} is empty; at least one eigenvalue is needed.")
     if arr.min() < 0 or (positive and arr.min() == 0):
         bound = "positive" if positive else "at least 0"
         raise ValueError(f"{name} must be {bound} (eigenvalues of a kernel matrix), got {arr.min():.6g}.")
-    return arr
+    return sized(arr, name, largest)

@@ -111,10 +111,12 @@ def batched_path(
     """
     dtype = validation.result_dtype(X)
     problems, is_single = _checked(X, y, lam, xi, n_steps, fit_intercept, sample_weight)
+    goals, scale = validation.in_units(problems.y)
+    problems = problems._replace(y=goals)
     n_threads = validation.thread_count(n_threads)
     n_problems, n, p = problems.X.shape
     steps, m = problems.xi.shape[1] + 1, problems.y.shape[2]
-    students = BatchedStudents(np.empty((n_problems, steps, p, m), dtype), np.empty((n_problems, steps, m), dtype))
+    students = BatchedStudents(np.empty((n_problems, steps, p, m)), np.empty((n_problems, steps, m)))
     size = max(1, CHUNK_ENTRIES // (n * p))
     chunks = [slice(start, start + size) for start in range(0, n_problems, size)]
 
@@ -127,7 +129,11 @@ def batched_path(
     else:
         with ThreadPoolExecutor(min(n_threads, len(chunks))) as pool:
             list(pool.map(solve, chunks))
-    return BatchedStudents(students.coef[..., 0], students.intercept[..., 0]) if is_single else students
+    parts = (
+        validation.held(part, what, dtype, scale, 1)
+        for part, what in zip(students, ("coefficients", "intercepts"), strict=True)
+    )
+    return BatchedStudents(*(part[..., 0] if is_single else part for part in parts))
 
 
 def _checked(
@@ -137,7 +143,8 @@ def _checked(
     rows = validation.real_array(X, "X", ndim=3)
     if rows.size == 0:
         raise ValueError(f"X is empty: shape {rows.shape}; at least one problem, sample and feature are needed.")
-    goals = validation.real_array(y, "y", ndim=(2, 3))
+    validation.each_sized(rows, "X")
+    goals = validation.sized(validation.real_array(y, "y", ndim=(2, 3)), "y", validation.LARGEST_LINEAR)
     is_single = goals.ndim == 2
     goals = goals[:, :, None] if is_single else goals
     if goals.shape[:2] != rows.shape[:2] or goals.shape[2] == 0:

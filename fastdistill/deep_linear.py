@@ -166,7 +166,7 @@ def deep_linear_distillation(
     """
     loss = check.choice(loss, "loss", losses.LOSSES)
     jacobian = check.choice(jacobian, "jacobian", JACOBIANS)
-    X = check.design(X)
+    X = check.design(X, largest=check.LARGEST_FACTOR)
     n = X.shape[0]
     teacher = _layers(teacher_weights, "teacher_weights", X.shape[1])
     targets = _targets(loss, y, n, teacher[-1].shape[0])
@@ -262,7 +262,10 @@ def _layers(weights: Any, name: str, n_features: int) -> list[np.ndarray]:
     """Checked copies of layers that chain from `n_features` upwards."""
     if isinstance(weights, np.ndarray) and weights.ndim == 2:
         raise ValueError(f"{name} must be a sequence of layers; for a single one pass [W] with W of shape (C, p).")
-    layers = [np.array(check.filled_matrix(W, f"{name}[{i}]")) for i, W in enumerate(weights)]
+    layers = [
+        np.array(check.sized(check.filled_matrix(W, f"{name}[{i}]"), f"{name}[{i}]", check.LARGEST_FACTOR, smallest=0.0))
+        for i, W in enumerate(weights)
+    ]
     if not layers:
         raise ValueError(f"{name} is empty; at least one layer is needed.")
     width = n_features

@@ -5,7 +5,7 @@ With columns standardised, S = U diag(s) Vᵀ, d = s², z = Uᵀ(y − ȳ) and n
     step t       min over λ, w of Σ_i (y_i − loo_i)² / n    loo: exact leave-one-out of the mixture w of t steps
     gain         Σ (e_0² − e_t²) / Σ e_0²                   paired with the best ridge, sample by sample
     share        z_j² / ‖y − ȳ‖²                            of the variance of y along direction j
-    noise        γ̂² = outside / (n − r − 1)                 what direction j holds by chance, on average
+    noise        γ̂² = outside / (n − r − 1), or likeliest   what direction j holds by chance, on average
     wanted       F_j = (1 − γ̂² / z_j²)₊                     the filter that direction j asks for
 
 Ridge offers filters d / (d + λ), which fall with d; distillation pays where those wanted do not. Errors of tuned
@@ -28,7 +28,7 @@ Cost: one decomposition, O(n p min(n, p)), then O(n r k²) per penalty; and that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,12 @@ FOLD_SEED = 0
 HEADINGS = ("student", "penalty", "weights ξ", "leave-one-out error", "gain over ridge", "gain held out")
 CONSTANT = 1e-12  # spread of a column, relative to its largest entry, that rounding could have made
 ABOVE_NOISE = 4.0  # z² / γ² of a direction that is told from noise: two standard deviations
+
+# The noise where little of y lies outside the range of X; see `_noise`.
+SIGNAL_TO_NOISE = np.concatenate([[0.0], np.logspace(-3, 9, 97)])  # d_1 / λ
+FAR_ABOVE = 16.0  # z² / γ²; of noise alone one in 16 000
+LIKELY = 2.0  # below the largest log likelihood: an interval of 95 %
+WIDE = 2.0  # with it, 3 to 5 % of the directions of pure noise stand "above", as 4.6 % should
 
 OPTIMISTIC = (
     "Leave-one-out errors: penalties and weights were tuned on the samples that they are judged by, which flatters, "
@@ -119,8 +125,8 @@ class Diagnosis:
         Those directions, in the columns used; the target grows along them.
     total : float
         Squared norm of the (centred) target.
-    noise : float
-        Estimated variance γ² of the noise.
+    noise : float or None
+        Estimated variance γ² of the noise; None where noise and signal cannot be told apart.
     """
 
     target: str
@@ -136,7 +142,7 @@ class Diagnosis:
     signal: np.ndarray
     directions: np.ndarray
     total: float
-    noise: float
+    noise: float | None
 
     @property
     def share(self) -> np.ndarray:
@@ -144,13 +150,21 @@ class Diagnosis:
         return self.signal / self.total
 
     @property
-    def wanted(self) -> np.ndarray:
-        """The filter (r,) that each direction asks for on its own, (1 − γ² / z²)₊."""
+    def wanted(self) -> np.ndarray | None:
+        """The filter (r,) that each direction asks for on its own, (1 − γ² / z²)₊; None where γ² is."""
+        if self.noise is None:
+            return None
         return np.maximum(1.0 - self.noise / np.maximum(self.signal, np.finfo(float).tiny), 0.0)
 
     @property
     def where(self) -> str:
         """Where the signal sits, in a sentence."""
+        if self.noise is None:
+            return (
+                f"How much of {self.target!r} is noise cannot be told from these {len(self.rows)} samples: they leave "
+                f"too little outside the {table.counted(len(self.d), 'direction')} of X, so no direction is said to "
+                f"stand above it."
+            )
         above = np.flatnonzero(self.signal > ABOVE_NOISE * self.noise)
         if not len(above):
             return f"No direction of {len(self.d)} stands above the noise."
@@ -233,8 +247,8 @@ def diagnose(
     Weights of tuned students are held fixed under leave-one-out, penalties too: their errors are optimistic, and the
     verdict does not rest on them. The weights of 1..k steps are the jointly best ones (Pareek, Du and Oh 2024); the
     verdict is explained in `fastdistill.evidence`. The noise is the mean square outside the range of X where at least
-    max(10, n/10) degrees of freedom are left there, otherwise the residual of the best ridge over n − dof. Columns keep
-    the scale of all samples in the folds. Cost: one decomposition, O(n p min(n, p)), then O(n r k²) per penalty, and
+    max(10, n/10) degrees of freedom are left there, otherwise the likeliest under ridge's prior, and None where the
+    data leave it open. Columns keep the scale of all samples in the folds. Cost: one decomposition, O(n p min(n, p)), then O(n r k²) per penalty, and
     that once more for each fold.
 
     Examples
@@ -299,10 +313,37 @@ def diagnose_columns(
             f"A diagnosis needs at least {MIN_SAMPLES} samples, but {np.count_nonzero(used)} of {n} rows are left."
         )
     y = numbers.y
+    for column, name in ((y, target.name), *zip(numbers.X.T, numbers.names, strict=True)):
+        try:
+            validation.sized(column, f"The column {name!r}", validation.LARGEST_LINEAR)
+        except ValueError as err:
+            raise table.TableError(str(err)) from None
     if _spread(y[:, None], used, fit_intercept)[0] == 0.0:
         raise table.TableError(f"The target {target.name!r} is constant: there is nothing to explain.")
     X, names = _varying(numbers, used, fit_intercept, standardize)
-    return _Search(X, y, weight, grid, k, fit_intercept).diagnosis(target.name, names, numbers, folds)
+    y, scale = validation.in_units(y)
+    found = _Search(X, y, weight, grid, k, fit_intercept).diagnosis(target.name, names, numbers, folds)
+    return _times(found, scale)
+
+
+def _times(found: Diagnosis, scale: float) -> Diagnosis:
+    """The same diagnosis of a target `scale` times as large."""
+    if scale == 1.0:
+        return found
+
+    def of(value: Any) -> Any:
+        return validation.held(np.asarray(value), "squared errors of the target", np.dtype(float), scale, 2)[()]
+
+    rows = [replace(row, error=of(row.error), error_se=of(row.error_se)) for row in (*found.steps, found.safe)]
+    return replace(
+        found,
+        steps=rows[:-1],
+        safe=rows[-1],
+        scores=of(found.scores),
+        signal=of(found.signal),
+        total=of(found.total),
+        noise=None if found.noise is None else of(found.noise),
+    )
 
 
 def _varying(
@@ -389,7 +430,7 @@ class _Search:
             signal=np.square(z),
             directions=spectrum._basis * np.where(z < 0, -1.0, 1.0),
             total=float(z @ z) + outside,
-            noise=_noise(ridge, outside),
+            noise=_noise(spectrum, np.square(z), outside),
         )
 
     def _row(self, name: str, tuned: Tuned, plain: np.ndarray, plain_held_out: np.ndarray, held_out: np.ndarray) -> Row:
@@ -404,14 +445,33 @@ class _Search:
         return Row(name, tuned.n_steps, penalty, tuned.xi, *error, *gain, *apart, tuned.path.filters[-1])
 
 
-def _noise(ridge: Tuned, outside: float) -> float:
-    """The variance of the noise: outside the range of X, or where little is left there, of the residual of ridge."""
-    spectrum = ridge.path.spectrum
-    free = spectrum.n_effective - spectrum.fit_intercept - spectrum.rank
+def _noise(spectrum: Spectrum, squares: np.ndarray, outside: float) -> float | None:
+    """The variance of the noise: of y outside the range of X, or where little is left there the likeliest one.
+
+    With a signal as ridge assumes it, z_j² has the mean γ² (1 + d_j / λ): where the eigenvalues differ, large and small
+    ones tell noise and signal apart. Directions far above (four standard deviations) are signal, whatever ridge
+    assumes, and left out. None where values of γ² that differ by more than `WIDE` are about as likely: y could be all
+    noise or none.
+    """
+    degrees, d = spectrum.n_effective - spectrum.fit_intercept, spectrum._d
+    free = degrees - len(d)
     if free >= max(10, spectrum.n_effective / 10):
         return outside / free
-    left = spectrum.n_effective - float(ridge.path.dof[0])
-    return float(ridge.path.train_mse[0]) * spectrum.total_weight / left if left > 0 else 0.0
+    used = np.ones(len(d), dtype=bool)
+    while np.count_nonzero(used) > 1:
+        left = degrees - np.count_nonzero(~used)
+        signal = SIGNAL_TO_NOISE[:, None] * (d[used] / d[0])
+        noise = ((1.0 / (1.0 + signal)) @ squares[used] + outside) / left
+        if noise.min() <= 0.0:
+            return None
+        likelihood = -0.5 * (left * np.log(noise) + np.log1p(signal).sum(axis=1))
+        best = float(noise[likelihood.argmax()])
+        far = used & (squares > FAR_ABOVE * best)
+        if not far.any():
+            likely = noise[likelihood > likelihood.max() - LIKELY]
+            return best if likely.max() <= WIDE * likely.min() else None
+        used &= ~far
+    return None
 
 
 def _shown(row: Row) -> tuple[str, ...]:

@@ -29,6 +29,11 @@ SHOWN_COLUMNS = 3
 LEAST_GAIN = 0.5  # %, which the axis of gains shows at least: smaller ones are to look small
 BY_EIGENVALUE = "direction j, largest eigenvalue first"
 COLOURS = ("black", page.BLUE, page.ORANGE, page.GREEN, page.PINK, page.SKY, page.YELLOW)
+WANTED = (
+    "The wanted filter of a direction is estimated from that direction alone, so small points are mostly noise: it is "
+    "the picture that distillation would have to match, not one that can be trusted point by point."
+)
+WANTED_UNKNOWN = "Which filter would be wanted cannot be said: the noise of y cannot be told from its signal here."
 FOOTER = "Every table and the data of every picture lie beside this page as CSV."
 
 
@@ -76,16 +81,25 @@ def _students(diagnosis: Diagnosis) -> Table:
 
 def _directions(diagnosis: Diagnosis) -> Table:
     """Every direction, of which those with most signal are shown."""
-    share_of_x, ridge = diagnosis.d / diagnosis.d.sum(), diagnosis.steps[0].filter
+    share_of_x, ridge, known = diagnosis.d / diagnosis.d.sum(), diagnosis.steps[0].filter, diagnosis.wanted
     rows: list[tuple[Any, ...]] = []
     for j, direction in enumerate(diagnosis.directions.T):
         largest = np.argsort(-np.abs(direction))[:SHOWN_COLUMNS]
         made_of = ", ".join(f"{direction[i]:+.2f} {diagnosis.feature_names[i]}" for i in largest)
-        numbers = (diagnosis.d[j], share_of_x[j], diagnosis.share[j], ridge[j], diagnosis.wanted[j])
-        rows.append((j + 1, *map(float, numbers), made_of))
+        numbers = (diagnosis.d[j], share_of_x[j], diagnosis.share[j], ridge[j])
+        wanted = None if known is None else float(known[j])
+        rows.append((j + 1, *map(float, numbers), wanted, made_of))
     strongest = sorted(np.argsort(-diagnosis.signal)[:SHOWN_DIRECTIONS])
     shown: list[tuple[str, ...]] = [
-        (str(j), f"{d:.4g}", f"{of_x:.1%}", f"{of_y:.2%}", f"{kept:.3f}", f"{wanted:.3f}", made_of)
+        (
+            str(j),
+            f"{d:.4g}",
+            f"{of_x:.1%}",
+            f"{of_y:.2%}",
+            f"{kept:.3f}",
+            "–" if wanted is None else f"{wanted:.3f}",
+            made_of,
+        )
         for j, d, of_x, of_y, kept, wanted, made_of in (rows[i] for i in strongest)
     ]
     return Table(
@@ -148,10 +162,13 @@ def _errors(diagnosis: Diagnosis) -> Picture:
 
 def _signal(diagnosis: Diagnosis) -> Picture:
     figure, (left, right) = page.panels(1, 2, 11.0, 4.2)
-    j, share, noise = np.arange(1, len(diagnosis.d) + 1), diagnosis.share, diagnosis.noise / diagnosis.total
+    j, share = np.arange(1, len(diagnosis.d) + 1), diagnosis.share
+    noise = 0.0 if diagnosis.noise is None else diagnosis.noise / diagnosis.total
     floor = max(0.01 * noise, 1e-9 * share.max())
-    above = share > ABOVE_NOISE * noise
+    above = np.full(len(j), False) if diagnosis.noise is None else share > ABOVE_NOISE * noise
     for chosen, colour, name in ((above, page.ORANGE, "above the noise"), (~above, page.GREY, "not told from noise")):
+        if not chosen.any():
+            continue
         left.vlines(j[chosen], floor, np.maximum(share[chosen], floor), color=colour, linewidth=1.0, alpha=0.6)
         left.plot(j[chosen], np.maximum(share[chosen], floor), "o", color=colour, markersize=4.5, label=name)
     left.set_yscale("log")
@@ -180,7 +197,7 @@ def _signal(diagnosis: Diagnosis) -> Picture:
             "eigenvalue": diagnosis.d,
             "share_of_x": of_x,
             "share_of_y": share,
-            "noise": np.full(len(j), noise),
+            **({} if diagnosis.noise is None else {"noise": np.full(len(j), noise)}),
         },
     )
 
@@ -188,9 +205,12 @@ def _signal(diagnosis: Diagnosis) -> Picture:
 def _filters(diagnosis: Diagnosis) -> Picture:
     figure, (ax,) = page.panels(1, 1, 9.0, 4.2)
     j = np.arange(1, len(diagnosis.d) + 1)
-    told = np.maximum(diagnosis.signal - diagnosis.noise, 0.0)
-    size = 12 + 160 * told / max(told.max(), np.finfo(float).tiny)
-    ax.scatter(j, diagnosis.wanted, s=size, color=page.YELLOW, alpha=0.75, linewidths=0, label="wanted (area: signal)")
+    wanted = diagnosis.wanted
+    if diagnosis.noise is not None and wanted is not None:
+        told = np.maximum(diagnosis.signal - diagnosis.noise, 0.0)
+        size = 12 + 160 * told / max(told.max(), np.finfo(float).tiny)
+        ax.scatter(j, wanted, s=size, color=page.YELLOW, alpha=0.75, linewidths=0, label="wanted (area: signal)")
+    of_wanted = {} if wanted is None else {"wanted": wanted}
     rows = _all(diagnosis) if diagnosis.safe.n_steps else diagnosis.steps
     for t, row in enumerate(rows):
         style = {"linestyle": "--", "linewidth": 2.2} if row is diagnosis.safe else {"linewidth": 1.4}
@@ -203,11 +223,10 @@ def _filters(diagnosis: Diagnosis) -> Picture:
     page.legend_below(figure, ax, min(len(rows) + 1, 6))
     return Picture(
         "filters",
-        "What is kept of each direction, and what would be wanted",
+        "What is kept of each direction" + ("" if wanted is None else ", and what would be wanted"),
         "",
-        "Filters of ridge fall from left to right, whatever its penalty; those of students need not. The wanted filter "
-        "of a direction is estimated from that direction alone, so small points are mostly noise: it is the picture "
-        "that distillation would have to match, not one that can be trusted point by point.",
+        "Filters of ridge fall from left to right, whatever its penalty; those of students need not. "
+        + (WANTED_UNKNOWN if wanted is None else WANTED),
         figure,
-        {"direction": j, "wanted": diagnosis.wanted, **{row.name: row.filter for row in rows}},
+        {"direction": j, **of_wanted, **{row.name: row.filter for row in rows}},
     )

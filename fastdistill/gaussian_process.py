@@ -135,10 +135,15 @@ def standard_error(students: _Recursion, queries: Any, noise: Any) -> np.ndarray
         form, outside = kernels.DUAL, students._null(0, count)[:, 0] * np.sqrt(rest)
     else:
         squares, form, outside = np.square(spectrum._query_coordinates(checked)), kernels.PRIMAL, 0.0
-    variance = np.square(students._multipliers(form, 0, count)[:, 0]) @ squares.T
-    variance += spectrum.fit_intercept / spectrum.total_weight
+    multipliers = students._multipliers(form, 0, count)[:, 0]
+    # in units of each student's largest: the squares of what a large λ leaves would underflow
+    unit = np.abs(multipliers).max(axis=1, initial=0.0, keepdims=True)
+    multipliers = np.divide(multipliers, unit, out=np.zeros_like(multipliers), where=unit > 0)
+    of_slopes = unit * np.sqrt(np.square(multipliers) @ squares.T)
+    of_intercept = np.sqrt(spectrum.fit_intercept / spectrum.total_weight)
     # `outside` is divided by λ, and its square can overflow where λ is next to nothing
-    return np.hypot(np.sqrt(variance), outside)[:, :, None] * np.broadcast_to(np.sqrt(scale), n_targets)
+    error = np.hypot(np.hypot(of_slopes, of_intercept), outside)
+    return error[:, :, None] * np.broadcast_to(np.sqrt(scale), n_targets)
 
 
 def _design_variance(spectrum: Spectrum, lam: np.ndarray, queries: Any) -> np.ndarray:

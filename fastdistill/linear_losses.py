@@ -184,7 +184,10 @@ class LinearProblem(NamedTuple):
         def full(i: int, j: int) -> float:
             return float(np.vdot(data[i] + pull[i], data[j] + pull[j]))
 
-        return GradientMoments(second_moment(0, 0), second_moment(1, 1), second_moment(0, 1), full(1, 1), full(0, 1))
+        found = (second_moment(0, 0), second_moment(1, 1), second_moment(0, 1), full(1, 1), full(0, 1))
+        if not np.isfinite(found).all():
+            raise ValueError("The squares of the gradients overflow: the teacher or the reference is too large; rescale.")
+        return GradientMoments(*found)
 
     def hessian(self, stacked: np.ndarray) -> np.ndarray:
         """∇²f at a point, (P, P) over the raveled parameters (classes of one feature side by side)."""
@@ -243,7 +246,7 @@ def encode_targets(loss: str, y: Any, n_samples: int, n_classes: int | None = No
     if len(arr) != n_samples:
         raise ValueError(f"y has {len(arr)} rows, but there are {n_samples} samples.")
     if loss == "squared":
-        return arr
+        return check.sized(arr, "y", check.LARGEST_FACTOR)
     if loss == "logistic":
         return _binary(arr)
     targets = _one_hot(arr, n_classes) if arr.ndim == 1 else _probabilities(arr, n_classes)
@@ -297,10 +300,12 @@ def checked_problem(
 ) -> tuple[LinearProblem, list[np.ndarray]]:
     """The problem, and the parameters named in `points`, all of the shape that X, y and the loss ask for."""
     loss = check.choice(loss, "loss", LOSSES)
-    X = check.design(X)
+    X = check.design(X, largest=check.LARGEST_FACTOR)
     l2 = check.scalar(l2, "l2", minimum=0.0)
     fit_intercept = check.boolean(fit_intercept, "fit_intercept")
-    arrays = {name: check.real_array(value, name, ndim=(1, 2)) for name, value in points.items()}
+    arrays = {
+        name: check.sized(check.real_array(value, name, ndim=(1, 2)), name, smallest=0.0) for name, value in points.items()
+    }
     first = next(iter(arrays.values()))
     n_classes = first.shape[1] if loss == "softmax" and first.ndim == 2 else None
     targets = encode_targets(loss, y, X.shape[0], n_classes)

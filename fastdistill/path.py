@@ -68,7 +68,7 @@ def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> n
            [0.5625   , 0.25     ],
            [0.5859375, 0.3125   ]])
     """
-    values = np.array(validation.spectrum_values(d))  # writeable and contiguous: other arrays compile anew
+    values = np.array(validation.spectrum_values(d, largest=validation.LARGEST_LINEAR))  # writeable and contiguous: other arrays compile anew
     penalties, schedules, shape = _grid(validation.penalties(lam), validation.schedule(xi, n_steps))
     out = np.empty((*penalties.shape, len(values)))
     kernels = compiled_kernels()
@@ -125,7 +125,7 @@ class _Recursion(Students):
             predictions[family, :, rows.index] = block + self._targets.mean
         predictions = predictions.reshape(self._n_students, n, m)
         self._complete_light_rows(predictions)
-        return self._result(predictions)
+        return self._result(predictions, "leave-one-out predictions", power=1)
 
     @cached_property
     def loo_mse(self) -> np.ndarray:
@@ -133,7 +133,8 @@ class _Recursion(Students):
         errors = np.zeros((*self._lam.shape, len(self._targets.mean)))
         for family, rows, block in self._leave_one_out():
             errors[family] += np.einsum("ksm,ksm,s->km", block - rows.y, block - rows.y, rows.weight)
-        return self._result(errors.reshape(self._n_students, -1) / self.spectrum.total_weight)
+        errors = errors.reshape(self._n_students, -1) / self.spectrum.total_weight
+        return self._result(errors, "mean squared errors", power=2)
 
     def _leave_one_out(self) -> Iterator[Any]:
         from fastdistill.leave_one_out import leave_one_out_blocks
@@ -176,7 +177,7 @@ class _Recursion(Students):
         array([[0.29755952, 1.        ],
                [0.29755952, 1.        ]])
         """
-        return self._result(gaussian_process.predict_std(self, queries, kernel_diag))
+        return self._result(gaussian_process.predict_std(self, queries, kernel_diag), "standard deviations")
 
     def standard_error(self, queries: Any, noise: Any) -> np.ndarray:
         """Standard errors sqrt(noise Σ_i l_i(x)² / w_i) of the predictions Σ_i l_i(x) y_i, in the shape of `predict`.
@@ -204,7 +205,7 @@ class _Recursion(Students):
         array([[0.2  , 0.25 ],
                [0.16 , 0.125]])
         """
-        return self._result(gaussian_process.standard_error(self, queries, noise))
+        return self._result(gaussian_process.standard_error(self, queries, noise), "standard errors")
 
 
 class DistillationPath(_Recursion):
@@ -281,16 +282,17 @@ class ToleranceRounds(Students):
         kernels = compiled_kernels()
         z2 = np.square(targets.z)
         m = z2.shape[1]
+        # the tolerance in the units of the targets
+        allowed = eps / targets.scale / targets.scale * spectrum.total_weight
         penalties = np.full((m, max_rounds), np.inf)
         filters = np.empty((max_rounds, spectrum.rank))
         done = np.empty((m, 2), dtype=np.intp)
         for j in range(m):
             column = np.ascontiguousarray(z2[:, j])
-            allowed = eps * spectrum.total_weight
             done[j] = kernels.tolerance_rounds(spectrum._d, column, targets.outside[j], allowed, penalties[j], filters)
         if np.any(done[:, 1] == kernels.INFEASIBLE):
             worst = int(targets.outside.argmax())
-            smallest = targets.outside[worst] / spectrum.total_weight
+            smallest = targets.outside[worst] / spectrum.total_weight * targets.scale * targets.scale
             which = "y" if targets.is_single else f"target {worst}"
             raise ValueError(
                 f"eps={eps:.9g} is infeasible: what the kernel cannot reach of {which} already has the mean square "
@@ -300,7 +302,7 @@ class ToleranceRounds(Students):
         rounds = int(n_rounds.max())
         self._penalties = np.ascontiguousarray(penalties[:, :rounds])
         super().__init__(spectrum, targets, (rounds,))
-        self.multipliers = self._result(self._penalties.T / spectrum.total_weight)
+        self.multipliers = self._result(self._penalties.T / spectrum.total_weight, "multipliers")
         self.n_rounds = int(n_rounds[0]) if targets.is_single else n_rounds
         self.collapsed = bool(collapsed[0]) if targets.is_single else collapsed
 

@@ -38,6 +38,8 @@ LIGHT_ROW = 1e-8
 # A kernel matrix whose rounding is this many times the penalty, and whose eigenvalues all stand this far above that
 # rounding, is one of few huge directions: smaller ones may have been lost in it.
 LOST, DISTINCT = 1e8, 1e3
+# Penalties over the largest eigenvalue: below, 1 / lam overflows beside d; above, fits of usual targets underflow.
+SMALLEST_RATIO, LARGEST_RATIO = 1e-304, 1e200
 
 
 class Spectrum:
@@ -192,7 +194,7 @@ class Spectrum:
     @property
     def d(self) -> np.ndarray:
         """Eigenvalues (r,), descending; read-only."""
-        values = self._d.astype(self._dtype, copy=False).view()
+        values = validation.held(self._d, "eigenvalues", self._dtype).view()
         values.flags.writeable = False
         return values
 
@@ -273,7 +275,7 @@ class Spectrum:
         array([[0.4 , 0.5 ],
                [0.32, 0.25]])
         """
-        targets, penalties = Targets(self, y), validation.penalties(lam)
+        targets, penalties = Targets(self, y), self._check_penalties(lam)
         path = DistillationPath(self, targets, penalties, validation.schedule(xi, n_steps))
         self._warn_of_lost_directions(targets, penalties)
         return path
@@ -324,7 +326,7 @@ class Spectrum:
         array([0.33333333, 0.33333333])
         """
         xi_values = validation.real_array(xi, "xi", ndim=(0, 1))
-        return DistillationLimit(self, Targets(self, y), validation.penalties(lam), xi_values)
+        return DistillationLimit(self, Targets(self, y), self._check_penalties(lam), xi_values)
 
     def tolerance_path(self, y: Any, eps: float, max_rounds: int = 1000) -> ToleranceRounds:
         """Rounds of min R(f) subject to mean squared residual ≤ ε, each on the fit of the round before.
@@ -370,6 +372,19 @@ class Spectrum:
         )
 
     # What the rooms above use; every array is float64.
+
+    def _check_penalties(self, lam: Any) -> np.ndarray:
+        """Penalties through the gate, of a size beside the eigenvalues for which filters are neither lost nor inexact."""
+        penalties, largest = validation.penalties(lam), float(self._d[0]) if self.rank else 0.0
+        positive = penalties[penalties > 0] / largest if largest else np.empty(0)
+        for ratio in (positive.min(initial=1.0), positive.max(initial=1.0)):
+            if not SMALLEST_RATIO <= ratio <= LARGEST_RATIO:
+                raise ValueError(
+                    f"lam={ratio * largest:.3g} is too {'small' if ratio < 1 else 'large'} beside the largest eigenvalue "
+                    f"{largest:.3g} of the kernel matrix (or of X Xᵀ): students would lose their digits in float64. "
+                    f"Rescale X (or K) or lam; lam=0 is no penalty."
+                )
+        return penalties
 
     def _expand(self, coordinates: np.ndarray) -> np.ndarray:
         """W^-½ U c for each row c of `coordinates` (N, r) -> (N, n)."""
@@ -423,10 +438,10 @@ class Spectrum:
     def _check_queries(self, queries: Any) -> Any:
         """Queries through the gate: (q, p) dense or sparse for a design, (q, n) kernel(query, train) for a kernel."""
         if self._is_kernel:
-            checked, width = validation.filled_matrix(queries, "Kq"), self.n_samples
+            checked, width = validation.sized(validation.filled_matrix(queries, "Kq"), "Kq", smallest=0.0), self.n_samples
             meaning = f"Kq must be kernel(query, train) of shape (q, {width})"
         else:
-            checked, width = validation.design(queries, "Xq"), self._basis.shape[0]
+            checked, width = validation.design(queries, "Xq", smallest=0.0), self._basis.shape[0]
             meaning = f"Xq must have {width} features"
         if checked.shape[1] != width:
             raise ValueError(f"{meaning}, got shape {checked.shape}.")

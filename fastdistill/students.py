@@ -10,10 +10,11 @@ Nothing larger than a block of students is formed unless the array itself is ask
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -26,10 +27,20 @@ BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 
 
 class Targets:
-    """Targets in the currency of a spectrum: z = Uᵀ W^½ (y − ȳ), ȳ, and the squared norm outside the range."""
+    """Targets in the currency of a spectrum: z = Uᵀ W^½ (y − ȳ), ȳ, and the squared norm outside the range.
+
+    Targets whose squares float64 cannot hold are kept in units of `scale`, a power of two (1 for all others): students
+    are linear in y, and every result is multiplied by it at the end.
+    """
 
     def __init__(self, spectrum: Spectrum, y: Any) -> None:
         values, self.is_single = validation.targets(y, spectrum.n_samples)
+        self.scale = validation.unit_size(values)
+        values = values / self.scale if self.scale != 1.0 else values
+        self.largest = validation.largest_entry(values)
+        for j, column in enumerate(values.T if values.shape[1] > 1 else ()):
+            which = f"Target {j} of y" + (f", in units of {self.scale:.3g}," if self.scale != 1.0 else "")
+            validation.sized(column, which)
         weight = spectrum._weight
         self.mean = np.zeros(values.shape[1])
         if spectrum.fit_intercept:
@@ -79,6 +90,15 @@ class Students:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(axes={self._shape}, n_targets={len(self._targets.mean)}, {self.spectrum!r})"
 
+    def times(self, scale: float) -> Self:
+        """The same students of targets `scale` times as large."""
+        cached = {name for cls in type(self).__mro__ for name, value in vars(cls).items() if _is_cached(value)}
+        other = copy.copy(self)
+        other.__dict__ = {name: value for name, value in vars(self).items() if name not in cached}
+        other._targets = copy.copy(self._targets)
+        other._targets.scale *= scale
+        return other
+
     def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
         """Multipliers (stop − start, 1 or m, r) of students in flat order; arguments as in `kernels.student_grid`."""
         raise TypeError("Students is a base class; use Spectrum.path, .limit or .tolerance_path.")
@@ -97,11 +117,18 @@ class Students:
         for start in range(0, max(1, self._n_students), size):
             yield start, min(self._n_students, start + size)
 
-    def _result(self, array: np.ndarray, *, per_target: bool = True) -> np.ndarray:
-        """A flat result (students, ..., m) in its public shape and dtype, with the m axis only if y had it."""
+    def _result(self, array: np.ndarray, what: str, *, per_target: bool = True, power: int = 0) -> np.ndarray:
+        """A flat result (students, ..., m) in its public shape, dtype and units, with the m axis only if y had it.
+
+        `power` is that of y in the result: 1 of predictions, 2 of squared errors.
+        """
         if self._targets.is_single or not per_target:
             array = array[..., 0]
-        return array.reshape(self._shape + array.shape[1:]).astype(self.spectrum._dtype, copy=False)
+        scale = self._targets.scale
+        # residuals of an exact fit are rounding errors of y
+        negligible = (1e3 * validation.EPS * self._targets.largest) ** 2 if power == 2 else 0.0
+        array = array.reshape(self._shape + array.shape[1:])
+        return validation.held(array, what, self.spectrum._dtype, scale, power, negligible)
 
     def _rotated(self, form: int, start: int, stop: int) -> np.ndarray:
         """m ∘ z for each student and target: ((stop − start) m, r)."""
@@ -135,7 +162,7 @@ class Students:
     def filters(self) -> np.ndarray:
         """Spectral filters f (..., r): 1 keeps an eigendirection of the targets, 0 removes it."""
         filters = self._multipliers(compiled_kernels().FILTER, 0, self._n_students)
-        return self._result(np.moveaxis(filters, 1, 2), per_target=not self._shared)
+        return self._result(np.moveaxis(filters, 1, 2), "filters", per_target=not self._shared)
 
     @cached_property
     def fitted(self) -> np.ndarray:
@@ -145,7 +172,7 @@ class Students:
         if self.spectrum.fit_intercept:
             fitted += self._targets.mean
         self._complete_light_rows(fitted)
-        return self._result(fitted)
+        return self._result(fitted, "fitted values", power=1)
 
     def _complete_light_rows(self, predictions: np.ndarray) -> None:
         """Add to the rows that have no weight what `predict` would: they are queries (students, n, m)."""
@@ -159,33 +186,34 @@ class Students:
         """Coefficients (..., p[, m]) of a design's students: ŷ = X coef + intercept."""
         if self.spectrum.is_kernel:
             raise AttributeError("A kernel spectrum has no coef; use dual_coef, where predictions are Kq @ dual_coef.")
-        return self._result(self._all_coefficients())
+        return self._result(self._all_coefficients(), "coefficients", power=1)
 
     @cached_property
     def dual_coef(self) -> np.ndarray:
         """Dual coefficients (..., n[, m]) of a kernel's students: ŷ = kernel(query, train) dual_coef + intercept."""
         if not self.spectrum.is_kernel:
             raise AttributeError("The spectrum of a design has no dual_coef; use coef, or decompose K = X @ X.T.")
-        return self._result(self._all_coefficients())
+        return self._result(self._all_coefficients(), "coefficients", power=1)
 
     @cached_property
     def intercept(self) -> np.ndarray:
         """Intercepts (...[, m]); zero where the spectrum was built without one."""
         if not self.spectrum.fit_intercept:
-            return self._result(np.zeros((self._n_students, len(self._targets.mean))))
-        return self._result(self._predicted(np.zeros((1, len(self.spectrum._basis))))[:, 0])
+            return self._result(np.zeros((self._n_students, len(self._targets.mean))), "intercepts")
+        return self._result(self._predicted(np.zeros((1, len(self.spectrum._basis))))[:, 0], "intercepts", power=1)
 
     @cached_property
     def dof(self) -> np.ndarray:
         """Effective degrees of freedom (...): the trace of the smoother, Σ f, plus one for an intercept."""
         blocks = self._blocks(self.spectrum.rank)
         sums = [self._multipliers(compiled_kernels().FILTER, *block).sum(axis=-1) for block in blocks]
-        return self._result(np.concatenate(sums) + self.spectrum.fit_intercept, per_target=not self._shared)
+        dof = np.concatenate(sums) + self.spectrum.fit_intercept
+        return self._result(dof, "degrees of freedom", per_target=not self._shared)
 
     @cached_property
     def train_mse(self) -> np.ndarray:
         """Training error Σ w residual² / Σ w, (...[, m])."""
-        return self._result(self._residuals[0])
+        return self._result(np.square(self._residuals[0]), "mean squared errors", power=2)
 
     @cached_property
     def gcv(self) -> np.ndarray:
@@ -193,23 +221,27 @@ class Students:
 
         n counts the samples of positive weight. Infinite where dof = n: every residual is zero and GCV says nothing.
         """
-        mse, left = self._residuals
+        root, left = self._residuals
         with np.errstate(divide="ignore", invalid="ignore"):
-            score = mse / np.square(left / self.spectrum.n_effective)
-        return self._result(np.where(left == 0.0, np.inf, score))
+            score = np.square(root / (left / self.spectrum.n_effective))
+        return self._result(np.where(left == 0.0, np.inf, score), "mean squared errors", power=2)
 
     @cached_property
     def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean squared residuals (students, m) and n − dof (students, 1 or m), both from 1 − f."""
+        """Root mean squared residuals (students, m) and n − dof (students, 1 or m), both from 1 − f."""
         spectrum, targets = self.spectrum, self._targets
         z2 = np.square(targets.z)
-        squares, left = [], []
+        norms, left = [], []
         for start, stop in self._blocks(spectrum.rank):
             lost, remaining = self._lost(start, stop)
             left.append(remaining)
+            # in units of each student's largest: the squares of what a tiny λ loses would underflow
+            unit = np.abs(lost).max(axis=-1, initial=0.0)
+            np.divide(lost, unit[..., None], out=lost, where=unit[..., None] > 0)
             np.square(lost, out=lost)
-            squares.append(lost[:, 0] @ z2 if self._shared else np.einsum("smr,rm->sm", lost, z2))
-        return (np.concatenate(squares) + targets.outside) / spectrum.total_weight, np.concatenate(left)
+            norms.append(unit * np.sqrt(lost[:, 0] @ z2 if self._shared else np.einsum("smr,rm->sm", lost, z2)))
+        root = np.hypot(np.concatenate(norms), np.sqrt(targets.outside)) / np.sqrt(spectrum.total_weight)
+        return root, np.concatenate(left)
 
     def _lost(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """1 − f (students, 1 or m, r) and n − dof (students, 1 or m)."""
@@ -231,7 +263,7 @@ class Students:
         ValueError
             A wrong number of columns, NaN or inf.
         """
-        return self._result(self._predicted(self.spectrum._check_queries(queries)))
+        return self._result(self._predicted(self.spectrum._check_queries(queries)), "predictions", power=1)
 
     def _predicted(self, queries: Any) -> np.ndarray:
         """Predictions (students, q, m) of checked queries."""
@@ -260,7 +292,7 @@ class Students:
             difference = predict(start, stop)
             difference -= wanted
             errors.append(np.einsum("sqm,sqm->sm", difference, difference) / checked.shape[0])
-        return self._result(np.concatenate(errors))
+        return self._result(np.concatenate(errors), "mean squared errors", power=2)
 
     def _check_scored(self, queries: Any, yq: Any) -> tuple[Any, np.ndarray]:
         """Queries and their centred targets (q, m) through the gate."""
@@ -269,7 +301,8 @@ class Students:
         m = len(self._targets.mean)
         if wanted.shape[1] != m:
             raise ValueError(f"yq has {wanted.shape[1]} targets, but the students were fitted to {m}.")
-        return checked, wanted - self._targets.mean
+        wanted = wanted / self._targets.scale if self._targets.scale != 1.0 else wanted
+        return checked, validation.sized(wanted, "yq", smallest=0.0) - self._targets.mean
 
     def _query_map(self, queries: Any) -> Callable[[int, int], np.ndarray]:
         """Centred predictions (students, q, m) of a range of students on checked queries, in the cheaper order."""
@@ -292,6 +325,10 @@ class Students:
             return predictions if null is None else predictions + self._null(start, stop) * null
 
         return predict
+
+
+def _is_cached(value: Any) -> bool:
+    return isinstance(value, cached_property)
 
 
 def compiled_kernels() -> Any:

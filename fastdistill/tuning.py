@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -168,6 +168,13 @@ def tune(
         raise ValueError('n_steps=None needs strategy="safe", a criterion "loo" or "gcv" and no bounds; pass a number.')
     k = 0 if n_steps is None else validation.integer(n_steps, "n_steps", minimum=0)
     limits = None if bounds is None else checked_bounds(bounds)
+    _, scale = validation.in_units(validation.targets(y, spectrum.n_samples)[0])
+    if scale != 1.0:  # squares of the targets would leave float64: choose for targets of unit size
+        held_out, unit = criterion, np.asarray(y, dtype=np.float64) / scale
+        if isinstance(criterion, Holdout):
+            held_out = Holdout(criterion.queries, validation.real_array(criterion.yq, "yq") / scale)
+        options: dict[str, Any] = {"criterion": held_out, "strategy": strategy, "bounds": bounds, "cv": cv}
+        return _times(tune(spectrum, unit, grid, n_steps, **options), scale)
     pure = spectrum.path(y, grid, np.ones(k))
     if cv is not None:
         if criterion != "loo":
@@ -181,6 +188,12 @@ def tune(
     if strategy == "safe":
         return _if_it_pays(pure, y, problems, criterion, limits)
     return choose(pure, y, problems, n_steps, strategy, limits)
+
+
+def _times(tuned: Tuned, scale: float) -> Tuned:
+    """The same choice for targets `scale` times as large."""
+    scores = validation.held(tuned.scores, "scores", np.dtype(np.float64), scale, 2)
+    return replace(tuned, score=tuned.score * scale * scale, scores=scores, path=tuned.path.times(scale))
 
 
 def choose(

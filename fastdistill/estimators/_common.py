@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -81,10 +82,54 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         intercept = np.stack([path.intercept[-1] for path in paths])
         return (coef[..., 0], intercept[0]) if y.ndim == 1 else (coef, intercept)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination R² of the predictions; of several targets the mean.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the squared residuals.
+
+        Returns
+        -------
+        score : float
+        """
+        return r2_of(y, self.predict(X), sample_weight)
+
     def _check_queries(self, X: Any) -> Any:
         """X of `predict` through scikit-learn's gate."""
         check_is_fitted(self)
         return validate_data(self, X, reset=False, **DATA)
+
+
+def r2_of(y: Any, predictions: np.ndarray, sample_weight: Any) -> float:
+    """R² of predictions, which has no unit: of targets of extreme size it is taken at unit size."""
+    y = np.asarray(y)
+    scale = validation.unit_size(y) if y.dtype.kind == "f" and np.isfinite(y).all() else 1.0
+    if scale != 1.0:
+        y, predictions = y / scale, predictions / scale
+    return float(r2_score(y, predictions, sample_weight=sample_weight))
+
+
+def multiply(model: Any, scale: float, *coefficients: str) -> None:
+    """Turn what was fitted to targets divided by `scale` into what fits the targets: coefficients, errors as scores."""
+    if scale == 1.0:
+        return
+    double = np.dtype(np.float64)
+    for name in coefficients:
+        values = np.asarray(getattr(model, name))
+        setattr(model, name, validation.held(values, "coefficients", values.dtype, scale, 1)[()])
+    model.best_score_ = validation.held(np.asarray(model.best_score_), "scores", double, scale, 2)[()]
+    results = model.cv_results_
+    if isinstance(results, dict):
+        scores = validation.held(results["scores"], "scores", double, scale, 2)
+        model.cv_results_ = {**results, "scores": scores}
+    else:
+        model.cv_results_ = validation.held(results, "squared errors", results.dtype, scale, 2)
 
 
 def as_linear_model(coef: np.ndarray, intercept: Any, fit_intercept: bool) -> tuple[np.ndarray, Any]:
@@ -107,17 +152,24 @@ def far_from_zero(spectrum: Spectrum, y: np.ndarray, weight: Any) -> tuple[Centr
 def affine(
     rows: Any, coefficients: np.ndarray, intercept: Any, dtype: Any, means: tuple[Centre, Any] | None = None
 ) -> np.ndarray:
-    """`rows` @ `coefficients` + `intercept`, summed in float64 and returned as `dtype`.
+    """`rows` @ `coefficients` + `intercept`, summed in float64 and returned as `dtype`; raises where they overflow.
 
     With the `means` x̄ and ȳ it is computed as ȳ + (rows − x̄) @ `coefficients`.
     """
     coefficients = coefficients.astype(np.float64, copy=False)
-    if means is None:
-        values = rows @ coefficients + intercept
-    else:
-        centre, level = means
-        values = centre.product(rows, coefficients) + level
-    return np.asarray(values.astype(dtype, copy=False))
+    with np.errstate(over="ignore", invalid="ignore"):
+        if means is None:
+            values = rows @ coefficients + intercept
+        else:
+            centre, level = means
+            values = centre.product(rows, coefficients) + level
+        values = np.asarray(values.astype(dtype, copy=False))
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"The predictions overflow in {np.dtype(dtype)}: X is too large beside the data of fit. Rescale X and y, for "
+            f"example by dividing them by their standard deviations."
+        )
+    return values
 
 
 def counted_labels(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

@@ -124,6 +124,12 @@ class Search:
             raise ValueError("store_cv_results=True stores leave-one-out, which scoring='gcv' does not form.")
         return cls(grid, n_steps, strategy, scoring, bounds, model.alpha_per_target, model.store_cv_results)
 
+    def in_units(self, y: np.ndarray) -> tuple[np.ndarray, float]:
+        """Targets whose squares float64 can hold and their unit, as `validation.in_units`; a scorer's is not known."""
+        if not isinstance(self.scoring, str):
+            return validation.sized(y, "y", validation.LARGEST_TARGET), 1.0
+        return validation.in_units(y)
+
     def separates(self, y: np.ndarray) -> bool:
         """Whether the targets y (n,) or (n, m) are chosen for one by one."""
         return bool(self.alpha_per_target and y.ndim == 2 and y.shape[1] > 1)

@@ -37,6 +37,7 @@ from fastdistill.gaussian_process import Posterior
 from fastdistill.spectrum import Spectrum
 
 DIAGONAL_BLOCK = 64  # samples
+WITH_GAMMA = ("rbf", "laplacian", "poly", "polynomial", "sigmoid", "chi2")
 # K + λ I counts as positive definite where its smallest eigenvalue is above this fraction of −min d: beyond it, less
 # than four digits of a fit would be left.
 DEFINITE_BY = 1e-12
@@ -322,7 +323,27 @@ class DistilledKernelRidge(DistilledRegressor):
         Y = None if Y is None else Y.astype(np.float64, copy=False)
         if self.kernel == "laplacian":
             X, Y = _short_indices(X), _short_indices(Y)
-        return pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **params)
+        if callable(self.kernel):
+            return pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **params)
+        validation.sized(X.data if issparse(X) else X, "X", smallest=None if Y is None else 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **params)
+        if not np.isfinite(values.data if issparse(values) else values).all():
+            raise ValueError(
+                f"The values of kernel={self.kernel!r} overflow: X is too large. Rescale X, for example by dividing its "
+                f"columns by their standard deviations."
+            )
+        return values
+
+    def _check_tells_apart(self, K: Any, X: Any) -> None:
+        """Raise where all kernel values are equal although samples differ: with the default gamma X is too small."""
+        values, rows = (a.toarray() if issparse(a) else a for a in (K, X))
+        if values.min() == values.max() and np.any(rows != rows[0]):
+            raise ValueError(
+                f"All values of kernel={self.kernel!r} are {values.max():.3g}: X, with entries up to "
+                f"{validation.largest_entry(rows):.3g} in size, is too small for the default gamma. Rescale X, for example "
+                f"by dividing its columns by their standard deviations, or set gamma."
+            )
 
     def _kernel_diag(self, X: Any, given: Any) -> Any:
         """kernel(x, x) of checked samples (q,): as given for a precomputed kernel, evaluated for any other."""
@@ -344,7 +365,10 @@ class DistilledKernelRidge(DistilledRegressor):
 
     def _spectrum(self, X: Any, weight: Any) -> Spectrum:
         """The spectrum of the training kernel; what is wrong with that matrix is said in terms of the kernel."""
-        return self._spectrum_of(self._kernel_values(X, None), validation.sample_weight(weight, X.shape[0]))
+        K = self._kernel_values(X, None)
+        if self.kernel in WITH_GAMMA and self.gamma is None:
+            self._check_tells_apart(K, X)
+        return self._spectrum_of(K, validation.sample_weight(weight, X.shape[0]))
 
     def _spectrum_of(self, K: Any, weight: np.ndarray | None) -> Spectrum:
         """The spectrum of a kernel matrix, which may be indefinite."""

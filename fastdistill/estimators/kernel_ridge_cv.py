@@ -27,7 +27,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
 from fastdistill import _validation as validation
-from fastdistill.estimators._common import DATA
+from fastdistill.estimators._common import DATA, multiply
 from fastdistill.estimators._search import Choices, Fold, Search
 from fastdistill.estimators.kernel_ridge import DistilledKernelRidge, posterior
 
@@ -226,6 +226,7 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
         search = Search.of(self)
         kernels = self._kernels()
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not self._is_precomputed, **DATA)
+        y, scale = search.in_units(y)
         weight = validation.sample_weight(sample_weight, X.shape[0])
         splits = None if self.cv is None else list(check_cv(self.cv, y).split(X, y))
         best: Choices | None = None
@@ -250,6 +251,7 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
         # float64 also for float32 data, as they cancel in predictions
         self.dual_coef_ = best.of_student("dual_coef")
         self.intercept_ = best.of_student("intercept") if self.fit_intercept else 0.0
+        multiply(self, scale, "dual_coef_", "intercept_")
         self.X_fit_ = X
         self._posterior = posterior(best.tuned[0].path.spectrum, np.atleast_1d(self.alpha_))
         self._warn_of_lost_columns(X, float(np.min(self.alpha_)))

@@ -23,7 +23,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
 from fastdistill import _validation as validation
-from fastdistill.estimators._common import DATA, as_linear_model, far_from_zero
+from fastdistill.estimators._common import DATA, as_linear_model, far_from_zero, multiply
 from fastdistill.estimators._search import Fold, Search
 from fastdistill.estimators.ridge import DistilledRidge
 from fastdistill.spectrum import Spectrum
@@ -181,6 +181,7 @@ class DistilledRidgeCV(DistilledRidge):
         """
         search = Search.of(self)
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
+        given, (y, scale) = y, search.in_units(y)
         weight = validation.sample_weight(sample_weight, X.shape[0])
         spectrum = Spectrum.from_design(X, self.fit_intercept, weight)
         folds = None if self.cv is None else self._folds(X, y, weight)
@@ -188,7 +189,8 @@ class DistilledRidgeCV(DistilledRidge):
         choices.record(self)
         coef, intercept = choices.of_student("coef"), choices.of_student("intercept")
         self.coef_, self.intercept_ = as_linear_model(coef, intercept, self.fit_intercept)
-        self._means = far_from_zero(spectrum, y, weight)
+        self._means = far_from_zero(spectrum, given, weight)
+        multiply(self, scale, "coef_", "intercept_")
         return self
 
     def _folds(self, X: Any, y: np.ndarray, weight: np.ndarray | None) -> Iterator[Fold]:

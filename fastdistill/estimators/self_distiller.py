@@ -28,7 +28,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier, is_regressor
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags, indexable
@@ -38,7 +38,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_method_params, check_is_fitted, has_fit_parameter, validate_data
 
 from fastdistill import _validation as validation
-from fastdistill.estimators._common import counted_labels
+from fastdistill.estimators._common import counted_labels, r2_of
 from fastdistill.theory import best_step_weight
 from fastdistill.verdict import Verdict, mean_and_error, relative_gain, squares
 
@@ -267,8 +267,9 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
 
         Parameters as in `fit`; returns a float.
         """
-        metric = accuracy_score if is_classifier(self) else r2_score
-        return float(metric(y, self.predict(X), sample_weight=sample_weight))
+        if is_classifier(self):
+            return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
+        return r2_of(y, self.predict(X), sample_weight)
 
     def _check_parameters(self) -> np.ndarray | None:
         """The given schedule, (k,), or None where it is to be estimated."""
@@ -333,7 +334,7 @@ class _Learner:
         self.truth = self._truth()
 
     def _truth(self) -> np.ndarray:
-        return validation.real_array(self.y, "y", ndim=(1, 2))
+        return validation.sized(validation.real_array(self.y, "y", ndim=(1, 2)), "y", validation.LARGEST_LINEAR)
 
     def start(self) -> Any:
         """The plain model of all samples."""
@@ -353,7 +354,13 @@ class _Learner:
 
     def read(self, model: Any, X: Any) -> np.ndarray:
         """Outputs of a model that students can learn from, in the shape of the truth."""
-        values = np.asarray(model.predict(X)).reshape(-1, *self.truth.shape[1:])
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = np.asarray(model.predict(X)).reshape(-1, *self.truth.shape[1:])
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"{type(self.estimator).__name__} predicts NaN or inf for its own training data or a fold of them: X or y "
+                f"may be too large. Rescale them, for example by dividing them by their standard deviations."
+            )
         return values.astype(np.result_type(values, np.float32), copy=False)
 
     def refit(self, rows: Any, targets: np.ndarray, weight: np.ndarray | None) -> Any:
@@ -463,6 +470,7 @@ class _Folds:
                 f"folds than it is estimated on. Pass a splitter of more folds, or numbers as xi."
             )
         self.learner = learner
+        self.unit = validation.unit_size(learner.truth)  # 1, but for targets whose squares float64 cannot hold
         self.rows = np.concatenate([test for _, test in self.splits])
         self.models = [learner.plain(train) for train, _ in self.splits]
         self.plain = self.reached = self.say(self.models)
@@ -494,17 +502,21 @@ class _Folds:
             used &= learner.weight[self.rows] > 0
         rows, plain, pure = self.rows[used], self.plain[used], pure[used]
         rounding = np.sqrt(np.finfo(pure.dtype).eps)  # below it, half the digits of the difference are lost
-        if np.linalg.norm(pure - plain) <= rounding * np.linalg.norm(plain):
+        if np.linalg.norm((pure - plain) / self.unit) <= rounding * np.linalg.norm(plain / self.unit):
             return 0.0
         xi = best_step_weight(plain, pure, learner.truth[rows], _at(learner.weight, rows))
         return float(np.clip(xi, *learner.bounds))
 
     def error(self, said: np.ndarray) -> np.ndarray:
-        """Squared error of each sample, averaged over the folds that hold it out; NaN where none does."""
+        """Squared error of each sample in `unit` ** 2, averaged over the folds that hold it out; NaN where none does."""
         n = len(self.learner.y)
-        total = np.bincount(self.rows, squares(self.learner.truth[self.rows] - said), n)
+        total = np.bincount(self.rows, squares((self.learner.truth[self.rows] - said) / self.unit), n)
         times = np.bincount(self.rows, minlength=n)
         return np.divide(total, times, out=np.full(n, np.nan), where=times > 0)
+
+    def squared(self, *values: float) -> list[float]:
+        """Squared errors in `unit` ** 2 in those of the targets."""
+        return validation.held(np.array(values), "squared errors", np.dtype(np.float64), self.unit, 2).tolist()
 
     @property
     def weight(self) -> np.ndarray:
@@ -526,7 +538,7 @@ def _estimate(folds: _Folds, n_steps: int) -> tuple[np.ndarray, dict[str, np.nda
         gain, standard_error = mean_and_error(before - after, folds.weight)
         accepted = xi != 0 and gain > standard_error
         errors = [mean_and_error(error, folds.weight)[0] for error in (after, before)]
-        records.append((xi, *errors, gain, standard_error, accepted))
+        records.append((xi, *folds.squared(*errors, gain, standard_error), accepted))
         if accepted:
             weights.append(xi)
             folds.reached = said
@@ -539,7 +551,7 @@ def _estimate(folds: _Folds, n_steps: int) -> tuple[np.ndarray, dict[str, np.nda
 
 def _verdict(folds: _Folds, said: np.ndarray, n_steps: int) -> Verdict:
     before, after = folds.error(folds.plain), folds.error(said)
-    plain, student = (mean_and_error(error, folds.weight)[0] for error in (before, after))
+    plain, student = folds.squared(*(mean_and_error(error, folds.weight)[0] for error in (before, after)))
     gain, standard_error = relative_gain(before, after, folds.weight)
     kept = f"No step accepted, the plain {type(folds.learner.estimator).__name__} is kept: a step would take"
     accepted = f"{n_steps} step{'s' if n_steps > 1 else ''} accepted: distilling takes"

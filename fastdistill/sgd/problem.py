@@ -39,6 +39,7 @@ SPARSE_ROWS = 2**14
 # reads them once for several rows. 20 000 × 784 with 2 and 4 outputs: kernel 5.0 and 14.5 ms, BLAS 8.5 and 9.4.
 CACHED_COEFFICIENTS = 2**11
 BLAS_ENTRIES = 2**16  # of X at a time for BLAS: 10 000 × 784 with 10 outputs in 7.2 ms, in 9.8 with twice as many
+LARGEST_SINGLE = 1e18  # of float32 data
 UNBIASED = ("kd_unbiased", "svrg")
 LOSS_CODES = {"squared": kernels.SQUARED, "logistic": kernels.LOGISTIC, "softmax": kernels.SOFTMAX}
 CURVATURE = {"squared": 1.0, "logistic": 0.25, "softmax": 0.5}  # largest second derivative of a loss by its scores
@@ -93,8 +94,12 @@ class Problem:
         self.X = _design(X)
         self.n, self.p = self.X.shape
         self.dtype = self.X.dtype
+        # of X and y: their product is a gradient, whose squares are summed; float32 keeps coefficients y / X
+        largest = validation.LARGEST_FACTOR if self.dtype == np.float64 else LARGEST_SINGLE
+        validation.sized(self.X.data if self.is_sparse else self.X, "X", largest)
         self.width = self.p + self.fit_intercept
         targets = encode_targets(self.loss, y, self.n, n_classes)
+        validation.sized(targets, "y", largest)
         self.is_single = targets.ndim == 1
         self.targets = targets[:, None] if self.is_single else targets
         if self.targets.shape[1] == 0:
@@ -226,6 +231,7 @@ class Problem:
     def checked_outputs(self, values: Any) -> np.ndarray:
         """`TeacherOutputs` as (n, C), in the range of the loss."""
         outputs = validation.real_array(values, "teacher", ndim=(1, 2))
+        validation.sized(outputs, "teacher", validation.LARGEST_FACTOR, smallest=0.0)
         outputs = outputs[:, None] if outputs.ndim == 1 else outputs
         if outputs.shape != self.targets.shape:
             raise ValueError(f"teacher has outputs of shape {outputs.shape}, but {self.targets.shape} is needed.")
@@ -286,6 +292,7 @@ def linear_model(value: Any, name: str, shape: tuple[int, ...], fit_intercept: b
             f"{name} has coefficients of shape {coef.shape}, but {shape} is needed: a row per feature"
             f"{', a column per output' if len(shape) == 2 else ''}."
         )
+    validation.sized(coef, f"the coefficients of {name}", smallest=0.0)
     intercepts = np.ravel(validation.real_array(intercept, f"the intercept of {name}"))
     if len(intercepts) not in (1, n_outputs):
         raise ValueError(f"{name} has {len(intercepts)} intercepts, but {n_outputs} needed: one per output.")

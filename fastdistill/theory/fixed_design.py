@@ -373,6 +373,7 @@ def separation_family(
     r = check.integer(r, "r", minimum=2)
     n = r if n_samples is None else check.integer(n_samples, "n_samples", minimum=r)
     gamma = check.scalar(gamma, "gamma", minimum=0.0, strict=True)
+    check.sized(np.asarray(gamma), "gamma", check.LARGEST_FACTOR)
     kappa = check.scalar(condition, "condition", minimum=1.0, strict=True)
     if snr is None:
         rho = r * (kappa + 1.0 / kappa) ** 2
@@ -389,13 +390,14 @@ def _problem(
 ) -> tuple[np.ndarray, float, int]:
     """Signal d θ² per direction, noise variance γ², and n."""
     d = check.spectrum_values(d, positive=positive)
-    theta = check.real_array(theta, "theta", ndim=1)
+    theta = check.sized(check.real_array(theta, "theta", ndim=1), "theta", check.LARGEST_FACTOR)
     if len(theta) != len(d):
         raise ValueError(
             f"theta has {len(theta)} coordinates, but d holds {len(d)} eigenvalues; pass V.T @ theta, the "
             f"coordinates in the right singular basis."
         )
     gamma = check.scalar(gamma, "gamma", minimum=0.0, strict=positive)
+    check.sized(np.asarray(gamma), "gamma", check.LARGEST_FACTOR)
     return d * theta**2, gamma**2, check.integer(n_samples, "n_samples", minimum=1)
 
 

@@ -74,7 +74,7 @@ def limit_penalty(lam: Any, xi: Any, d: Any = None) -> Any:
                 f"eigenvalues of the kernel matrix, or take -1 < xi < 1, where it always exists."
             )
     else:
-        _check_limit_exists(check.spectrum_values(d), lam, xi)
+        _check_limit_exists(check.spectrum_values(d, largest=check.LARGEST_LINEAR), lam, xi)
     return (lam[..., *(None,) * xi.ndim] / (1.0 - xi))[()]
 
 
@@ -111,7 +111,7 @@ def limit_filter(d: Any, lam: Any, xi: Any) -> np.ndarray:
     >>> limit_filter([1.0, 0.25], lam=0.5, xi=0.5)
     array([0.5, 0.2])
     """
-    d, lam, xi = check.spectrum_values(d), check.penalties(lam), _weights(xi)
+    d, lam, xi = check.spectrum_values(d, largest=check.LARGEST_LINEAR), check.penalties(lam), _weights(xi)
     _check_limit_exists(d, lam, xi)
     kept = (1.0 - xi)[..., None] * d
     penalty = lam[..., *(None,) * kept.ndim]
@@ -147,7 +147,7 @@ def convergence_rate(d: Any, lam: Any, xi: Any) -> Any:
     >>> float(convergence_rate([1.0, 0.25], lam=1.0, xi=0.5))
     0.25
     """
-    d, lam, xi = check.spectrum_values(d), check.penalties(lam), _weights(xi)
+    d, lam, xi = check.spectrum_values(d, largest=check.LARGEST_LINEAR), check.penalties(lam), _weights(xi)
     return _rate(d, lam, xi)[()]
 
 
@@ -193,6 +193,9 @@ def best_step_weight(f0: Any, f1: Any, reference: Any, sample_weight: Any = None
         if arr.shape != f0.shape:
             raise ValueError(f"{name} has shape {arr.shape}, but f0 has shape {f0.shape}; they must agree.")
     w = check.sample_weight(sample_weight, len(f0))
+    # a ratio of squares, which has no unit: taken at unit size
+    unit = check.unit_size(np.concatenate([f0, f1, reference]))
+    f0, f1, reference = f0 / unit, f1 / unit, reference / unit
     move = f1 - f0
     weighted = move if w is None else move * w.reshape((-1,) + (1,) * (move.ndim - 1))
     norm = float(np.vdot(weighted, move))

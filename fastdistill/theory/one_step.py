@@ -171,8 +171,9 @@ def empirical_mixing(lam: Any, pure: Any, wanted: Any) -> OptimalMixing:
     (array([ 2.029, -4.265]), array([ 1, -1]))
     """
     penalties = check.penalties(lam, positive=True)
-    v = check.real_array(wanted, "wanted", ndim=(1, 2))
+    v = check.sized(check.real_array(wanted, "wanted", ndim=(1, 2)), "wanted", check.LARGEST_TARGET)
     p = check.real_array(pure, "pure", ndim=penalties.ndim + 1 + v.ndim)
+    check.sized(p, "pure", check.LARGEST_TARGET)
     steps = p.shape[penalties.ndim]
     if p.shape != (*penalties.shape, steps, *v.shape) or steps < 3:
         raise ValueError(

@@ -203,7 +203,7 @@ def largest_stable_step(
     >>> round(largest_stable_step([[1.0], [2.0]]), 6)
     0.588235
     """
-    checked = check.design(X)
+    checked = check.design(X, largest=check.LARGEST_FACTOR)
     n, p = checked.shape
     width = p + check.boolean(fit_intercept, "fit_intercept")
     return _LeastSquares(checked, np.zeros(n), np.zeros(width), l2, batch_size, fit_intercept, replace).largest_step()

@@ -465,4 +465,8 @@ def _positive(constant: float, name: str) -> float:
 def _towards(rate: Any, t: np.ndarray, start: float, plateau: Any) -> Any:
     """rate^t start + (1 − rate^t) plateau."""
     left = rate**t
-    return (left * start + (1.0 - left) * plateau)[()]
+    with np.errstate(over="ignore", invalid="ignore"):
+        bound = left * start + (1.0 - left) * plateau
+    if not np.isfinite(bound).all():
+        raise ValueError("The bound overflows in float64: the noise or the constants are too large; rescale X and y.")
+    return bound[()]
