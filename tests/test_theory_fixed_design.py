@@ -369,7 +369,7 @@ P = ([4.0, 1.0], [1.0, 0.0], 1.0, 2)
         ("oracle_filter", ([4.0], [1.0, 0.0], 1.0), ValueError, "theta has 2 coordinates, but d holds 1"),
         ("oracle_risk", ([4.0], [1.0], 1.0, 2.0), TypeError, "n_samples must be an integer"),
         ("best_mixture", (*P, 0.0, 1), ValueError, "lam must be positive"),
-        ("best_mixture", (*P, [1.0, -1.0], 1), ValueError, "lam must be positive .* got -1"),
+        ("best_mixture", (*P, [1.0, -1.0], 1), ValueError, r"lam\[1\] == -1, must be > 0"),
         ("best_mixture", (*P, 1.0, 1.5), TypeError, "n_steps must be an integer"),
         ("best_mixture", ([4.0, 0.0], [1.0, 0.0], 1.0, 2, 1.0, 1), ValueError, "d must be positive"),
         ("best_mixture", ([4.0, 1.0], [1.0, 0.0], 0.0, 2, 1.0, 1), ValueError, "gamma must be above 0"),

@@ -168,7 +168,7 @@ def test_the_best_weight_may_lie_outside_zero_and_one():
         ("limit_penalty", (0.2, 1.5), ValueError, "limit for xi=1.5 depends on the spectrum: pass d"),
         ("limit_penalty", (0.2, [0.5, -1.5]), ValueError, "limit for xi=-1.5 depends on the spectrum"),
         ("limit_penalty", (0.0, -1.0), ValueError, "limit for xi=-1 depends on the spectrum"),
-        ("limit_penalty", (-0.1, 0.5), ValueError, "lam must be at least 0 .* got -0.1"),
+        ("limit_penalty", (-0.1, 0.5), ValueError, "lam must be at least 0, got -0.1"),
         ("limit_penalty", (0.1, [[0.5]]), ValueError, r"xi must be 0-D or 1-D, got shape \(1, 1\)"),
         ("limit_penalty", (0.1, []), ValueError, "xi is empty"),
         ("limit_penalty", (0.1, "x"), TypeError, "xi must hold real numbers"),

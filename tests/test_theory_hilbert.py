@@ -282,7 +282,7 @@ D = [2.0, 1.0]
         ("filter_ratios", (1.0,), ValueError, "at least two eigenvalues"),
         ("sparsity_index", ([np.inf, 1.0],), ValueError, "filters contains inf at index 0"),
         ("equivalent_spectrum", (D, [],), ValueError, "multipliers is empty"),
-        ("equivalent_spectrum", (D, [1.0, 0.0],), ValueError, "multipliers must be positive"),
+        ("equivalent_spectrum", (D, [1.0, 0.0],), ValueError, r"multipliers\[1\] == 0, must be > 0"),
         ("equivalent_spectrum", ([-1.0], [1.0],), ValueError, "got -1"),
         ("early_stopping_filter", (D, 1.0, 3,), ValueError, r"below 2 / max\(d\) = 1; lower it"),
         ("early_stopping_filter", (D, 0.0, 3,), ValueError, "step_size must be above 0"),
