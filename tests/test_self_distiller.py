@@ -73,8 +73,8 @@ def labels(rng: np.random.Generator, n: int = 90, classes: Any = ("a", "b", "c")
         SelfDistiller(Ridge()),
         SelfDistiller(Ridge(), n_steps=3, xi=[0.5, -0.2, 1.1]),
         SelfDistiller(Ridge(), n_steps=0),
-        SelfDistiller(KNeighborsRegressor()),
-        SelfDistiller(DecisionTreeRegressor(random_state=0), n_steps=2),
+        SelfDistiller(KNeighborsRegressor(), cv=2),
+        SelfDistiller(DecisionTreeRegressor(random_state=0), n_steps=2, cv=2),
         # probabilities, labels alone, decision values; the last without weights in fit
         SelfDistiller(LogisticRegression(), cv=2),
         SelfDistiller(DecisionTreeClassifier(random_state=0), n_steps=2, xi=0.5),
