@@ -23,6 +23,7 @@ LARGEST = 1e100
 LARGEST_FACTOR = 1e50
 LARGEST_WEIGHT = 1e30
 LARGEST_LINEAR = 1e300
+ROUNDING = (1e3 * EPS) ** 2  # squared errors of an exact fit, in those of the targets
 LARGEST_TARGET = 1e75  # larger targets are scaled by a power of two, of which every student is a multiple
 
 
@@ -90,9 +91,9 @@ def sized(arr: np.ndarray, name: str, largest: float = LARGEST, *, smallest: flo
         what, does = ("small", "underflow") if size < smallest else ("large", "overflow")
         raise ValueError(
             f"{name} is too {what}: its largest entry is {size:.3g} in size, and products of such numbers {does} in "
-            f"float64. Rescale {name} to a size between {smallest or 1 / largest:.0e} and {largest:.0e}, for example by "
-            f"dividing it by {size:.3g} or by its standard deviation; penalties go with the squares of X, with K and "
-            f"with sample_weight."
+            f"float64. Rescale it to a size between {smallest or 1 / largest:.0e} and {largest:.0e}, for example "
+            f"by dividing it by {size:.3g} or by its standard deviation; penalties go with the squares of X, with K "
+            f"and with sample_weight."
         )
     return arr
 
@@ -344,8 +345,12 @@ def scalar(
     minimum: float | None = None,
     maximum: float | None = None,
     strict: bool = False,
+    largest: float | None = None,
 ) -> float:
-    """A finite Python float within [minimum, maximum]; `strict` excludes the minimum itself."""
+    """A finite Python float within [minimum, maximum]; `strict` excludes the minimum itself.
+
+    With `largest` its absolute value must be 0 or lie between 1 / largest and largest, as the entries of `sized`.
+    """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -357,6 +362,8 @@ def scalar(
         raise ValueError(f"{name} must be {'above' if strict else 'at least'} {minimum:g}, got {number:.6g}.")
     if maximum is not None and number > maximum:
         raise ValueError(f"{name} must be at most {maximum:g}, got {number:.6g}.")
+    if largest is not None:
+        sized(np.asarray(number), name, largest)
     return number
 
 

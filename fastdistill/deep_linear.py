@@ -263,7 +263,9 @@ def _layers(weights: Any, name: str, n_features: int) -> list[np.ndarray]:
     if isinstance(weights, np.ndarray) and weights.ndim == 2:
         raise ValueError(f"{name} must be a sequence of layers; for a single one pass [W] with W of shape (C, p).")
     layers = [
-        np.array(check.sized(check.filled_matrix(W, f"{name}[{i}]"), f"{name}[{i}]", check.LARGEST_FACTOR, smallest=0.0))
+        np.array(
+            check.sized(check.filled_matrix(W, f"{name}[{i}]"), f"{name}[{i}]", check.LARGEST_FACTOR, smallest=0.0)
+        )
         for i, W in enumerate(weights)
     ]
     if not layers:

@@ -248,8 +248,8 @@ def diagnose(
     verdict does not rest on them. The weights of 1..k steps are the jointly best ones (Pareek, Du and Oh 2024); the
     verdict is explained in `fastdistill.evidence`. The noise is the mean square outside the range of X where at least
     max(10, n/10) degrees of freedom are left there, otherwise the likeliest under ridge's prior, and None where the
-    data leave it open. Columns keep the scale of all samples in the folds. Cost: one decomposition, O(n p min(n, p)), then O(n r k²) per penalty, and
-    that once more for each fold.
+    data leave it open. Columns keep the scale of all samples in the folds. Cost: one decomposition,
+    O(n p min(n, p)), then O(n r k²) per penalty, and that once more for each fold.
 
     Examples
     --------
@@ -332,7 +332,8 @@ def _times(found: Diagnosis, scale: float) -> Diagnosis:
         return found
 
     def of(value: Any) -> Any:
-        return validation.held(np.asarray(value), "squared errors of the target", np.dtype(float), scale, 2)[()]
+        what, double = "squared errors of the target", np.dtype(np.float64)
+        return validation.held(np.asarray(value), what, double, scale, 2, validation.ROUNDING)[()]
 
     rows = [replace(row, error=of(row.error), error_se=of(row.error_se)) for row in (*found.steps, found.safe)]
     return replace(

@@ -186,7 +186,9 @@ class LinearProblem(NamedTuple):
 
         found = (second_moment(0, 0), second_moment(1, 1), second_moment(0, 1), full(1, 1), full(0, 1))
         if not np.isfinite(found).all():
-            raise ValueError("The squares of the gradients overflow: the teacher or the reference is too large; rescale.")
+            raise ValueError(
+                "The squares of the gradients overflow: the teacher or the reference is too large; rescale."
+            )
         return GradientMoments(*found)
 
     def hessian(self, stacked: np.ndarray) -> np.ndarray:
@@ -304,7 +306,8 @@ def checked_problem(
     l2 = check.scalar(l2, "l2", minimum=0.0)
     fit_intercept = check.boolean(fit_intercept, "fit_intercept")
     arrays = {
-        name: check.sized(check.real_array(value, name, ndim=(1, 2)), name, smallest=0.0) for name, value in points.items()
+        name: check.sized(check.real_array(value, name, ndim=(1, 2)), name, smallest=0.0)
+        for name, value in points.items()
     }
     first = next(iter(arrays.values()))
     n_classes = first.shape[1] if loss == "softmax" and first.ndim == 2 else None
@@ -414,7 +417,7 @@ def optimal_kd_weight(
     """
     points = {"teacher": teacher, "reference": reference}
     problem, (theta, best) = checked_problem(X, y, points, loss=loss, l2=l2, fit_intercept=fit_intercept)
-    gamma = check.scalar(step_size, "step_size", minimum=0.0, strict=True)
+    gamma = check.scalar(step_size, "step_size", minimum=0.0, strict=True, largest=check.LARGEST)
     moments = problem.moments(best, theta, checked_share(problem.X.shape[0], batch_size, replace))
     if check.choice(variant, "variant", VARIANTS) == "kd_unbiased":
         return moments.centred().best_weight(gamma, 1.0)

@@ -68,7 +68,9 @@ def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> n
            [0.5625   , 0.25     ],
            [0.5859375, 0.3125   ]])
     """
-    values = np.array(validation.spectrum_values(d, largest=validation.LARGEST_LINEAR))  # writeable and contiguous: other arrays compile anew
+    values = np.array(
+        validation.spectrum_values(d, largest=validation.LARGEST_LINEAR)
+    )  # writeable and contiguous: other arrays compile anew
     penalties, schedules, shape = _grid(validation.penalties(lam), validation.schedule(xi, n_steps))
     out = np.empty((*penalties.shape, len(values)))
     kernels = compiled_kernels()

@@ -374,15 +374,15 @@ class Spectrum:
     # What the rooms above use; every array is float64.
 
     def _check_penalties(self, lam: Any) -> np.ndarray:
-        """Penalties through the gate, of a size beside the eigenvalues for which filters are neither lost nor inexact."""
+        """Penalties through the gate, of a size beside the eigenvalues for which filters keep their digits."""
         penalties, largest = validation.penalties(lam), float(self._d[0]) if self.rank else 0.0
         positive = penalties[penalties > 0] / largest if largest else np.empty(0)
         for ratio in (positive.min(initial=1.0), positive.max(initial=1.0)):
             if not SMALLEST_RATIO <= ratio <= LARGEST_RATIO:
                 raise ValueError(
-                    f"lam={ratio * largest:.3g} is too {'small' if ratio < 1 else 'large'} beside the largest eigenvalue "
-                    f"{largest:.3g} of the kernel matrix (or of X Xᵀ): students would lose their digits in float64. "
-                    f"Rescale X (or K) or lam; lam=0 is no penalty."
+                    f"lam={ratio * largest:.3g} is too {'small' if ratio < 1 else 'large'} beside the largest "
+                    f"eigenvalue {largest:.3g} of the kernel matrix (or of X Xᵀ): students would lose their digits in "
+                    f"float64. Rescale X (or K) or lam; lam=0 is no penalty."
                 )
         return penalties
 
@@ -438,7 +438,10 @@ class Spectrum:
     def _check_queries(self, queries: Any) -> Any:
         """Queries through the gate: (q, p) dense or sparse for a design, (q, n) kernel(query, train) for a kernel."""
         if self._is_kernel:
-            checked, width = validation.sized(validation.filled_matrix(queries, "Kq"), "Kq", smallest=0.0), self.n_samples
+            checked, width = (
+                validation.sized(validation.filled_matrix(queries, "Kq"), "Kq", smallest=0.0),
+                self.n_samples,
+            )
             meaning = f"Kq must be kernel(query, train) of shape (q, {width})"
         else:
             checked, width = validation.design(queries, "Xq", smallest=0.0), self._basis.shape[0]

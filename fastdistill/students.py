@@ -126,7 +126,7 @@ class Students:
             array = array[..., 0]
         scale = self._targets.scale
         # residuals of an exact fit are rounding errors of y
-        negligible = (1e3 * validation.EPS * self._targets.largest) ** 2 if power == 2 else 0.0
+        negligible = validation.ROUNDING * self._targets.largest**2 if power == 2 else 0.0
         array = array.reshape(self._shape + array.shape[1:])
         return validation.held(array, what, self.spectrum._dtype, scale, power, negligible)
 

@@ -192,7 +192,7 @@ def tune(
 
 def _times(tuned: Tuned, scale: float) -> Tuned:
     """The same choice for targets `scale` times as large."""
-    scores = validation.held(tuned.scores, "scores", np.dtype(np.float64), scale, 2)
+    scores = validation.held(tuned.scores, "scores", np.dtype(np.float64), scale, 2, validation.ROUNDING)
     return replace(tuned, score=tuned.score * scale * scale, scores=scores, path=tuned.path.times(scale))
 
 

@@ -168,7 +168,7 @@ def test_a_constant_column_is_no_direction(value, rng):
         ({"sample_weight": -np.ones(12)}, "must not be negative, got -1"),
         ({"sample_weight": np.ones((3, 12)) * [[1], [0], [1]]}, "zero for every sample of problem 1"),
         ({"n_threads": 0}, "n_threads must be at least 1"),
-        ({"X": np.full((3, 12, 4), 1e200)}, "Problem 0: The squares of the data overflow"),
+        ({"X": np.full((3, 12, 4), 1e200)}, "X\\[0\\] is too large: its largest entry is 1e\\+200"),
     ],
 )
 def test_bad_values(change, message, rng):

@@ -147,14 +147,46 @@ def test_the_spectrum_and_its_signal(standardize, rng):
     np.testing.assert_allclose(ridge.filter, s**2 / (s**2 + ridge.penalty), rtol=1e-9)
 
 
-@pytest.mark.parametrize(("n", "p"), [(8, 20), (15, 5), (120, 108)])
-def test_without_freedom_left_the_noise_is_that_of_ridge(n, p, rng):
-    X, y = rng.standard_normal((n, p)), rng.standard_normal(n)
-    found = fd.diagnose(X, y, penalties=GRID, n_steps=1, folds=0)
-    ridge = oracle.students(
-        scaled(X, np.ones(n)), y[:, None], found.steps[0].penalty, np.empty(0), kernel=False, fit_intercept=True
-    )
-    assert found.noise == pytest.approx(n * ridge.train_mse[0, 0] / (n - ridge.dof[0]))
+@pytest.mark.parametrize("shape", [(12, 40), (30, 30), (30, 25), (50, 200), (40, 10)])
+def test_pure_noise_does_not_stand_above_itself(shape):
+    """A direction of pure noise exceeds four times its variance with the chance 4.6 %, P(χ² > 4)."""
+    shares, noise = [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        found = fd.diagnose(
+            rng.standard_normal(shape), rng.standard_normal(shape[0]), penalties=GRID, n_steps=1, folds=0
+        )
+        if found.noise is None:
+            assert found.wanted is None
+            assert "cannot be told" in found.where
+            assert "no direction is said to stand above" in str(found)
+        else:
+            noise.append(found.noise)
+            shares.append(np.mean(found.signal > 4 * found.noise))
+    assert len(noise) == 30 if shape == (40, 10) else len(noise) < 30
+    if len(noise) > 10:
+        assert np.mean(shares) < 0.08
+        assert 0.8 < np.median(noise) < 1.25
+
+
+def test_one_strong_direction_is_not_taken_for_noise():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 60))
+    u = np.linalg.svd((X - X.mean(axis=0)) / X.std(axis=0), full_matrices=False)[0]
+    found = fd.diagnose(X, 100.0 * u[:, 3] + rng.standard_normal(60), penalties=GRID, n_steps=1, folds=0)
+    assert found.noise is not None
+    assert 0.4 < found.noise < 2.5
+    assert found.signal.argmax() == 3
+
+
+def test_a_page_without_a_known_noise_says_so(tmp_path):
+    rng = np.random.default_rng(2)
+    found = fd.diagnose(rng.standard_normal((12, 40)), rng.standard_normal(12), penalties=GRID, n_steps=1, folds=0)
+    assert found.noise is None
+    text = diagnosis_page.write(found, tmp_path / "out").read_text(encoding="utf-8")
+    assert "cannot be told" in text
+    assert "above the noise" not in text
+    assert "nan" not in (tmp_path / "out").joinpath("diagnosis-directions.csv").read_text(encoding="utf-8").lower()
 
 
 def test_where_the_signal_sits():

@@ -123,13 +123,15 @@ def multiply(model: Any, scale: float, *coefficients: str) -> None:
     for name in coefficients:
         values = np.asarray(getattr(model, name))
         setattr(model, name, validation.held(values, "coefficients", values.dtype, scale, 1)[()])
-    model.best_score_ = validation.held(np.asarray(model.best_score_), "scores", double, scale, 2)[()]
+    model.best_score_ = validation.held(np.asarray(model.best_score_), "scores", double, scale, 2, validation.ROUNDING)[
+        ()
+    ]
     results = model.cv_results_
     if isinstance(results, dict):
-        scores = validation.held(results["scores"], "scores", double, scale, 2)
+        scores = validation.held(results["scores"], "scores", double, scale, 2, validation.ROUNDING)
         model.cv_results_ = {**results, "scores": scores}
     else:
-        model.cv_results_ = validation.held(results, "squared errors", results.dtype, scale, 2)
+        model.cv_results_ = validation.held(results, "squared errors", results.dtype, scale, 2, validation.ROUNDING)
 
 
 def as_linear_model(coef: np.ndarray, intercept: Any, fit_intercept: bool) -> tuple[np.ndarray, Any]:
@@ -166,8 +168,8 @@ def affine(
         values = np.asarray(values.astype(dtype, copy=False))
     if not np.isfinite(values).all():
         raise ValueError(
-            f"The predictions overflow in {np.dtype(dtype)}: X is too large beside the data of fit. Rescale X and y, for "
-            f"example by dividing them by their standard deviations."
+            f"The predictions overflow in {np.dtype(dtype)}: X is too large beside the data of fit. Rescale X and y, "
+            f"for example by dividing them by their standard deviations."
         )
     return values
 

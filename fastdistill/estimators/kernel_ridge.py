@@ -325,13 +325,13 @@ class DistilledKernelRidge(DistilledRegressor):
             X, Y = _short_indices(X), _short_indices(Y)
         if callable(self.kernel):
             return pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **params)
-        validation.sized(X.data if issparse(X) else X, "X", smallest=None if Y is None else 0.0)
+        validation.sized(X.data if issparse(X) else X, "X", smallest=0.0)
         with np.errstate(over="ignore", invalid="ignore"):
             values = pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **params)
         if not np.isfinite(values.data if issparse(values) else values).all():
             raise ValueError(
-                f"The values of kernel={self.kernel!r} overflow: X is too large. Rescale X, for example by dividing its "
-                f"columns by their standard deviations."
+                f"The values of kernel={self.kernel!r} overflow: X is too large. Rescale X, for example by dividing "
+                f"its columns by their standard deviations."
             )
         return values
 
@@ -341,8 +341,8 @@ class DistilledKernelRidge(DistilledRegressor):
         if values.min() == values.max() and np.any(rows != rows[0]):
             raise ValueError(
                 f"All values of kernel={self.kernel!r} are {values.max():.3g}: X, with entries up to "
-                f"{validation.largest_entry(rows):.3g} in size, is too small for the default gamma. Rescale X, for example "
-                f"by dividing its columns by their standard deviations, or set gamma."
+                f"{validation.largest_entry(rows):.3g} in size, is too small for the default gamma. Rescale X, for "
+                f"example by dividing its columns by their standard deviations, or set gamma."
             )
 
     def _kernel_diag(self, X: Any, given: Any) -> Any:
@@ -366,6 +366,8 @@ class DistilledKernelRidge(DistilledRegressor):
     def _spectrum(self, X: Any, weight: Any) -> Spectrum:
         """The spectrum of the training kernel; what is wrong with that matrix is said in terms of the kernel."""
         K = self._kernel_values(X, None)
+        if not (callable(self.kernel) or self._is_precomputed):
+            validation.sized(X.data if issparse(X) else X, "X")
         if self.kernel in WITH_GAMMA and self.gamma is None:
             self._check_tells_apart(K, X)
         return self._spectrum_of(K, validation.sample_weight(weight, X.shape[0]))

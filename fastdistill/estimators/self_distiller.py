@@ -358,8 +358,8 @@ class _Learner:
             values = np.asarray(model.predict(X)).reshape(-1, *self.truth.shape[1:])
         if not np.isfinite(values).all():
             raise ValueError(
-                f"{type(self.estimator).__name__} predicts NaN or inf for its own training data or a fold of them: X or y "
-                f"may be too large. Rescale them, for example by dividing them by their standard deviations."
+                f"{type(self.estimator).__name__} predicts NaN or inf for its own training data or a fold of them: X "
+                f"or y may be too large. Rescale them, for example by dividing them by their standard deviations."
             )
         return values.astype(np.result_type(values, np.float32), copy=False)
 
@@ -508,7 +508,7 @@ class _Folds:
         return float(np.clip(xi, *learner.bounds))
 
     def error(self, said: np.ndarray) -> np.ndarray:
-        """Squared error of each sample in `unit` ** 2, averaged over the folds that hold it out; NaN where none does."""
+        """Squared error of each sample, in units², averaged over the folds that hold it out; NaN where none does."""
         n = len(self.learner.y)
         total = np.bincount(self.rows, squares((self.learner.truth[self.rows] - said) / self.unit), n)
         times = np.bincount(self.rows, minlength=n)
@@ -516,7 +516,8 @@ class _Folds:
 
     def squared(self, *values: float) -> list[float]:
         """Squared errors in `unit` ** 2 in those of the targets."""
-        return validation.held(np.array(values), "squared errors", np.dtype(np.float64), self.unit, 2).tolist()
+        double, rounding = np.dtype(np.float64), validation.ROUNDING
+        return validation.held(np.array(values), "squared errors", double, self.unit, 2, rounding).tolist()
 
     @property
     def weight(self) -> np.ndarray:

@@ -254,6 +254,7 @@ def best_mixture(d: Any, theta: Any, gamma: float, n_samples: int, lam: Any, n_s
     signal, noise, n = _problem(d, theta, gamma, n_samples, positive=True)
     d = np.asarray(d, dtype=np.float64)
     penalties = check.penalties(lam, positive=True)
+    check.each_sized(np.atleast_1d(penalties)[:, None] / np.array([d.min(), d.max()]), "lam / d")
     k = check.integer(n_steps, "n_steps", minimum=0)
     each = [_best_at(d, signal, noise, float(penalty), k) for penalty in penalties.flat]
     weights = np.array([w for w, _ in each]).reshape((*penalties.shape, k + 1))
@@ -372,8 +373,7 @@ def separation_family(
     """
     r = check.integer(r, "r", minimum=2)
     n = r if n_samples is None else check.integer(n_samples, "n_samples", minimum=r)
-    gamma = check.scalar(gamma, "gamma", minimum=0.0, strict=True)
-    check.sized(np.asarray(gamma), "gamma", check.LARGEST_FACTOR)
+    gamma = check.scalar(gamma, "gamma", minimum=0.0, strict=True, largest=check.LARGEST_FACTOR)
     kappa = check.scalar(condition, "condition", minimum=1.0, strict=True)
     if snr is None:
         rho = r * (kappa + 1.0 / kappa) ** 2
@@ -396,8 +396,7 @@ def _problem(
             f"theta has {len(theta)} coordinates, but d holds {len(d)} eigenvalues; pass V.T @ theta, the "
             f"coordinates in the right singular basis."
         )
-    gamma = check.scalar(gamma, "gamma", minimum=0.0, strict=positive)
-    check.sized(np.asarray(gamma), "gamma", check.LARGEST_FACTOR)
+    gamma = check.scalar(gamma, "gamma", minimum=0.0, strict=positive, largest=check.LARGEST_FACTOR)
     return d * theta**2, gamma**2, check.integer(n_samples, "n_samples", minimum=1)
 
 

@@ -193,15 +193,16 @@ def best_step_weight(f0: Any, f1: Any, reference: Any, sample_weight: Any = None
         if arr.shape != f0.shape:
             raise ValueError(f"{name} has shape {arr.shape}, but f0 has shape {f0.shape}; they must agree.")
     w = check.sample_weight(sample_weight, len(f0))
-    # a ratio of squares, which has no unit: taken at unit size
-    unit = check.unit_size(np.concatenate([f0, f1, reference]))
-    f0, f1, reference = f0 / unit, f1 / unit, reference / unit
-    move = f1 - f0
+    for name, arr in (("f0", f0), ("f1", f1), ("reference", reference)):
+        check.sized(arr, name, check.LARGEST_LINEAR)
+    # each at unit size, as their squares may leave float64
+    (move, step), (gap, distance) = check.in_units(f1 - f0), check.in_units(reference - f0)
     weighted = move if w is None else move * w.reshape((-1,) + (1,) * (move.ndim - 1))
     norm = float(np.vdot(weighted, move))
     if norm == 0.0:
         raise ValueError("f0 and f1 agree at every reference point: every xi gives the same student.")
-    return float(np.vdot(weighted, reference - f0)) / norm
+    found = np.array(float(np.vdot(weighted, gap)) / norm)
+    return float(check.held(found, "best weight", found.dtype, distance / step, 1))
 
 
 def _weights(xi: Any) -> np.ndarray:

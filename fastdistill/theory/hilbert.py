@@ -340,8 +340,7 @@ def _counts(n_iter: Any) -> np.ndarray:
 
 def _relative_norm(y_norm: Any, eps: float, n_samples: int) -> np.ndarray:
     """ρ = ‖u‖ / √(nε): a round is possible while ρ > 1."""
-    eps = check.scalar(eps, "eps", minimum=0.0, strict=True)
-    check.sized(np.asarray(eps), "eps", check.LARGEST_LINEAR)
+    eps = check.scalar(eps, "eps", minimum=0.0, strict=True, largest=check.LARGEST_LINEAR)
     n = check.integer(n_samples, "n_samples", minimum=1)
     y_norm = check.sized(check.real_array(y_norm, "y_norm", ndim=(0, 1)), "y_norm")
     return y_norm / np.sqrt(n * eps)

@@ -254,7 +254,7 @@ class _LeastSquares:
 
     def factored(self, step_size: Any) -> tuple[float, np.ndarray]:
         """The checked step, and the Cholesky factor of Σ ↦ Σ − E[P Σ P]."""
-        gamma = check.scalar(step_size, "step_size", minimum=0.0, strict=True)
+        gamma = check.scalar(step_size, "step_size", minimum=0.0, strict=True, largest=check.LARGEST_FACTOR)
         linear, quadratic = self._maps()
         try:
             return gamma, np.linalg.cholesky(gamma * linear - gamma**2 * quadratic)

@@ -81,7 +81,7 @@ class KDNeighbourhood(NamedTuple):
     def beta(self) -> float:
         """β = ‖∇f(θ)‖² / (2γκ E‖∇f_B(θ)‖²), what the bias of the step costs."""
         bias, teacher = self.moments.bias, self.moments.teacher
-        return bias / (2.0 * self.step_size * self.curvature * teacher) if bias > 0 and teacher > 0 else 0.0
+        return bias / teacher / (2.0 * self.step_size * self.curvature) if bias > 0 and teacher > 0 else 0.0
 
     @property
     def best_weight(self) -> float:
@@ -248,7 +248,7 @@ def kd_neighbourhood(
     """
     points = {"teacher": teacher, "reference": reference}
     problem, (theta, best) = losses.checked_problem(X, y, points, loss=loss, l2=l2, fit_intercept=fit_intercept)
-    gamma = check.scalar(step_size, "step_size", minimum=0.0, strict=True)
+    gamma = check.scalar(step_size, "step_size", minimum=0.0, strict=True, largest=check.LARGEST)
     moments = problem.moments(best, theta, losses.checked_share(problem.X.shape[0], batch_size, replace))
     if check.choice(variant, "variant", losses.VARIANTS) == "kd_unbiased":
         return KDNeighbourhood(moments.centred(), gamma, 1.0)
@@ -410,7 +410,7 @@ def compressed_distance_bound(
     """
     gamma, noise, t, start, variant = _bound_arguments(neighbourhood, step_size, n_steps, initial, variant)
     omega = check.scalar(omega, "omega", minimum=0.0)
-    norm = check.scalar(reference_norm, "reference_norm", minimum=0.0)
+    norm = check.scalar(reference_norm, "reference_norm", minimum=0.0, largest=check.LARGEST)
     spread = _spread(gamma, 1.0 / constants.expected, "1/ℒ", variant)
     mu = _positive(constants.strong_convexity, "strong convexity")
     rate = 1.0 - gamma * mu
@@ -439,11 +439,12 @@ def _bound_arguments(
     for arr, name in ((noise, "neighbourhood"), (t, "n_steps")):
         if arr.min(initial=0.0) < 0:
             raise ValueError(f"{name} must be at least 0, got {arr.min():.6g}.")
+    check.sized(noise, "neighbourhood")
     return (
-        check.scalar(step_size, "step_size", minimum=0.0, strict=True),
+        check.scalar(step_size, "step_size", minimum=0.0, strict=True, largest=check.LARGEST),
         noise,
         t,
-        check.scalar(initial, "initial", minimum=0.0),
+        check.scalar(initial, "initial", minimum=0.0, largest=check.LARGEST_LINEAR),
         check.choice(variant, "variant", losses.VARIANTS),
     )
 
