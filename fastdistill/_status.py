@@ -33,14 +33,24 @@ def _warn(message: str) -> None:
 
 def warn_diverged(step_size: float, epoch: int, largest: float, configurations: str) -> None:
     """Tell that a run left the finite numbers, and what would have kept it."""
+    _warn(
+        f"Stochastic gradient descent diverged in epoch {epoch + 1}{configurations} with step_size={step_size:.3g}; "
+        f"its state before that epoch is kept. {_advice(step_size, largest)}"
+    )
+
+
+def warn_risen(step_size: float, epoch: int, largest: float, configurations: str) -> None:
+    """Tell that a run ended above where it began, and what would have kept it."""
+    _warn(
+        f"Stochastic gradient descent diverged: after {epoch + 1} epochs{configurations} with "
+        f"step_size={step_size:.3g} its objective is above that of the start. {_advice(step_size, largest)}"
+    )
+
+
+def _advice(step_size: float, largest: float) -> str:
     if step_size > largest:
-        advice = (
+        return (
             f"Use a step of at most {largest:.3g} (1 / the largest smoothness constant of a sample, less with "
             f"momentum), or scale the features (StandardScaler) and keep the step."
         )
-    else:
-        advice = "That step is safe for plain SGD: halve it, lower kd_weight, or compress less."
-    _warn(
-        f"Stochastic gradient descent diverged in epoch {epoch + 1}{configurations} with step_size={step_size:.3g}; "
-        f"its state before that epoch is kept. {advice}"
-    )
+    return "That step is safe for plain SGD: halve it, lower kd_weight, or compress less."

@@ -398,6 +398,7 @@ def test_kernels_refuse_arrays_that_they_would_misread(coef):
         kernels.dense_rows(X, order, samples, kernels.SQUARED, np.zeros(6), scale, coef, np.zeros_like(coef))
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic gradient descent diverged. after")  # steps far above those that are safe
 @pytest.mark.parametrize("loss", ["squared", "logistic"])
 def test_lanes_whose_penalty_removes_all_of_the_last_iterate(loss):
     X, y, _, _, _ = problem(loss, fit_intercept=True)

@@ -102,6 +102,7 @@ def covering_table():
         )
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic gradient descent diverged. after")  # compression outgrows such steps
 @pytest.mark.parametrize(("layout", "n_outputs", "options"), list(covering_table()))
 def test_weights_at_once_are_those_one_by_one(layout, n_outputs, options, count_calls):
     X, options = settings(n_outputs=n_outputs, **options)
@@ -184,6 +185,7 @@ def test_single_precision_is_kept(more, layout):
     assert relative(single.coef, double.coef) < 2e-6
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic gradient descent diverged. after")  # compression outgrows such steps
 @pytest.mark.parametrize("layout", LAYOUTS[:2])
 @pytest.mark.parametrize(
     "more", [{}, {"batch_size": 4, "average": True}, {"compressor": fd.RandK(3)}, {"step_size": [0.05] * 4 + [0.1] * 3}]
@@ -250,6 +252,7 @@ def test_other_runs_take_their_own_steps(options, layout, count_calls):
     assert_separate(laid_out(X, layout), **options)
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic gradient descent diverged. after")  # repeated with weights above one
 @pytest.mark.parametrize("layout", LAYOUTS[:2])
 @pytest.mark.parametrize("variant", ["svrg", "repeated"])
 @pytest.mark.parametrize("with_teacher", [True, False])
@@ -308,8 +311,9 @@ def test_weights_diverge_each_in_its_own_epoch(n_jobs):
     options = {"teacher": [1.0], "kd_weight": weights, "step_size": 11.0, "n_epochs": 200, "n_jobs": n_jobs}
     together, alone, told = diverging(np.ones((1, 1)), [0.0], **options)
     assert together.status.tolist() == [run.status for run in alone]
-    assert together.status.tolist().count("finished") == 3  # 1e-90 has not come far enough
-    assert [int(text.split("epoch ")[1].split()[0]) for text in told] == [155, 161, 175, 195]
+    assert together.status.tolist().count("finished") == 2
+    assert [int(text.split("epoch ")[1].split()[0]) for text in told[:-1]] == [155, 161, 175, 195]
+    assert "after 200 epochs (configurations [2])" in told[-1]  # 1e-90 has not come far enough to overflow
     for q, run in enumerate(alone):
         np.testing.assert_allclose(together.coef[q], run.coef, rtol=1e-12)
         epochs = len(run.trace["loss"])

@@ -35,8 +35,9 @@ from sklearn.utils import check_random_state
 from fastdistill import _status as status
 from fastdistill import _validation as validation
 from fastdistill.estimators._common import affine
+from fastdistill.estimators._scaling import FAR, VISIBLE, Features, improved
 from fastdistill.estimators._teachers import Data
-from fastdistill.linear_losses import loss_values, single_share
+from fastdistill.linear_losses import loss_values, residuals, single_share
 from fastdistill.sgd import SGDRun, run_sgd
 from fastdistill.sgd.problem import CURVATURE, Model, Problem
 
@@ -160,6 +161,37 @@ class Objective:
                     penalty = (1.0 - kappa) * penalty + kappa * ((model.coef - self.source.coef) ** 2).sum()
             return float(value + 0.5 * problem.l2 * penalty)
 
+    def at(self, state: np.ndarray) -> float:
+        """The objective of a state (C, p or p + 1)."""
+        p = self.problem.p
+        return self(state[:, :p].T, state[:, p] if state.shape[1] > p else np.zeros(len(state)))
+
+    def gradient(self, state: np.ndarray) -> np.ndarray:
+        """Its gradient (C, p or p + 1)."""
+        problem, kappa, p = self.problem, self.weight, self.problem.p
+        z = problem.scores(model_of(state[:, :p].T, state[:, p] if state.shape[1] > p else np.zeros(len(state))))
+        r = (1.0 - kappa) * residuals(problem.loss, z, problem.targets)
+        if self.soft is not None:
+            r += kappa * self.temperature * residuals(problem.loss, z / self.temperature, self.soft)
+        out = problem.mean_gradient(r)
+        out[:, :p] += problem.l2 * state[:, :p]
+        if isinstance(self.source, Model):
+            out[:, :p] -= kappa * problem.l2 * self.source.coef
+        return out
+
+    def best_constant(self) -> np.ndarray:
+        """The best state without features, (C, p or p + 1): zero but for an intercept; at a temperature about it."""
+        problem = self.problem
+        out = np.zeros((problem.n_outputs, problem.width))
+        if problem.fit_intercept:
+            mean = problem.weight @ problem.targets / problem.n
+            if self.soft is not None:
+                mean = (1.0 - self.weight) * mean + self.weight * (problem.weight @ self.soft / problem.n)
+            if problem.loss != "squared":
+                mean = np.log(np.clip(mean, EXACT, None)) - np.log(np.clip(1.0 - mean, EXACT, None)) * (len(out) == 1)
+            out[:, -1] = mean
+        return out
+
     def _mean(self, z: np.ndarray, targets: np.ndarray) -> float:
         flat = (z[:, 0], targets[:, 0]) if self.problem.loss == "logistic" else (z, targets)
         return float(self.problem.weight @ loss_values(self.problem.loss, *flat)) / self.problem.n
@@ -272,21 +304,14 @@ class KDSGD(BaseEstimator):
         if start is None:  # forget an earlier fit, which this one may be kept from replacing
             for name in ("coef_", "_iterate"):
                 self.__dict__.pop(name, None)
-        interrupt = None
         try:
             run = self._run(train, start, plan, max_iter, rng, watch)
-        except KeyboardInterrupt as stop:
-            kept = getattr(stop, "run", None)
-            if kept is None or kept.n_epochs == 0:
-                raise
-            run, interrupt = kept, stop
-        model, iterate, n_epochs = (run.coef, run.intercept), run.iterate, run.n_epochs
-        if watch.best is not None:
-            model, iterate, n_epochs = watch.best, watch.best, watch.best_epoch
-        self._rng, self._iterate, self._n_averaged = rng, iterate, n_epochs * plan.steps
-        self._keep(*model)
-        self.n_iter_, self.step_size_, self.loss_curve_ = run.n_epochs, plan.step.initial, watch.losses
-        self.validation_scores_ = None if held_out is None else watch.scores
+        except KeyboardInterrupt as interrupt:
+            begun = getattr(interrupt, "run", None)
+            if begun is not None and begun.n_epochs:
+                self._settle(begun, watch, plan, rng)
+            raise
+        self._settle(run, watch, plan, rng)
         if tol is not None and run.status == status.FINISHED:
             warnings.warn(
                 f"Stopped after max_iter={max_iter} epochs before convergence: {patience} epochs without progress by "
@@ -294,8 +319,37 @@ class KDSGD(BaseEstimator):
                 status.ConvergenceWarning,
                 stacklevel=3,
             )
-        if interrupt is not None:
-            raise interrupt
+        elif plan.step.is_auto and run.status != status.DIVERGED and self.compressor is None:
+            self._check_scales(watch.objective)
+
+    def _settle(self, run: SGDRun, watch: Watch, plan: Plan, rng: np.random.Generator) -> None:
+        """Keep what a run has come to."""
+        model, iterate, n_epochs = (run.coef, run.intercept), run.iterate, run.n_epochs
+        if watch.best is not None:
+            model, iterate, n_epochs = watch.best, watch.best, watch.best_epoch
+        self._rng, self._iterate, self._n_averaged = rng, iterate, n_epochs * plan.steps
+        self._keep(*model)
+        self.n_iter_, self.step_size_, self.loss_curve_ = run.n_epochs, plan.step.initial, watch.losses
+        self.validation_scores_ = None if watch.score is None else watch.scores
+
+    def _check_scales(self, objective: Objective) -> None:
+        """Tell where the step "auto" has stalled far from the optimum because features are on different scales."""
+        problem = objective.problem
+        features = Features(problem)
+        if features.are_alike:
+            return
+        found = model_of(*self._model()).stacked(problem.width)
+        better = improved(problem, features, found, objective.gradient(found))
+        values = [objective.at(state) for state in (found, better, objective.best_constant())]
+        gain = values[0] - values[1]
+        if gain > FAR * abs(values[0]) and gain > VISIBLE * abs(values[2]):
+            warnings.warn(
+                f'The step "auto" made no more progress, but far from the optimum: the objective is {values[0]:.4g}, '
+                f"and {values[1]:.4g} or less could be reached. The features are on different scales: standardise them "
+                f"(StandardScaler).",
+                status.ConvergenceWarning,
+                stacklevel=4,
+            )
 
     def _partial_fit(self, data: Data) -> None:
         """One epoch more, on the samples of one call, whose weights count as they are."""

@@ -230,7 +230,10 @@ class KDSGDClassifier(ClassifierMixin, KDSGD):
         Warns
         -----
         fastdistill.ConvergenceWarning
-            `max_iter` epochs were not enough, or the fit diverged.
+            `max_iter` epochs were not enough; the fit diverged, as when its objective ends above that of the start by
+            more than the noise of such steps (see `fastdistill.run_sgd`); or features on different scales, the
+            largest more than three times the smallest, stalled the step "auto" far from the optimum: some steps of
+            conjugate gradients with standardised features lower the objective by more than 5 %.
         """
         self._fit(*self._checked(X, y, None, sample_weight, teacher_outputs, reset=True))
         return self

@@ -15,7 +15,8 @@ import numpy as np
 
 from fastdistill import _status as status
 from fastdistill import kernels
-from fastdistill.sgd.problem import Model, Teacher
+from fastdistill.sgd.outcome import Pace, Rows, risen
+from fastdistill.sgd.problem import UNBIASED, Model, Teacher
 from fastdistill.sgd.steps import Stepper, Visits, is_bounded
 from fastdistill.sgd.trace import Recorder
 
@@ -38,7 +39,8 @@ class SGDRun:
     n_epochs : int
         Epochs begun and completed.
     status : str or ndarray of str
-        "finished", "stopped" (by the callback), "interrupted" (the ``run`` of a KeyboardInterrupt) or "diverged".
+        "finished", "stopped" (by the callback), "interrupted" (the ``run`` of a KeyboardInterrupt) or "diverged": it
+        left the finite numbers, or its objective ended above that of the start.
     kd_weight, step_size : float or ndarray (Q,)
         Those at the start, also where ``kd_weight="optimal"`` found them.
     iterate : (coef, intercept)
@@ -82,6 +84,7 @@ class Loop:
         self.n_epochs = 0
         self.teachers: list[np.ndarray] = []
         self.interrupt: KeyboardInterrupt | None = None
+        self.fixed: Teacher | None = None
 
     @property
     def alive(self) -> np.ndarray:
@@ -90,8 +93,11 @@ class Loop:
     def start(self, init: np.ndarray | float) -> None:
         """The first iterate, (C, p or p + 1) or one for each configuration, and the first teacher."""
         self.stepper.start(init)
+        self.first = self.stepper.state[:, kernels.COEF].copy()
         if self.source is not None:
-            self._teach([self.problem.teach(self.source, self.variant, self.temperature)])
+            teacher = self.problem.teach(self.source, self.variant, self.temperature)
+            self._teach([teacher])
+            self.fixed = teacher
         else:
             self.stepper.teach([self.problem.samples(self.problem.no_teacher())])
 
@@ -186,10 +192,39 @@ class Loop:
             return
         self._restore(before, lost)
         self.status[lost] = status.DIVERGED
-        which = "" if self.n_configurations == 1 else f" (configurations {np.flatnonzero(lost).tolist()})"
-        step = self.stepper.settings[lost, kernels.STEP].min() * float(self.step_factor(epoch))
+        self._tell(status.warn_diverged, lost, epoch)
+
+    def check_progress(self) -> None:
+        """Configurations whose objective ended above that of the start have diverged, too."""
+        last = self.n_epochs - 1
+        if last < 0 or self.interrupt is not None or not self.alive.any():
+            return
+        settings, problem, compressor = self.stepper.settings, self.problem, self.stepper.compressor
+        factors = [float(self.weight_factor(epoch)) if self.fixed else 0.0 for epoch in (0, last)]
+        scale = max(float(self.step_factor(epoch)) for epoch in (0.0, float(last)))
+        steps = settings[:, kernels.STEP] * scale / ((1.0 - settings[:, kernels.MOMENTUM]) * self.batch_size)
+        omega = None if compressor is None else compressor.omega(problem.p)
+        noisy = self.stepper.weights * max(factors)
+        visits = self.n_epochs * problem.n
+        paces = [Pace(float(step), visits, float(kappa), omega) for step, kappa in zip(steps, noisy, strict=True)]
+        if self.variant in UNBIASED:
+            factors = [0.0, 0.0]
+        elif self.variant in REFRESHED:
+            factors[1] = 0.0
+        weights = np.outer(self.stepper.weights, factors)
+        first, last_ones = self.first.astype(np.float64), self.coefficients().astype(np.float64)
+        rows = Rows(problem, self.fixed, self.n_configurations)
+        rose = self.alive & risen(rows, self.temperature, weights, paces, first, last_ones)
+        if rose.any():
+            self.status[rose] = status.DIVERGED
+            self._tell(status.warn_risen, rose, last)
+
+    def _tell(self, warn: Callable, which: np.ndarray, epoch: int) -> None:
+        """Warn of configurations, a mask (Q,), with the step of an epoch and the largest that is safe."""
+        named = "" if self.n_configurations == 1 else f" (configurations {np.flatnonzero(which).tolist()})"
+        step = self.stepper.settings[which, kernels.STEP].min() * float(self.step_factor(epoch))
         safe = self.problem.largest_safe_step() * (1.0 - self.stepper.settings[0, kernels.MOMENTUM])
-        status.warn_diverged(step, epoch, safe, which)
+        warn(step, epoch, safe, named)
 
     def coefficients(self) -> np.ndarray:
         """(Q, C, p or p + 1): the iterates, or their means."""

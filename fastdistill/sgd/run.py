@@ -143,7 +143,8 @@ def run_sgd(
     Warns
     -----
     ConvergenceWarning
-        A run diverged; its last finite state, that before the epoch, is returned.
+        A run diverged: it left the finite numbers (its state before that epoch is returned), or the objective that its
+        steps minimise ended above that of the start by more than the noise of such steps (see Notes).
 
     Raises
     ------
@@ -164,6 +165,11 @@ def run_sgd(
     The distillation of Safaryan, Peste and Alistarh 2023 (arXiv:2305.17581): a teacher near the optimum removes
     gradient noise, and adds the bias κ (θ − x*) to the mean iterate. `fastdistill.theory` has the constants, bounds and
     exact stationary moments. A plain step size up to 1 / max_n L_n is stable, L_n = ‖a_n‖² + l2 for the squared loss.
+
+    A run has ended above its start where J(end) > max(J(start), J(x₁) + 5 γ' mean w_n² ‖∇ℓ_n(x₁)‖²), with J the mean
+    loss, distilled where the teacher is fixed and biased, x₁ the best point along its gradient at the start, and γ' the
+    step over the batch size, at most 1 / max_n L_n: a run from near the optimum that hovers about it does not count.
+    Of more than 2¹⁸ numbers in X a part is measured, and the rise must be beyond three standard errors.
 
     Examples
     --------
@@ -212,6 +218,7 @@ def run_sgd(
     record_every = validation.integer(record_every, "record_every", minimum=0)
     recorder = Recorder(problem, best.stacked(problem.width) if best else None) if record_every else None
     loop.run(validation.integer(n_epochs, "n_epochs", minimum=0), recorder, record_every, callback, count is None)
+    loop.check_progress()
     run = loop.result(recorder, count is None)
     if loop.interrupt is not None:
         loop.interrupt.__dict__["run"] = run
