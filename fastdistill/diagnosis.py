@@ -35,10 +35,11 @@ import numpy as np
 
 from fastdistill import _validation as validation
 from fastdistill import table
+from fastdistill.paired import mean_and_error, relative_gain, squared_errors
 from fastdistill.spectrum import Spectrum
 from fastdistill.students import Targets
 from fastdistill.tuning import PENALTIES, Tuned, tune
-from fastdistill.verdict import Verdict, mean_and_error, relative_gain, squared_errors, verdict
+from fastdistill.verdict import Verdict, verdict
 
 MIN_SAMPLES = 5
 FOLD_SEED = 0
@@ -402,7 +403,7 @@ class _Search:
     def diagnosis(self, target: str, names: list[str], numbers: table.Numbers, folds: int) -> Diagnosis:
         tuned, held_out = self.students(), self.held_out(folds)
         ridge, safe, spectrum = tuned[0], tuned[-1], tuned[0].path.spectrum
-        plain = squared_errors(ridge, self.y)
+        plain = squared_errors(ridge.path, self.y, fixed_filter=False)
         labels = ("ridge", *(f"{t} step{'s' * (t > 1)}" for t in range(1, self.k + 1)), "by evidence")
         rows = [
             self._row(label, found, plain, held_out[0], apart)
@@ -436,7 +437,7 @@ class _Search:
 
     def _row(self, name: str, tuned: Tuned, plain: np.ndarray, plain_held_out: np.ndarray, held_out: np.ndarray) -> Row:
         """A student beside the best ridge, whose squared errors (n,) are the `plain` ones."""
-        errors, gain, apart = squared_errors(tuned, self.y), (0.0, 0.0), (np.nan, np.nan)
+        errors, gain, apart = squared_errors(tuned.path, self.y, fixed_filter=False), (0.0, 0.0), (np.nan, np.nan)
         if tuned.n_steps:
             gain = relative_gain(plain, errors, self.weight)
         if not np.isnan(held_out).all():

@@ -26,6 +26,7 @@ from fastdistill import _validation as validation
 from fastdistill.evidence import Evidence, weigh_evidence
 from fastdistill.leave_one_out import leave_one_out_factors
 from fastdistill.mixtures import MixtureProblem, Solution
+from fastdistill.paired import grouped_folds, relative_gain, sample_weights, squared_errors, squares
 from fastdistill.path import FilteredStudents
 from fastdistill.spectrum import Spectrum
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from fastdistill.path import DistillationPath
 
 PENALTIES = np.logspace(-4, 5, 40)  # the default grid, on which the strategy "safe" was measured
+FOLDS = 5  # in which the strategy "safe" must hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,32 +243,81 @@ def _on_evidence(
     n_steps: int | None,
     limits: tuple[float, float] | None,
 ) -> Tuned:
-    """Ridge, or on evidence the student closest to the filter that the evidence supports."""
-    spectrum, targets, grid, k = pure.spectrum, pure._targets, pure.lam, pure.n_steps
+    """Ridge, or on evidence that also holds in folds the student closest to the filter that the evidence supports."""
+    found = _supported(pure, y, problems, n_steps, limits)
+    evidence = found.evidence
+    if not found.n_steps or evidence is None:
+        return found
+    ridge = pure.spectrum.path(y, _best_penalty(pure, problems), ())
+    plain, student = squared_errors(ridge, y, fixed_filter=False), squared_errors(found.path, y, fixed_filter=True)
+    evidence = replace(evidence, loo_gain=relative_gain(plain, student, sample_weights(pure.spectrum)))
+    if evidence.is_worth_folds:
+        evidence = replace(evidence, held_out_gain=_gain_in_folds(pure, y, ridge, n_steps, limits))
+    return replace(found, evidence=evidence) if evidence.accepted else _plain(pure, y, problems, evidence)
+
+
+def _best_penalty(pure: DistillationPath, problems: list[MixtureProblem]) -> float:
+    """The penalty of the best ridge."""
+    return float(pure.lam[int(np.argmin([problem.score(np.ones(1)) for problem in problems]))])
+
+
+def _supported(
+    pure: DistillationPath,
+    y: Any,
+    problems: list[MixtureProblem],
+    n_steps: int | None,
+    limits: tuple[float, float] | None,
+) -> Tuned:
+    """Ridge, or the student that likelihood ratio and Stein's estimate support."""
+    spectrum, targets = pure.spectrum, pure._targets
+    plain, lam = _plain(pure, y, problems, None), _best_penalty(pure, problems)
+    degrees = spectrum.n_effective - spectrum.fit_intercept
+    evidence = weigh_evidence(spectrum._d, targets.z, targets.outside, degrees, lam, pure.lam)
+    found = plain
+    if evidence.speaks_for_filter and n_steps is None:
+        path = FilteredStudents(spectrum, targets, lam, evidence.filter)
+        found = Tuned(lam, spectrum.rank, None, None, plain.score, plain.scores, path)
+    elif evidence.speaks_for_filter and pure.n_steps:
+        found = _closest(pure, y, problems, evidence, limits) or plain
+    return replace(found, evidence=evidence)
+
+
+def _plain(pure: DistillationPath, y: Any, problems: list[MixtureProblem], evidence: Evidence | None) -> Tuned:
+    """The best ridge, as a student of no steps."""
     ridge = np.array([problem.score(np.ones(1)) for problem in problems])
     best = int(ridge.argmin())
-    degrees = spectrum.n_effective - spectrum.fit_intercept
-    evidence = weigh_evidence(spectrum._d, targets.z, targets.outside, degrees, float(grid[best]), grid)
-    if evidence.accepted and n_steps is None:
-        path = FilteredStudents(spectrum, targets, float(grid[best]), evidence.filter)
-        return Tuned(float(grid[best]), spectrum.rank, None, None, float(ridge[best]), ridge[:, None], path, evidence)
-    plain = Solution(np.ones(1), float(ridge[best])).longer(k)
-    unchanged = np.repeat(ridge[:, None], k + 1, axis=1)
-    if not evidence.accepted or k == 0:
-        return _tuned(pure, y, grid[best], plain, unchanged, 0, evidence)
+    scores = np.repeat(ridge[:, None], pure.n_steps + 1, axis=1)
+    plain = Solution(np.ones(1), float(ridge[best])).longer(pure.n_steps)
+    return _tuned(pure, y, pure.lam[best], plain, scores, 0, evidence)
+
+
+def _closest(
+    pure: DistillationPath,
+    y: Any,
+    problems: list[MixtureProblem],
+    evidence: Evidence,
+    limits: tuple[float, float] | None,
+) -> Tuned | None:
+    """The student of k steps that comes closest to the filter without passing its bound; None if ridge is closer."""
+    k = pure.n_steps
+    found = [
+        [
+            _within(problem, pair, filters, evidence.bound)
+            for pair in zip(problem.solutions("joint", limits), problem.solutions("joint", (0.0, 1.0)), strict=True)
+        ]
+        for problem, filters in _towards(pure, evidence.filter)
+    ]
     # what each student loses, in the posterior mean, beyond the filter itself
-    found = [problem.solutions("joint", limits) for problem in _towards(pure, evidence.filter)]
     lost = np.array([[solution.score for solution in at_penalty] for at_penalty in found])
-    if lost[:, k].min() >= lost[best, 0]:
-        return _tuned(pure, y, grid[best], plain, unchanged, 0, evidence)
+    if lost[:, k].min() >= lost[pure.lam == _best_penalty(pure, problems), 0].min():
+        return None
     scores = np.array([[p.score(s.mixture) for s in at] for p, at in zip(problems, found, strict=True)])
     chosen = int(lost[:, k].argmin())
-    solution = found[chosen][k]._replace(score=float(scores[chosen, k]))
-    return _tuned(pure, y, grid[chosen], solution, scores, k, evidence)
+    return _tuned(pure, y, pure.lam[chosen], found[chosen][k]._replace(score=float(scores[chosen, k])), scores, k)
 
 
-def _towards(pure: DistillationPath, filter_: np.ndarray) -> Iterator[MixtureProblem]:
-    """‖(F_w − F) z‖² of the mixtures w at each penalty."""
+def _towards(pure: DistillationPath, filter_: np.ndarray) -> Iterator[tuple[MixtureProblem, np.ndarray]]:
+    """‖(F_w − F) z‖² of the mixtures w at each penalty, and the filters (k+1, r) of the pure steps."""
     from fastdistill import kernels
 
     z = pure._targets.z
@@ -276,7 +327,60 @@ def _towards(pure: DistillationPath, filter_: np.ndarray) -> Iterator[MixturePro
         filters = pure._multipliers(kernels.FILTER, start, start + steps)[:, 0]
         problem = MixtureProblem(pure.n_steps, wanted.size)
         problem.add((filters[:, :, None] * z).reshape(steps, -1), wanted)
-        yield problem
+        yield problem, filters
+
+
+def _within(
+    problem: MixtureProblem, pair: tuple[Solution, Solution], filters: np.ndarray, bound: np.ndarray
+) -> Solution:
+    """The best mixture if its filter lies between 0 and the bound (r,), else the last one that does on the way there
+    from the best convex mixture; of infinite score where none does. `filters` (k+1, r) are those of the pure steps.
+    """
+    slack = 1e-9 * bound
+    inside = [
+        np.all((f >= -slack) & (f <= bound + slack)) for f in (s.mixture @ filters[: len(s.mixture)] for s in pair)
+    ]
+    best, convex = pair
+    if inside[0]:
+        return best
+    if not inside[1]:
+        return best._replace(score=np.inf)
+    start, end = (s.mixture @ filters[: len(s.mixture)] for s in (convex, best))
+    step = end - start
+    room = np.where(step > 0, bound + slack - start, start + slack)
+    share = float(np.min(room / np.where(step == 0, np.inf, np.abs(step)), initial=1.0, where=step != 0))
+    mixture = convex.mixture + share * (best.mixture - convex.mixture)
+    return Solution(mixture, problem.score(mixture))
+
+
+def _gain_in_folds(
+    pure: DistillationPath, y: Any, ridge: DistillationPath, n_steps: int | None, limits: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """Share of the error of tuned ridge that the student removes in samples held out, and its standard error.
+
+    In each fold penalty, evidence and student are chosen anew from the other samples, by leave-one-out. None where the
+    samples are too few, or too much alike, for as many folds.
+    """
+    rows, values = _coordinates_of_samples(pure.spectrum), np.asarray(y, dtype=np.float64)
+    weight = sample_weights(pure.spectrum)
+    used = np.flatnonzero(weight)
+    fits = np.reshape(ridge.fitted[0], (len(values), -1)) - pure._targets.mean * pure._targets.scale
+    fold_of = grouped_folds(rows[used], fits[used], FOLDS)
+    if fold_of.max() < FOLDS - 1:
+        return None
+    plain, student = np.full(len(values), np.nan), np.full(len(values), np.nan)
+    for fold in range(FOLDS):
+        test, train = used[fold_of == fold], used[fold_of != fold]
+        part, queries = _refitted(pure.spectrum, rows, train, test)
+        inner = part.path(values[train], pure.lam, np.ones(pure.n_steps))
+        problems = list(_leave_one_out(inner))
+        found = _supported(inner, values[train], problems, n_steps, limits)
+        best = part.path(values[train], _best_penalty(inner, problems), ())
+        plain[test] = squares(values[test] - best.predict(queries)[0])
+        student[test] = plain[test]
+        if found.n_steps:
+            student[test] = squares(values[test] - found.path.predict(queries)[-1])
+    return relative_gain(plain, student, weight)
 
 
 def _if_it_pays(
@@ -336,21 +440,34 @@ def add_held_out(
 
 
 def _cross_validated(pure: DistillationPath, y: Any, cv: Any) -> list[MixtureProblem]:
-    """One problem per penalty over all folds. In the coordinates W^-½ U s the samples are those of the design or of
-    the kernel's features up to a rotation and a shift, which neither ridge nor its intercept sees.
-    """
-    spectrum, n = pure.spectrum, pure.spectrum.n_samples
-    values, weight = np.asarray(y), spectrum._weight
-    rows, _ = spectrum._unscaled(slice(0, n), spectrum._row_block(0, n), np.zeros((n, 1)))
-    rows = rows * np.sqrt(spectrum._d) if spectrum.rank else np.zeros((n, 1))
+    """One problem per penalty over all folds."""
+    spectrum = pure.spectrum
+    values, weight, rows = np.asarray(y), spectrum._weight, _coordinates_of_samples(spectrum)
     problems = [MixtureProblem(pure.n_steps, 0.0) for _ in pure.lam]
     for train, test in _splits(cv, rows, values):
-        fold = Spectrum.from_design(rows[train], spectrum.fit_intercept, None if weight is None else weight[train])
+        fold, queries = _refitted(spectrum, rows, train, test)
         path = fold.path(values[train], pure.lam, np.ones(pure.n_steps))
-        add_held_out(problems, path, rows[test], values[test], None if weight is None else weight[test])
+        add_held_out(problems, path, queries, values[test], None if weight is None else weight[test])
     if not problems[0].total:
         raise ValueError("cv gives no held-out sample of positive weight; use other splits.")
     return problems
+
+
+def _coordinates_of_samples(spectrum: Spectrum) -> np.ndarray:
+    """The samples as W^-½ U s (n, r): those of the design, or of the kernel's features, up to a rotation and a shift,
+    which neither ridge nor its intercept sees.
+    """
+    n = spectrum.n_samples
+    rows, _ = spectrum._unscaled(slice(0, n), spectrum._row_block(0, n), np.zeros((n, 1)))
+    return rows * np.sqrt(spectrum._d) if spectrum.rank else np.zeros((n, 1))
+
+
+def _refitted(spectrum: Spectrum, rows: np.ndarray, train: Any, test: Any) -> tuple[Spectrum, np.ndarray]:
+    """The spectrum of some of the samples alone, and others as queries of it."""
+    part, weight = rows[train], None if spectrum._weight is None else spectrum._weight[train]
+    if spectrum.is_kernel:
+        return Spectrum.from_kernel(part @ part.T, spectrum.fit_intercept, weight), rows[test] @ part.T
+    return Spectrum.from_design(part, spectrum.fit_intercept, weight), rows[test]
 
 
 def _splits(cv: Any, rows: np.ndarray, y: np.ndarray) -> Any:

@@ -8,7 +8,10 @@ from scipy.stats import norm
 
 import fastdistill as fd
 from fastdistill import evidence as room
+from fastdistill import tuning
 from fastdistill.evidence import weigh_evidence
+from fastdistill.paired import grouped_folds
+from fastdistill.verdict import verdict
 from tests import oracle
 
 GRID = np.logspace(-4, 5, 40)
@@ -57,7 +60,20 @@ def test_against_a_naive_twin(n, spike, rng):
     weight = np.exp(likelihoods - likelihoods.max())
     best = naive_ridge(d, z, outside, n, np.concatenate([GRID, d[0] / room.SIGNAL_TO_NOISE]))
     np.testing.assert_allclose(np.log(ours.ratio), likelihoods.max() + np.log(weight.mean()) - best, atol=1e-9)
-    np.testing.assert_allclose(ours.filter, weight @ filters / weight.sum(), rtol=1e-9)
+    # no larger multiplier than ridge has, in directions of at least a tenth of the largest d: here in all of them
+    bound = np.minimum(1.0, d / (d[-1] + 1.0))
+    np.testing.assert_allclose(ours.bound, bound, rtol=1e-12)
+    np.testing.assert_allclose(ours.filter, np.minimum(weight @ filters / weight.sum(), bound), rtol=1e-9)
+
+
+def test_directions_of_small_d_keep_no_more_than_ridge(rng):
+    d = np.array([100.0, 50.0, 10.0, 9.0, 1.0, 0.01])
+    z = np.array([30.0, 0.1, 0.1, 20.0, 25.0, 20.0])
+    found = weigh_evidence(d, z[:, None], np.array([40.0]), 50, 2.0, GRID)
+    np.testing.assert_allclose(found.bound, [1.0, 1.0, 1.0, 9 / 11, 1 / 3, 0.01 / 2.01], rtol=1e-12)
+    assert np.all(found.filter <= found.bound)
+    assert found.filter[1] < 0.5  # nothing is seen there
+    assert np.all(found.filter[3:] >= found.bound[3:] - 1e-12)  # all of what is allowed
 
 
 def test_slope_is_the_derivative_of_the_posterior_mean(rng):
@@ -134,10 +150,10 @@ def test_without_evidence_ridge_is_left_alone(kernel, n_steps, rng):
         np.testing.assert_allclose(t.path.fitted[-1], best.path.fitted[0], rtol=1e-12)
 
 
-def concentrated(rng, n=80, r=12, kernel=False):
+def concentrated(rng, n=200, r=30, kernel=False):
     d = np.linspace(4, 1, r) * n / 16
     U = np.linalg.qr(rng.standard_normal((n, r)))[0]
-    y = 2.0 * np.sqrt(d[0]) * U[:, 0] + 0.5 * rng.standard_normal(n)
+    y = np.sqrt(d[0]) * U[:, 0] + 0.3 * rng.standard_normal(n)
     X = U * np.sqrt(d)
     S = fd.Spectrum.from_kernel(X @ X.T) if kernel else fd.Spectrum.from_design(X)
     return S, X, y
@@ -167,12 +183,15 @@ def test_the_student_of_a_filter_is_a_student(kernel, rng):
 def test_a_few_steps_come_as_close_to_the_filter_as_they_can(k, bounds, rng):
     S, _, y = concentrated(rng)
     t = fd.tune(S, y, GRID, n_steps=k, bounds=bounds)
-    z = np.linalg.norm(
-        fd.tune(S, y, GRID, n_steps=None).path.fitted[-1] - S.path(y, GRID, 1.0, n_steps=0).fitted[:, 0], axis=1
-    )
-    target = fd.tune(S, y, GRID, n_steps=None).path.fitted[-1]
+    free = fd.tune(S, y, GRID, n_steps=None)
+    target, bound = free.path.fitted[-1], free.evidence.bound
+    ridge = S.path(y, GRID, 1.0, n_steps=0)
+    allowed = np.all(ridge.filters[:, 0] <= bound + 1e-12, axis=1)
+    z = np.linalg.norm(target - ridge.fitted[allowed, 0], axis=1)
     ours = np.linalg.norm(t.path.fitted[-1] - target)
     assert ours <= z.min() * (1 + 1e-9)
+    filters = t.path.filters[-1]
+    assert np.all((filters >= -1e-8) & (filters <= bound + 1e-8))
     if bounds is None:
         assert ours < 0.9 * z.min()
         assert t.n_steps == k
@@ -237,3 +256,56 @@ def test_where_a_number_of_steps_is_needed(rng):
     for options in ({"strategy": "joint"}, {"strategy": "greedy"}, {"bounds": (0, 1)}, {"criterion": fd.Holdout(X, y)}):
         with pytest.raises(ValueError, match="n_steps=None needs"):
             fd.tune(S, y, GRID, n_steps=None, **options)
+
+
+def test_the_gain_that_is_reported_is_that_of_new_samples():
+    """Mean over draws of the gain in folds, against the test error on as many samples never seen."""
+    reported, true = [], []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((2200, 40))
+        X[:, 0] *= 4.0  # a direction of its own in every part of the samples
+        y = X[:, 0] + 2.0 * rng.standard_normal(2200)
+        S = fd.Spectrum.from_design(X[:200], fit_intercept=True)
+        t = fd.tune(S, y[:200], GRID, n_steps=None)
+        if t.n_steps:
+            reported.append(t.evidence.held_out_gain[0])
+            errors = t.path.mse(X[200:], y[200:])
+            true.append(1 - errors[1] / errors[0])
+    assert len(true) >= 4
+    # four fifths of the samples see a little more of what there is to gain; the spread of a gain is 0.03
+    assert np.mean(reported) == pytest.approx(np.mean(true), abs=0.05)
+    assert min(true) > 0
+
+
+@pytest.mark.parametrize("n_steps", [None, 2])
+def test_what_does_not_hold_in_folds_stays_ridge(n_steps, rng, monkeypatch):
+    S, _, y = concentrated(rng)
+    assert fd.tune(S, y, GRID, n_steps=n_steps).n_steps
+    monkeypatch.setattr(tuning, "_gain_in_folds", lambda *arguments: (-0.2, 0.1))
+    t = fd.tune(S, y, GRID, n_steps=n_steps)
+    ridge = fd.tune(S, y, GRID, n_steps=0)
+    assert t.n_steps == 0
+    np.testing.assert_allclose(t.path.fitted[-1], ridge.path.fitted[0], rtol=1e-12)
+    assert "in five folds" in str(verdict(t, GRID, y))
+    monkeypatch.setattr(tuning, "_gain_in_folds", lambda *arguments: None)
+    assert "too much alike" in str(verdict(fd.tune(S, y, GRID, n_steps=n_steps), GRID, y))
+
+
+def test_folds_keep_repeated_rows_together_and_see_neither_order_nor_sign(rng):
+    rows = np.repeat(rng.standard_normal((40, 3)), 3, axis=0) + 1e-4 * rng.standard_normal((120, 3))
+    fits = rows @ [[1.0], [2.0], [-1.0]]
+    folds = grouped_folds(rows, fits, 5)
+    assert np.all(folds.reshape(40, 3) == folds[::3, None])
+    assert np.bincount(folds, minlength=5).min() >= 15
+    order = rng.permutation(120)
+    np.testing.assert_array_equal(grouped_folds(rows[order], fits[order], 5), folds[order])
+    np.testing.assert_array_equal(grouped_folds(rows, -fits, 5), folds)
+
+
+def test_too_few_distinct_samples_for_folds(rng):
+    X = np.repeat(np.eye(4), 10, axis=0) * np.sqrt([4.0, 3.0, 2.0, 1.0])
+    y = 10 * X[:, 0] + 0.1 * rng.standard_normal(40)
+    t = fd.tune(fd.Spectrum.from_design(X), y, GRID, n_steps=None)
+    assert t.n_steps == 0
+    assert t.evidence.held_out_gain is None

@@ -5,7 +5,7 @@ Rooms and the rooms beneath them, at run time (imports under ``TYPE_CHECKING`` a
     kernels ← students ← path ← spectrum ← tuning ← estimators ← plot, reproduce, cli
     tuning ← verdict ← estimators, diagnosis;   table ← diagnosis ← diagnosis_page ← cli
     cells ← columns ← table ← read_table ← cli
-    mixtures, evidence ← tuning;   leave_one_out, gaussian_process ← path;   theory ← estimators, reproduce
+    mixtures, evidence, paired ← tuning;   leave_one_out, gaussian_process ← path;   theory ← estimators, reproduce
     linear_losses ← sgd ← estimators;   linear_losses ← theory, deep_linear;   spectrum ← distributed, batch
 
 Every checker takes sources and returns violations as strings, so that it can be tested on planted ones.
@@ -36,7 +36,7 @@ THIRD_PARTY = {
 
 GATE = {"_validation", "_status"}
 BASE = {*GATE, "kernels", "students", "leave_one_out", "gaussian_process"}
-CORE = {*BASE, "_decompose", "path", "spectrum", "mixtures", "evidence", "tuning", "verdict", "sgd", "theory"}
+CORE = {*BASE, "_decompose", "path", "spectrum", "mixtures", "evidence", "paired", "tuning", "verdict", "sgd"}
 CORE |= {"linear_losses", "deep_linear", "_centre", "_graded"}
 TABLES = {"cells", "columns", "table", "read_table"}
 TOP = {*CORE, *TABLES, "estimators", "diagnosis", "plot", ""}  # "" is the package itself: its public names
@@ -56,13 +56,14 @@ BENEATH: dict[str, set[str]] = {
     "evidence": GATE,
     "mixtures": {*GATE, "kernels"},
     "batch": {*BASE, "spectrum"},
-    "tuning": {*BASE, "path", "spectrum", "mixtures", "evidence"},
-    "verdict": {*BASE, "path", "spectrum", "evidence", "tuning"},
+    "paired": {*BASE, "path", "spectrum"},
+    "tuning": {*BASE, "path", "spectrum", "mixtures", "evidence", "paired"},
+    "verdict": {*BASE, "path", "spectrum", "evidence", "paired", "tuning"},
     "cells": GATE,
     "columns": {*GATE, "cells"},
     "table": {*GATE, "cells", "columns"},
     "read_table": {*GATE, "cells", "columns", "table"},
-    "diagnosis": {*BASE, "path", "spectrum", "evidence", "tuning", "verdict", "table"},
+    "diagnosis": {*BASE, "path", "spectrum", "evidence", "paired", "tuning", "verdict", "table"},
     "diagnosis_page": {"diagnosis", "table", "reproduce"},
     "linear_losses": GATE,
     "deep_linear": {*GATE, "linear_losses"},
