@@ -38,7 +38,7 @@ from fastdistill import table
 from fastdistill.paired import mean_and_error, relative_gain, squared_errors
 from fastdistill.spectrum import Spectrum
 from fastdistill.students import Targets
-from fastdistill.tuning import PENALTIES, Tuned, tune
+from fastdistill.tuning import PENALTIES, Tuned, tune, tune_jointly
 from fastdistill.verdict import Verdict, verdict
 
 MIN_SAMPLES = 5
@@ -387,8 +387,7 @@ class _Search:
         """k + 2 of them, tuned on some rows."""
         y, weight = self.y[rows], None if self.given is None else self.given[rows]
         spectrum = Spectrum.from_design(self.X[rows], self.fit_intercept, weight)
-        joint = [tune(spectrum, y, self.grid, steps, strategy="joint") for steps in range(self.k + 1)]
-        return [*joint, tune(spectrum, y, self.grid, n_steps=None)]
+        return [*tune_jointly(spectrum, y, self.grid, self.k), tune(spectrum, y, self.grid, n_steps=None)]
 
     def held_out(self, folds: int) -> np.ndarray:
         """Squared errors (k + 2, n) of students tuned without the fold of the sample; NaN at zero weight."""

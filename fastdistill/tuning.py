@@ -25,7 +25,7 @@ import numpy as np
 from fastdistill import _validation as validation
 from fastdistill.evidence import Evidence, weigh_evidence
 from fastdistill.leave_one_out import leave_one_out_factors
-from fastdistill.mixtures import MixtureProblem, Solution
+from fastdistill.mixtures import MixtureProblem, Solution, useful_steps, xi_from_mixture
 from fastdistill.paired import grouped_folds, relative_gain, sample_weights, squared_errors, squares
 from fastdistill.path import FilteredStudents
 from fastdistill.spectrum import Spectrum
@@ -177,7 +177,7 @@ def tune(
             held_out = Holdout(criterion.queries, validation.real_array(criterion.yq, "yq") / scale)
         options: dict[str, Any] = {"criterion": held_out, "strategy": strategy, "bounds": bounds, "cv": cv}
         return _times(tune(spectrum, unit, grid, n_steps, **options), scale)
-    pure = spectrum.path(y, grid, np.ones(k))
+    pure = spectrum.path(y, grid, np.ones(useful_steps(spectrum.rank, k, limits)))
     if cv is not None:
         if criterion != "loo":
             raise ValueError(
@@ -188,7 +188,8 @@ def tune(
         return choose(pure, y, list(_CRITERIA[criterion](pure)), n_steps, strategy, limits)
     problems = _held_out(pure, criterion)
     if strategy == "safe":
-        return _if_it_pays(pure, y, problems, criterion, limits)
+        paid = _if_it_pays(pure, y, problems, criterion, limits)
+        return _lengthened(paid, y, k, paid.n_steps)
     return choose(pure, y, problems, n_steps, strategy, limits)
 
 
@@ -208,11 +209,38 @@ def choose(
 ) -> Tuned:
     """The student of one problem per penalty of a path of pure steps; `tune` and the estimators' splitters end here."""
     if strategy == "safe":
-        return _on_evidence(pure, y, problems, n_steps, limits)
+        chosen = _on_evidence(pure, y, problems, n_steps, limits)
+        return chosen if n_steps is None else _lengthened(chosen, y, n_steps, n_steps if chosen.n_steps else 0)
     solutions = [problem.solutions(strategy, limits) for problem in problems]
-    scores = _scores(solutions)
-    best = int(scores[:, -1].argmin())
-    return _tuned(pure, y, pure.lam[best], solutions[best][-1], scores, pure.n_steps)
+    k = n_steps or 0
+    return _lengthened(_of_steps(pure, y, solutions, pure.n_steps), y, k, k)
+
+
+def tune_jointly(spectrum: Spectrum, y: Any, grid: np.ndarray, n_steps: int) -> list[Tuned]:
+    """What `tune` chooses for 0, 1, ..., k steps with the strategy "joint" under leave-one-out, for the price of k."""
+    pure = spectrum.path(y, grid, np.ones(useful_steps(spectrum.rank, n_steps, None)))
+    solutions = [problem.solutions("joint", None) for problem in _leave_one_out(pure)]
+    found = [_of_steps(pure, y, solutions, steps) for steps in range(pure.n_steps + 1)]
+    return found + [_lengthened(found[-1], y, steps, steps) for steps in range(pure.n_steps + 1, n_steps + 1)]
+
+
+def _of_steps(pure: DistillationPath, y: Any, solutions: list[list[Solution]], steps: int) -> Tuned:
+    """The best of the students of so many steps at each penalty."""
+    scores = _scores(solutions)[:, : steps + 1]
+    best = int(scores[:, steps].argmin())
+    return _tuned(pure, y, pure.lam[best], solutions[best][steps], scores, steps)
+
+
+def _lengthened(tuned: Tuned, y: Any, k: int, n_steps: int) -> Tuned:
+    """The same student with k weights, where fewer reach any filter: ξ = 0 comes first. `n_steps` is what it reports."""
+    if tuned.xi is None or len(tuned.xi) == k:
+        return tuned
+    extra = k - len(tuned.xi)
+    xi = np.append(np.zeros(extra), tuned.xi)
+    mixture = None if tuned.mixture is None else np.append(tuned.mixture, np.zeros(extra))
+    scores = np.pad(tuned.scores, ((0, 0), (0, extra)), mode="edge")
+    path = tuned.path.spectrum.path(y, tuned.lam, xi)
+    return replace(tuned, n_steps=n_steps, xi=xi, mixture=mixture, scores=scores, path=path)
 
 
 def _scores(solutions: list[list[Solution]]) -> np.ndarray:
@@ -350,7 +378,10 @@ def _within(
     room = np.where(step > 0, bound + slack - start, start + slack)
     share = float(np.min(room / np.where(step == 0, np.inf, np.abs(step)), initial=1.0, where=step != 0))
     mixture = convex.mixture + share * (best.mixture - convex.mixture)
-    return Solution(mixture, problem.score(mixture))
+    try:
+        return Solution(mixture, problem.score(mixture), xi_from_mixture(mixture))
+    except ValueError:  # no finite weights give it
+        return convex
 
 
 def _gain_in_folds(

@@ -22,7 +22,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import get_scorer
 
 from fastdistill import _validation as validation
-from fastdistill.mixtures import MixtureProblem
+from fastdistill.mixtures import MixtureProblem, Solution, useful_steps
 from fastdistill.path import DistillationPath
 from fastdistill.spectrum import Spectrum
 from fastdistill.tuning import PENALTIES, Tuned, add_held_out, checked_bounds, choose, tune
@@ -61,6 +61,10 @@ class ScoredProblem(MixtureProblem):
     def add_part(self, predictions: np.ndarray, wanted: np.ndarray, weight: np.ndarray | None) -> None:
         """Predictions (k+1, q[, m]) of the pure steps and targets (q[, m]), to be scored together."""
         self.parts.append((predictions, wanted, {} if weight is None else {"sample_weight": weight}))
+
+    def solutions(self, strategy: str, limits: tuple[float, float] | None) -> list[Solution]:
+        """Students of 0..k steps of least squared error, judged by the scorer."""
+        return [found._replace(score=self.score(found.mixture)) for found in super().solutions(strategy, limits)]
 
     def score(self, mixture: np.ndarray) -> float:
         """Minus the mean score of the parts, infinite where it is NaN."""
@@ -163,41 +167,42 @@ class Search:
             strategy = "joint" if self.strategy == "ridge" else self.strategy
             options: dict[str, Any] = {"criterion": self.scoring, "strategy": strategy, "bounds": self.bounds}
             return [tune(spectrum, part, self.penalties, self.n_steps, **options) for part in parts]
+        steps = useful_steps(spectrum.rank, self.n_steps or 0, self.bounds)
         if folds is not None:
-            problems = self._held_out(parts, weight, folds)
+            problems = self._held_out(parts, weight, folds, steps)
         else:
-            problems = [self._scored(spectrum, part, weight) for part in parts]
-        return [self._choose(spectrum, part, of_part) for part, of_part in zip(parts, problems, strict=True)]
+            problems = [self._scored(spectrum, part, weight, steps) for part in parts]
+        return [self._choose(spectrum, part, of_part, steps) for part, of_part in zip(parts, problems, strict=True)]
 
-    def _choose(self, spectrum: Spectrum, y: np.ndarray, problems: list[Any]) -> Tuned:
-        pure = spectrum.path(y, self.penalties, np.ones(self.n_steps or 0))
+    def _choose(self, spectrum: Spectrum, y: np.ndarray, problems: list[Any], steps: int) -> Tuned:
+        pure = spectrum.path(y, self.penalties, np.ones(steps))
         return choose(
             pure, y, problems, self.n_steps, "joint" if self.strategy == "ridge" else self.strategy, self.bounds
         )
 
-    def _problem(self) -> Any:
-        steps = self.n_steps or 0
+    def _problem(self, steps: int) -> Any:
         return MixtureProblem(steps, 0.0) if isinstance(self.scoring, str) else ScoredProblem(steps, self.scoring)
 
-    def _scored(self, spectrum: Spectrum, y: np.ndarray, weight: np.ndarray | None) -> list[Any]:
+    def _scored(self, spectrum: Spectrum, y: np.ndarray, weight: np.ndarray | None, steps: int) -> list[Any]:
         """One problem per penalty, of leave-one-out predictions (k+1, n[, m])."""
         problems = []
         root = np.ones(len(y)) if weight is None else np.sqrt(weight)
         root = root.reshape(-1, *(1,) * (y.ndim - 1))
         for penalty in self.penalties:
-            problem, predictions = self._problem(), spectrum.path(y, penalty, np.ones(self.n_steps or 0)).loo
+            problem, predictions = self._problem(steps), spectrum.path(y, penalty, np.ones(steps)).loo
             problem.add((predictions * root).reshape(len(predictions), -1), (y * root).ravel())
+            problem.total = spectrum.total_weight * y[0].size
             problem.add_part(predictions, y, weight)
             problems.append(problem)
         return problems
 
-    def _held_out(self, parts: list[np.ndarray], weight: Any, folds: Iterable[Fold]) -> list[list[Any]]:
+    def _held_out(self, parts: list[np.ndarray], weight: Any, folds: Iterable[Fold], steps: int) -> list[list[Any]]:
         """For each part and penalty the held-out predictions of the pure steps, all folds in one problem."""
-        pooled = [[self._problem() for _ in self.penalties] for _ in parts]
+        pooled = [[self._problem(steps) for _ in self.penalties] for _ in parts]
         for fold in folds:
             held = None if weight is None else weight[fold.test]
             for y, problems in zip(parts, pooled, strict=True):
-                pure = fold.spectrum.path(y[fold.train], self.penalties, np.ones(self.n_steps or 0))
+                pure = fold.spectrum.path(y[fold.train], self.penalties, np.ones(steps))
                 add_held_out(problems, pure, fold.queries, y[fold.test], held)
                 if not isinstance(self.scoring, str):
                     _add_scored(problems, pure.predict(fold.queries), y[fold.test], held)

@@ -37,7 +37,7 @@ from fastdistill.kernels.products import (
     dense_teacher,
     predict,
 )
-from fastdistill.kernels.scores import append_rows, leave_one_out_direct, leave_one_out_factors
+from fastdistill.kernels.scores import append_rows, descend_weights, leave_one_out_direct, leave_one_out_factors
 from fastdistill.kernels.sgd_csr import csr_batches, csr_rows
 from fastdistill.kernels.sgd_dense import (
     COEF,
@@ -107,6 +107,7 @@ __all__ = [
     "dense_rows",
     "dense_scores",
     "dense_teacher",
+    "descend_weights",
     "dual_multipliers",
     "filter_powers",
     "leave_one_out",

@@ -108,11 +108,12 @@ def filter_powers(d, lam, out):
 @jit
 def mixture_from_xi(xi, out):
     """Weights w of the pure steps, Σ w = 1: xi (k,) -> out (k+1,)."""
-    out[0] = 1.0
-    for t in range(xi.shape[0]):
-        for i in range(t + 1, 0, -1):
-            out[i] = xi[t] * out[i - 1]
-        out[0] = 1.0 - xi[t]
+    k = xi.shape[0]
+    owed = 1.0
+    for i in range(k):
+        out[i] = (1.0 - xi[k - 1 - i]) * owed
+        owed *= xi[k - 1 - i]
+    out[k] = owed
 
 
 @jit
@@ -122,25 +123,23 @@ def xi_from_mixture(w, out):
     Returns 0, or the step t >= 1 at which no finite ξ exists because ξ_{t+1} = 0 cuts off weight still owed.
     """
     k = out.shape[0]
-    size = 0.0
-    for i in range(k + 1):
-        size += abs(w[i])
-    negligible = (k + 1) * 2.220446049250313e-16 * size
-    tail = 0.0
-    owed = 0.0
+    tail, size, owed = 0.0, 0.0, 0.0
     for i in range(k, -1, -1):
         # out[k - i] = ξ_{k−i+1} = tail_i / tail_{i−1}, filled from the innermost step outwards
         shorter = tail
         tail += w[i]
-        if i == k:
-            owed = abs(tail)
-            continue
-        if abs(tail) > negligible:
-            out[k - i - 1] = shorter / tail
-        elif owed > negligible:
-            return k - i
-        else:
-            out[k - i - 1] = 0.0
+        size += abs(w[i])
+        if i == 0:
+            tail = 1.0
+        elif abs(tail) <= (k + 1) * 2.220446049250313e-16 * size:
+            tail = 0.0  # what is left where weights cancel
+        if i < k:
+            if tail != 0.0:
+                out[k - i - 1] = shorter / tail
+            elif owed != 0.0:
+                return k - i
+            else:
+                out[k - i - 1] = 0.0
         owed = max(owed, abs(tail))
     return 0
 

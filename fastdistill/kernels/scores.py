@@ -103,3 +103,42 @@ def leave_one_out_factors(xi, y, root, kept, fit, skipped, factors):
                 for i in range(n):
                     columns[t, i] *= root[i]
         append_rows(columns, factors[f])
+
+
+@jit
+def descend_weights(changes, error, low, high, sweeps, xi):
+    """Least squares over imitation weights within [low, high], one coordinate after the other, in place.
+
+    min ‖Σ_i S_i changes_i − error‖² over xi (k,) with the tail sums S_i = Π_{l > k−i} ξ_l; changes (k, c), error (c,).
+    The sum is affine in each ξ_t, whose best value is exact. Ends when no coordinate moves, or after `sweeps`, each of
+    O(k² c).
+    """
+    k, c = xi.shape[0], error.shape[0]
+    left, change = np.empty(c), np.empty(c)
+    for _ in range(sweeps):
+        left[:] = error
+        along = 1.0
+        for i in range(k):
+            along *= xi[k - 1 - i]
+            for j in range(c):
+                left[j] -= along * changes[i, j]
+        moved = False
+        for t in range(k):
+            along = 1.0
+            for later in range(t + 1, k):
+                along *= xi[later]
+            change[:] = 0.0
+            for i in range(k - 1 - t, k):
+                for j in range(c):
+                    change[j] += along * changes[i, j]
+                if i < k - 1:
+                    along *= xi[k - 2 - i]
+            square = _dot(change, change)
+            if square > 0.0:
+                step = min(max(xi[t] + _dot(left, change) / square, low), high) - xi[t]
+                moved = moved or abs(step) > 1e-12 * abs(xi[t]) + 1e-14
+                xi[t] += step
+                for j in range(c):
+                    left[j] -= step * change[j]
+        if not moved:
+            return
