@@ -288,8 +288,8 @@ class Spectrum:
         if self._noise > LOST * kept.min() and self._d[-1] > DISTINCT * self._noise:
             warnings.warn(
                 f"Rounding of K hides every direction with an eigenvalue below {self._noise:.3g}, far above the "
-                f"penalty {kept.min():.3g}, which would keep them. If K is a linear kernel of columns of very different "
-                f"sizes, scale the columns, or use Spectrum.from_design, which keeps the small ones.",
+                f"penalty {kept.min():.3g}, which would keep them. If K is a linear kernel of columns of very "
+                f"different sizes, scale the columns, or use Spectrum.from_design, which keeps the small ones.",
                 RuntimeWarning,
                 stacklevel=3,
             )

@@ -401,7 +401,7 @@ class _Classifier(_Learner):
         try:
             plain = super().start()
         except ValueError as err:
-            if len(self.classes) > 1:
+            if len(self.classes) != 1:  # none: the estimator says that X is empty
                 raise
             dropped = self.weight is not None and not self.weight.all()
             raise ValueError(
