@@ -48,6 +48,8 @@ SMALLEST_POWER = 1e-100
 BOUNDED_SWEEPS, BOUNDED_WORK, LEAST_SWEEPS = 500, 50_000, 5
 
 EPS = float(np.finfo(np.float64).eps)
+# A step that changes the values by less than this part of their size changes nothing but their rounding.
+ROUNDING = 32 * EPS
 
 
 class Solution(NamedTuple):
@@ -223,7 +225,7 @@ class _Columns:
         steps = self.changes.shape[1]
         usable = int(np.count_nonzero(np.cumprod(self.size[:steps] > SMALLEST_POWER * self.size[0])))
         u, s, vt = np.linalg.svd(self.changes[:, :usable] / self.size[:usable], full_matrices=False)
-        kept = s > EPS * s[:1]
+        kept = s > ROUNDING
         return (vt * s[:, None])[kept], (u.T @ self.error)[kept]
 
     def joint(self) -> list[Solution]:
@@ -266,9 +268,9 @@ class _Columns:
         for t in range(self.changes.shape[1]):
             change = self.changes[:, : t + 1] @ tails
             square, size = float(change @ change), float(np.abs(tails) @ self.size[: t + 1])
-            best = float(self.error @ change) / square if square > 0 else 0.0
+            best = float(self.error @ change) / square if square > (ROUNDING * size) ** 2 else 0.0
             largest = min(self.limit / size if size > 0 else np.inf, 1.0 / (SMALLEST_POWER * np.abs(tails).max()))
-            best = float(np.clip(best, -largest, largest))
+            best = best if abs(best) <= largest else 0.0
             xi = np.append(xi, best if limits is None else np.clip(best, *limits))
             tails = np.append(1.0, xi[-1] * tails)
             solutions.append(self._of_xi(xi))

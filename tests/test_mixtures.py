@@ -51,6 +51,20 @@ def test_mixtures_without_finite_xi(w):
         fd.xi_from_mixture(w)
 
 
+@pytest.mark.parametrize("xi", [0.5, 0.9, -0.7])
+@pytest.mark.parametrize("k", [100, 1000])
+def test_long_schedules_come_back(k, xi):
+    """Tails of the weights fall to 1e-300, far below the rounding of their sum, and are told from zero all the same."""
+    w = fd.mixture_from_xi(np.full(k, xi))
+    assert w[1] == pytest.approx(xi * (1 - xi), rel=1e-12)
+    np.testing.assert_allclose(fd.xi_from_mixture(w), xi, rtol=1e-12)
+
+
+def test_weights_that_overflow_are_refused():
+    with pytest.raises(ValueError, match="1000 steps overflow"):
+        fd.mixture_from_xi(np.full(1000, 3.0))
+
+
 def test_weights_must_sum_to_one():
     with pytest.raises(ValueError, match=r"sum.*0\.9|0\.9.*sum"):
         fd.xi_from_mixture([0.5, 0.4])

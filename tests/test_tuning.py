@@ -360,6 +360,60 @@ def test_greedy_keeps_the_weights_it_found(lam, k, rng):
     assert np.isfinite(t.xi).all()
 
 
+@pytest.mark.parametrize("strategy", ["joint", "greedy"])
+@pytest.mark.parametrize("k", [1, 3, 40])
+def test_a_criterion_that_no_step_changes_leaves_ridge(strategy, k):
+    """Of two samples one is left: its fit is its own target, whatever the weights, which rounding must not choose."""
+    X, y = np.array([[1.0], [2.0]]), np.array([1.0, 3.0])
+    t = fd.tune(fd.Spectrum.from_design(X, fit_intercept=True), y, [0.1, 10.0], k, strategy=strategy)
+    np.testing.assert_array_equal(t.xi, np.zeros(k))
+    np.testing.assert_allclose(t.scores, 4.0, rtol=1e-12)  # each is predicted by the other: 2² on average
+
+
+@pytest.mark.parametrize("strategy", ["joint", "greedy"])
+@pytest.mark.parametrize("criterion", ["loo", "gcv", "holdout"])
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_steps_beyond_the_rank_change_nothing(rank, criterion, strategy, rng):
+    X, Q = rng.standard_normal((20, rank)) @ rng.standard_normal((rank, 4)), rng.standard_normal((6, 4))
+    y = rng.standard_normal(20)
+    S = fd.Spectrum.from_design(X, fit_intercept=True)
+    held = fd.Holdout(Q, rng.standard_normal(6)) if criterion == "holdout" else criterion
+    few, many = (fd.tune(S, y, GRID, k, criterion=held, strategy=strategy) for k in (rank, 40))
+    assert many.xi.shape == (40,)
+    assert many.scores.shape == (len(GRID), 41)
+    assert many.lam == few.lam
+    np.testing.assert_allclose(many.path.fitted[-1], few.path.fitted[-1], rtol=1e-9)
+    np.testing.assert_allclose(many.scores[:, rank:], np.repeat(few.scores[:, -1:], 41 - rank, axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("lam", [30.0, 1e3])
+def test_as_many_steps_as_the_rank_reach_the_best_of_all_filters(lam, rng):
+    """On held-out samples the exact minimum, in rational numbers, where the weights are moderate."""
+    rows, y, queries, yq = problem(rng, n=16, q=12, p=4)
+    columns = pure_columns(rows, y, queries, lam, 4, kernel=False)
+    exact = [oracle.best_mixture(columns[:, : k + 1], yq)[1] for k in range(5)]
+    S, holdout = fd.Spectrum.from_design(rows), fd.Holdout(queries, yq)
+    for steps in (4, 10, 100):
+        t = fd.tune(S, y, [lam], steps, criterion=holdout, strategy="joint")
+        np.testing.assert_allclose(t.scores[0, :5], exact, rtol=1e-8)
+        np.testing.assert_allclose(t.path.mse(queries, yq)[-1], exact[-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("strategy", ["joint", "greedy"])
+@pytest.mark.parametrize("bounds", [None, (0, 1), (-1, 2)])
+@pytest.mark.parametrize("lam", [1e-8, 1e-2, 1.0, 1e3, 1e9])
+def test_many_steps_are_scored_as_they_are_computed(lam, bounds, strategy, rng):
+    """A mixture whose weights the recursion cannot follow would have another error than the one promised."""
+    X = rng.standard_normal((40, 30))
+    y = X[:, 0] + rng.standard_normal(40)
+    S = fd.Spectrum.from_design(X, fit_intercept=True)
+    t = fd.tune(S, y, [lam], 25, strategy=strategy, bounds=bounds)
+    assert np.isfinite(t.xi).all()
+    np.testing.assert_allclose(t.path.loo_mse[-1], t.score, rtol=1e-4)
+    if strategy == "joint":
+        assert np.all(np.diff(t.scores[0]) <= 1e-12 * t.scores[0, :-1])
+
+
 def test_what_is_not_a_spectrum():
     with pytest.raises(TypeError, match="must be a Spectrum"):
         fd.tune(np.ones((3, 2)), np.ones(3), [1.0])
