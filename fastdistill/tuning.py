@@ -232,7 +232,7 @@ def _of_steps(pure: DistillationPath, y: Any, solutions: list[list[Solution]], s
 
 
 def _lengthened(tuned: Tuned, y: Any, k: int, n_steps: int) -> Tuned:
-    """The same student with k weights, where fewer reach any filter: ξ = 0 comes first. `n_steps` is what it reports."""
+    """The same student with k weights where fewer reach any filter, ξ = 0 first; it reports `n_steps` steps."""
     if tuned.xi is None or len(tuned.xi) == k:
         return tuned
     extra = k - len(tuned.xi)
