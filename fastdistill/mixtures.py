@@ -65,12 +65,12 @@ class Solution(NamedTuple):
         return Solution(np.append(self.mixture, extra), self.score, np.append(extra, self.xi))
 
 
-def useful_steps(rank: int, n_steps: int, limits: tuple[float, float] | None) -> int:
+def useful_steps(rank: int, n_steps: int, strategy: str, limits: tuple[float, float] | None) -> int:
     """Steps, at most `n_steps`, worth tuning: as many as the rank reach any filter of the spectrum.
 
-    Within limits on ξ more of them can still help.
+    Within limits on ξ, or of weights found one after the other ("greedy"), more of them can still help.
     """
-    return n_steps if limits is not None else min(n_steps, rank)
+    return n_steps if strategy == "greedy" or limits is not None else min(n_steps, rank)
 
 
 def mixture_from_xi(xi: Any) -> np.ndarray:

@@ -109,7 +109,8 @@ def tune(
         Penalties to choose from.
     n_steps : int or None
         k; 0 chooses the penalty of plain ridge. None ("safe" only, without a holdout) allows as many steps as the
-        rank, with which any filter can be reached.
+        rank, with which any filter can be reached. Weights of more steps than that are those of the rank's, after steps
+        of ξ = 0 ("greedy" and `bounds` tune all k).
     criterion : {"loo", "gcv"} or Holdout
         Exact leave-one-out, generalised cross-validation, or the error on held-out samples; report on other samples
         than these.
@@ -137,8 +138,7 @@ def tune(
     Raises
     ------
     ValueError
-        Bad penalties, bounds or shapes; ``n_steps=None`` where a number is needed; or, an accident of measure zero, a
-        best mixture without finite ξ.
+        Bad penalties, bounds or shapes; ``n_steps=None`` where a number is needed.
 
     Notes
     -----
@@ -177,7 +177,7 @@ def tune(
             held_out = Holdout(criterion.queries, validation.real_array(criterion.yq, "yq") / scale)
         options: dict[str, Any] = {"criterion": held_out, "strategy": strategy, "bounds": bounds, "cv": cv}
         return _times(tune(spectrum, unit, grid, n_steps, **options), scale)
-    pure = spectrum.path(y, grid, np.ones(useful_steps(spectrum.rank, k, limits)))
+    pure = spectrum.path(y, grid, np.ones(useful_steps(spectrum.rank, k, strategy, limits)))
     if cv is not None:
         if criterion != "loo":
             raise ValueError(
@@ -218,7 +218,7 @@ def choose(
 
 def tune_jointly(spectrum: Spectrum, y: Any, grid: np.ndarray, n_steps: int) -> list[Tuned]:
     """What `tune` chooses for 0, 1, ..., k steps with the strategy "joint" under leave-one-out, for the price of k."""
-    pure = spectrum.path(y, grid, np.ones(useful_steps(spectrum.rank, n_steps, None)))
+    pure = spectrum.path(y, grid, np.ones(useful_steps(spectrum.rank, n_steps, "joint", None)))
     solutions = [problem.solutions("joint", None) for problem in _leave_one_out(pure)]
     found = [_of_steps(pure, y, solutions, steps) for steps in range(pure.n_steps + 1)]
     return found + [_lengthened(found[-1], y, steps, steps) for steps in range(pure.n_steps + 1, n_steps + 1)]

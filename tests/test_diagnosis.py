@@ -98,12 +98,13 @@ def test_held_out_gains_are_those_of_choices_made_without_the_fold(weights, rng)
     assert np.isnan(fd.diagnose(X, y, penalties=GRID, folds=0).steps[1].held_out_gain)
 
 
-def test_weights_of_1e8_are_seen_through(rng):
+def test_weights_of_thousands_are_seen_through(rng):
     """Leave-one-out takes what such weights make of the change of d without a sample for a gain; folds do not."""
     x = np.linspace(0.0, 1.0, 11)[:, None]
     found = fd.diagnose(x, np.sin(2 * np.pi * x[:, 0]) + 0.3 * rng.standard_normal(11))
-    assert found.steps[2].gain > 0.2
-    assert found.steps[2].held_out_gain < 0.0
+    assert found.steps[1].gain > 0.02
+    assert found.steps[1].held_out_gain < 0.0
+    assert found.steps[2].gain == pytest.approx(found.steps[1].gain, rel=1e-9)  # one direction: one step reaches all
     assert found.safe.gain == 0.0
 
 

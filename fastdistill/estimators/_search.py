@@ -167,7 +167,7 @@ class Search:
             strategy = "joint" if self.strategy == "ridge" else self.strategy
             options: dict[str, Any] = {"criterion": self.scoring, "strategy": strategy, "bounds": self.bounds}
             return [tune(spectrum, part, self.penalties, self.n_steps, **options) for part in parts]
-        steps = useful_steps(spectrum.rank, self.n_steps or 0, self.bounds)
+        steps = useful_steps(spectrum.rank, self.n_steps or 0, self.strategy, self.bounds)
         if folds is not None:
             problems = self._held_out(parts, weight, folds, steps)
         else:
