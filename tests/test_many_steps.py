@@ -48,8 +48,11 @@ def test_forty_steps_of_anything(shape, strategy, options, rng):
         pytest.skip("two samples have no two folds that an intercept can be learned on")
     S = fd.Spectrum.from_design(X, fit_intercept=True)
     found = fd.tune(S, y, GRID, 40, strategy=strategy, **options)
-    assert found.xi.shape == (40,) and found.mixture.shape == (41,) and found.scores.shape == (len(GRID), 41)
-    assert np.isfinite(found.xi).all() and np.isfinite(found.mixture).all()
+    assert found.xi.shape == (40,)
+    assert found.mixture.shape == (41,)
+    assert found.scores.shape == (len(GRID), 41)
+    assert np.isfinite(found.xi).all()
+    assert np.isfinite(found.mixture).all()
     assert abs(found.mixture.sum() - 1.0) <= 1e-10 * np.abs(found.mixture).sum()
     defined = found.scores[np.isfinite(found.scores[:, 0])]
     if strategy == "joint":
@@ -57,7 +60,8 @@ def test_forty_steps_of_anything(shape, strategy, options, rng):
     assert (defined.min(axis=1) <= defined[:, 0]).all()
     if "bounds" in options:
         low, high = options["bounds"]
-        assert (found.xi >= low).all() and (found.xi <= high).all()
+        assert (found.xi >= low).all()
+        assert (found.xi <= high).all()
     # students of the reported weights, retrained one after the other, have the filter and the coefficients reported;
     # their weights are at most 1e9 times the size of what they add up to, hence seven digits of sixteen are left
     student = Ridge(alpha=found.lam).fit(X, y)
@@ -134,7 +138,8 @@ def test_an_indefinite_kernel_of_many_steps(rng):
     model = fd.DistilledKernelRidgeCV(kernel="sigmoid", alphas=[20.0, 50.0], n_steps=30, strategy="joint")
     with pytest.warns(RuntimeWarning, match="indefinite"):
         model.fit(X, X[:, 0] + rng.standard_normal(12))
-    assert np.isfinite(model.predict(X)).all() and len(model.xi_) == 30
+    assert np.isfinite(model.predict(X)).all()
+    assert len(model.xi_) == 30
 
 
 def test_a_diagnosis_of_forty_steps_on_a_table_of_rank_two(rng):
