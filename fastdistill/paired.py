@@ -47,8 +47,10 @@ def mean_and_error(values: np.ndarray, weight: np.ndarray) -> tuple[float, float
     if count < 2:
         return 0.0, np.inf
     share = weight[used] / weight[used].sum()
-    mean = float(share @ values[used])
-    return mean, float(np.linalg.norm(share * (values[used] - mean)) * np.sqrt(count / (count - 1)))
+    unit = float(np.abs(values[used]).max()) or 1.0  # squares of extreme values would leave float64
+    scaled = values[used] / unit
+    mean = float(share @ scaled)
+    return mean * unit, float(np.linalg.norm(share * (scaled - mean)) * np.sqrt(count / (count - 1))) * unit
 
 
 def squares(residual: np.ndarray) -> np.ndarray:
