@@ -1,8 +1,8 @@
 """Random problems through the estimators, leave-one-out, batches and classifiers, against naive refits.
 
 ``python tests/fuzz_estimators.py --count 10000 --seed 0`` compares every problem with the twins in ``oracle.py`` and
-prints the problems and the worst relative error of each kind. After a failure it ends with 1, and prints the problem and
-its seed, with which ``--count 1 --seed SEED`` repeats it.
+prints the problems and the worst relative error of each kind. After a failure it ends with 1, and prints the problem
+and its seed, with which ``--count 1 --seed SEED`` repeats it.
 
 Tolerances. Both sides are stable: each solves a problem whose rows are off by ε = u (n + p) (‖X‖ + √λ), X being the
 weighted rows before centring, √λ the rows that the twin's least squares adds, and u the unit of rounding (that of
