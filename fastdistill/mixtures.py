@@ -105,7 +105,8 @@ def mixture_from_xi(xi: Any) -> np.ndarray:
 
     values = np.array(validation.real_array(xi, "xi", ndim=1))
     w = np.empty(len(values) + 1)
-    kernels.mixture_from_xi(values, w)
+    with np.errstate(over="ignore", invalid="ignore"):  # told apart below
+        kernels.mixture_from_xi(values, w)
     if not np.isfinite(w).all():
         raise ValueError(
             f"The weights of these {len(values)} steps overflow: the largest |xi| is {np.abs(values).max():.6g}, and "

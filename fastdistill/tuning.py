@@ -150,14 +150,13 @@ def tune(
     --------
     >>> import numpy as np, fastdistill as fd
     >>> rng = np.random.default_rng(0)
-    >>> X = rng.standard_normal((60, 8)) * [4.0, 3.8, 3.6, 3.4, 3.2, 3.0, 2.8, 2.6]
-    >>> first = np.linalg.svd(X)[2][0]  # the direction of largest variance
+    >>> X = rng.standard_normal((200, 30))
+    >>> X[:, 0] *= 4.0  # the direction of largest variance
     >>> S, penalties = fd.Spectrum.from_design(X), np.logspace(-2, 4, 13)
-    >>> spread, concentrated = X @ rng.standard_normal(8), X @ first
-    >>> noise = rng.standard_normal(60)
-    >>> fd.tune(S, spread + noise, penalties).xi  # nothing to gain: plain ridge
+    >>> noise = 2.0 * rng.standard_normal(200)
+    >>> fd.tune(S, X @ rng.standard_normal(30) + noise, penalties).xi  # nothing to gain: plain ridge
     array([0., 0.])
-    >>> fd.tune(S, concentrated + noise, penalties).n_steps
+    >>> fd.tune(S, X[:, 0] + noise, penalties).n_steps
     2
     """
     if not isinstance(spectrum, Spectrum):

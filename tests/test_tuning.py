@@ -370,15 +370,14 @@ def test_a_criterion_that_no_step_changes_leaves_ridge(strategy, k):
     np.testing.assert_allclose(t.scores, 4.0, rtol=1e-12)  # each is predicted by the other: 2² on average
 
 
-@pytest.mark.parametrize("strategy", ["joint", "greedy"])
 @pytest.mark.parametrize("criterion", ["loo", "gcv", "holdout"])
 @pytest.mark.parametrize("rank", [0, 1, 2])
-def test_steps_beyond_the_rank_change_nothing(rank, criterion, strategy, rng):
+def test_steps_beyond_the_rank_change_nothing(rank, criterion, rng):
     X, Q = rng.standard_normal((20, rank)) @ rng.standard_normal((rank, 4)), rng.standard_normal((6, 4))
     y = rng.standard_normal(20)
     S = fd.Spectrum.from_design(X, fit_intercept=True)
     held = fd.Holdout(Q, rng.standard_normal(6)) if criterion == "holdout" else criterion
-    few, many = (fd.tune(S, y, GRID, k, criterion=held, strategy=strategy) for k in (rank, 40))
+    few, many = (fd.tune(S, y, GRID, k, criterion=held, strategy="joint") for k in (rank, 40))
     assert many.xi.shape == (40,)
     assert many.scores.shape == (len(GRID), 41)
     assert many.lam == few.lam
