@@ -1,8 +1,9 @@
 """The verdict on a distilled model: its errors beside those of the plain model (`fastdistill.paired`).
 
 What the strategy "safe" distils is judged in five folds, in each of which penalty, evidence and student are chosen anew
-from the other samples: the whole procedure, on samples it has not seen. What the other strategies distil is judged by
-leave-one-out with penalty and weights held fixed; as they were tuned on the same samples, that flatters.
+from the other samples (without the last two checks, leave-one-out and folds), on samples that none of it has seen. What
+the other strategies distil is judged by leave-one-out with penalty and weights held fixed; as they were tuned on the
+same samples, that flatters.
 
 Cost: none for "safe", whose folds are part of the choice; O(n r k) otherwise.
 """
@@ -27,7 +28,8 @@ class Verdict:
     gain : float
         Share of the plain model's squared error that the student removes, negative where it adds to it. The tuned ridge
         models: 0 where plain ridge was chosen; with the strategy "safe" of samples held out in five folds, in which
-        everything is chosen anew; with the others of leave-one-out, the tuned weights held fixed, which flatters.
+        penalty and student are chosen anew; with the others of leave-one-out, the tuned weights held fixed, which
+        flatters.
         `SelfDistiller` (held-out folds): of the last student accepted or, where none is, of the one tried.
     standard_error : float
         Of the gain, over the samples.
@@ -85,7 +87,8 @@ def _why_not(evidence: Evidence) -> str:
         return f", but {_change(*evidence.loo_gain)} of its leave-one-out error, too little to tell from chance"
     if evidence.held_out_gain is None:
         return ", but the samples are too few, or too much alike, to check the gain in folds"
-    return f", but in five folds, with everything chosen anew, {_change(*evidence.held_out_gain)} of its squared error"
+    gain = _change(*evidence.held_out_gain)
+    return f", but in five folds, with penalty and student chosen anew, {gain} of its squared error"
 
 
 def _change(gain: float, error: float) -> str:
@@ -101,9 +104,8 @@ def _outcome(tuned: Tuned, gain: float, error: float) -> str:
         return ""
     change = f"{'removes' if gain >= 0 else 'adds'} {abs(gain):.1%} ± {error:.1%}"
     if tuned.evidence is not None:
-        return (
-            f"; in five folds, with everything chosen anew in each, that {change} of the squared error of plain ridge"
-        )
+        folds = "in five folds, with penalty and student chosen anew in each"
+        return f"; {folds}, that {change} of the squared error of plain ridge"
     text = f"; with the weights held fixed that {change} of the leave-one-out error of the best plain ridge"
     if gain <= 2 * error:
         return f"{text}, too little to tell from chance: prefer plain ridge"

@@ -381,7 +381,7 @@ def test_leave_one_out_of_a_filter_is_that_of_its_smoother(n_steps, weighted, rn
     verdict = model.verdict_
     assert (verdict.gain, verdict.standard_error) == model.evidence_.held_out_gain
     assert verdict.evidence == model.evidence_.ratio > 20
-    assert "above the 20 required; in five folds, with everything chosen anew in each, that " in str(verdict)
+    assert "above the 20 required; in five folds, with penalty and student chosen anew in each, that " in str(verdict)
 
 
 def test_the_verdict_on_ridge(rng):
