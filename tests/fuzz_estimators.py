@@ -12,7 +12,9 @@ g_t = |1 − ξ_t| + |ξ_t| g_{t−1}, a step then moves, to first order in ε,
 
     coefficients        by 2 ε g ‖y‖ / σ²,
     fitted values       by 2 ε g ‖y‖ / σ             (weighted norm),
-    leave-one-out       by 2 ε g ‖y‖ ‖x‖ / σ²        (σ of the samples that are left, x the sample),
+    leave-one-out       by 2 ε g ‖y‖ ‖x‖ / σ²        (σ of the samples that are left, x the sample, for the refit) and
+                           (2 ε g ‖y‖ / σ) / √w (1 − h)  (of all samples, from which one of weight w is taken out;
+                           1 / (1 − h) <= 1 + w (‖x‖² / σ² + 1 / Σ w), the last term with an intercept),
     normal equations    by 2 ε g ‖y‖ ‖X‖ / σ³        (coefficients of `batched_path`; the Gram matrix is rounded)
     kernels             by u n κ g ‖y‖               (κ the condition of K + λ W⁻¹, with √(max w / min w) beside it),
 
@@ -33,7 +35,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-sys.path.append(str(Path(__file__).parents[1]))  # a script finds its own folder only
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a script would find its own folder only
 
 import fastdistill as fd
 from tests import oracle
@@ -186,20 +188,21 @@ def leave_one_out(problem: Problem) -> tuple[float, float, float]:
     S = fd.Spectrum.from_design(problem.given, problem.fit_intercept, problem.weight)
     found = S.path(problem.y, problem.lam, problem.xi).loo
     error, tolerance, size = 0.0, 0.0, float(np.linalg.norm(problem.y))
+    moved_all, sigma_all, _, targets_all = rounding(problem)
     for i in range(n):
-        moved, sigma, _, targets = rounding(problem, np.delete(np.arange(n), i))
-        own = float(np.linalg.norm(problem.X[i])) + float(np.abs(problem.X).max())
+        rest = np.delete(np.arange(n), i)
+        moved, sigma, _, targets = rounding(problem, rest)
+        away = problem.X[i] - (w[rest] @ problem.X[rest] / w[rest].sum() if problem.fit_intercept else 0.0)
+        square = float(away @ away)
+        refitted = moved * (np.sqrt(square) + np.abs(problem.X).max()) / sigma**2 * targets
+        taken_out = 0.0
+        if w[i] > 0:
+            larger = 1.0 + w[i] * (square / sigma**2 + problem.fit_intercept / w[rest].sum())
+            of_all = moved_all / sigma_all * targets_all / np.sqrt(w[i])
+            taken_out = larger * (of_all + problem.unit * 8.0 * growth(problem.xi) * size)
         error = max(error, float(np.linalg.norm(found[-1, i] - twin[-1, i])))
-        # weights of the sample itself enter the full decomposition, from which it is taken out again
-        heavy = np.sqrt(max(1.0, w[i]))
-        tolerance = max(tolerance, moved * heavy * own / sigma**2 * targets + problem.unit * 8.0 * size)
-    return error, tolerance * max(1.0, rounding(problem)[2] / rounding_least(problem)), size
-
-
-def rounding_least(problem: Problem) -> float:
-    """The smallest ‖X‖ of the samples that are left: the full decomposition is rounded at the size of all of them."""
-    n = len(problem.X)
-    return max(min(rounding(problem, np.delete(np.arange(n), i))[2] for i in range(n)), 1e-300)
+        tolerance = max(tolerance, refitted + taken_out + problem.unit * 8.0 * size)
+    return error, tolerance, size
 
 
 def kernel(problem: Problem) -> tuple[float, float, float]:
