@@ -476,15 +476,22 @@ def _noise(spectrum: Spectrum, squares: np.ndarray, outside: float) -> float | N
 
 
 def _shown(row: Row) -> tuple[str, ...]:
-    xi = "any filter" if row.xi is None else ", ".join(f"{value:.3g}" for value in row.xi) if row.n_steps else "–"
     return (
         row.name,
         "–" if row.penalty is None else f"{row.penalty:.3g}",
-        xi,
+        "any filter" if row.xi is None else _weights(row.xi) if row.n_steps else "–",
         f"{row.error:.4g} ± {row.error_se:.2g}",
         _gain(row.gain, row.gain_se) if row.n_steps else "–",
         "–" if row.name == "ridge" or np.isnan(row.held_out_gain) else _gain(row.held_out_gain, row.held_out_gain_se),
     )
+
+
+def _weights(xi: np.ndarray) -> str:
+    """Imitation weights; many zeros at the start, steps that ignore their teacher, are counted."""
+    used = np.flatnonzero(xi)
+    zeros = int(used[0]) if len(used) else len(xi)
+    start = [f"{zeros} × 0"] if zeros > 2 else ["0"] * zeros
+    return ", ".join([*start, *(f"{value:.3g}" for value in xi[zeros:])])
 
 
 def _gain(gain: float, standard_error: float) -> str:

@@ -114,7 +114,8 @@ def _directions(diagnosis: Diagnosis) -> Table:
 
 
 def _errors(diagnosis: Diagnosis) -> Picture:
-    figure, (left, right) = page.panels(1, 2, 11.0, 4.4, width_ratios=[1.5, 1.0])
+    inches = max(4.4, 2.0 + 0.2 * len(diagnosis.steps))  # a line of text for every student
+    figure, (left, right) = page.panels(1, 2, 11.0, inches, width_ratios=[1.5, 1.0])
     ridge = diagnosis.steps[0]
     left.axhspan(ridge.error - ridge.error_se, ridge.error + ridge.error_se, color="#ededed", zorder=0)
     for t, row in enumerate(diagnosis.steps):
@@ -125,7 +126,7 @@ def _errors(diagnosis: Diagnosis) -> Picture:
     low, high = min(finite.min(), ridge.error - 1.5 * ridge.error_se), ridge.error + 1.5 * ridge.error_se
     left.set_ylim(low - 0.05 * (high - low), max(high, min(finite.max(), ridge.error + 6 * (ridge.error - low))))
     page.label(left, "Leave-one-out error, the best weights at each penalty", "penalty λ", "mean squared error")
-    left.legend(frameon=False, fontsize=9)
+    left.legend(frameon=False, fontsize=9, ncols=1 + len(diagnosis.steps) // 12)
     rows = _all(diagnosis)[1:]
     for shift, name, mark, pick in (
         (0.12, "leave-one-out", "o", lambda row: (row.gain, row.gain_se)),

@@ -366,3 +366,10 @@ def test_without_matplotlib_the_command_says_what_to_install(tmp_path):
     assert result.returncode == 2
     assert result.stderr == "error: this command needs matplotlib; install it with: pip install 'fastdistill[all]'\n"
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_many_steps_of_a_small_table_stay_readable(rng, tmp_path):
+    X = rng.standard_normal((30, 2))
+    found = fd.diagnose(X, X @ [1.0, 2.0] + rng.standard_normal(30), n_steps=40, folds=0)
+    assert found.table()[41][2].startswith("38 × 0, ")
+    diagnosis_page.write(found, tmp_path / "page")  # no warning of a picture that does not fit
