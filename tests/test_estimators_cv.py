@@ -50,14 +50,23 @@ def spiked(rng, n=200, r=30, noise=0.3):
 @parametrize_with_checks(
     [
         DistilledRidgeCV(),
-        DistilledRidgeCV(n_steps=2, strategy="joint", fit_intercept=False),
-        DistilledRidgeCV(n_steps=2, strategy="greedy", alpha_per_target=True),
-        DistilledRidgeCV(alphas=GRID, n_steps=1, cv=3),
         DistilledKernelRidgeCV(),
-        DistilledKernelRidgeCV(alphas=[0.1, 1.0], n_steps=1, gamma=[0.1, 1.0], cv=3, alpha_per_target=True),
     ]
 )
 def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.nightly
+@parametrize_with_checks(
+    [
+        DistilledRidgeCV(n_steps=2, strategy="joint", fit_intercept=False),
+        DistilledRidgeCV(n_steps=2, strategy="greedy", alpha_per_target=True),
+        DistilledRidgeCV(alphas=GRID, n_steps=1, cv=3),
+        DistilledKernelRidgeCV(alphas=[0.1, 1.0], n_steps=1, gamma=[0.1, 1.0], cv=3, alpha_per_target=True),
+    ]
+)
+def test_scikit_learn_contract_of_variants(estimator, check):
     check(estimator)
 
 

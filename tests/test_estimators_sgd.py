@@ -67,14 +67,24 @@ KINDS = ["numbers", "pairs", 2, 3]
 @parametrize_with_checks(
     [
         KDSGDRegressor(**FEW),
+        KDSGDClassifier(**FEW),
+    ]
+)
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore::fastdistill.ConvergenceWarning")  # few epochs, features on any scale
+@parametrize_with_checks(
+    [
         KDSGDRegressor(variant="svrg", kd_weight=1.0, average=True, max_iter=10),
         KDSGDRegressor(tol=None, max_iter=5, order="sequential", batch_size=100, compressor=fd.Bernoulli(1.0)),
-        KDSGDClassifier(**FEW),
         KDSGDClassifier(variant="repeated", momentum=0.5, max_iter=15),
         KDSGDClassifier(order="sequential", step_size=fd.InverseTime(0.1, 10.0), max_iter=15),
     ]
 )
-def test_scikit_learn_contract(estimator, check):
+def test_scikit_learn_contract_of_variants(estimator, check):
     check(estimator)
 
 

@@ -70,20 +70,30 @@ def labels(rng: np.random.Generator, n: int = 90, classes: Any = ("a", "b", "c")
 @pytest.mark.filterwarnings("ignore:The least populated class in y has only:UserWarning")
 @parametrize_with_checks(
     [
-        SelfDistiller(Ridge()),
         SelfDistiller(Ridge(), n_steps=3, xi=[0.5, -0.2, 1.1]),
+        SelfDistiller(LogisticRegression(), cv=2),
+    ]
+)
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore:The least populated class in y has only:UserWarning")
+@parametrize_with_checks(
+    [
+        SelfDistiller(Ridge()),
         SelfDistiller(Ridge(), n_steps=0),
         SelfDistiller(KNeighborsRegressor(), cv=2),
         SelfDistiller(DecisionTreeRegressor(random_state=0), n_steps=2, cv=2),
-        # probabilities, labels alone, decision values; the last without weights in fit
-        SelfDistiller(LogisticRegression(), cv=2),
+        # labels alone, probabilities, decision values; the last without weights in fit
         SelfDistiller(DecisionTreeClassifier(random_state=0), n_steps=2, xi=0.5),
         SelfDistiller(KNeighborsClassifier(), xi=0.9),
         SelfDistiller(LinearSVC(), xi=1.0),
         SelfDistiller(make_pipeline(StandardScaler(), LogisticRegression()), cv=2),
     ]
 )
-def test_scikit_learn_contract(estimator, check):
+def test_scikit_learn_contract_of_variants(estimator, check):
     check(estimator)
 
 
