@@ -11,6 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite runs in a process for each core (240 s, not 450, on two); a part of it, or ``-n0``, in one."""
+    options = config.option
+    parallel = hasattr(options, "numprocesses") and options.numprocesses is None and not options.benchmark_enable
+    if parallel and config.args_source is not pytest.Config.ArgsSource.ARGS and not options.usepdb:
+        options.numprocesses = "auto"
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more threads than cores would only wait for each other
+
+
 settings.register_profile("seeded", derandomize=True, deadline=None, database=None, max_examples=30)
 settings.load_profile("seeded")
 
