@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Spectrum": "spectrum",
+    "Spectrum": "spectral.spectrum",
     "Diagnosis": "diagnosis",
     "diagnose": "diagnosis",
-    "DistillationPath": "path",
-    "DistillationLimit": "path",
-    "ToleranceRounds": "path",
-    "Holdout": "tuning",
-    "Tuned": "tuning",
-    "batched_path": "batch",
+    "DistillationPath": "spectral.path",
+    "DistillationLimit": "spectral.path",
+    "ToleranceRounds": "spectral.path",
+    "Holdout": "selection.tuning",
+    "Tuned": "selection.tuning",
+    "batched_path": "spectral.batch",
     "deep_linear_distillation": "deep_linear",
-    "mixture_from_xi": "mixtures",
-    "multistep_filter": "path",
+    "mixture_from_xi": "selection.mixtures",
+    "multistep_filter": "spectral.path",
     "optimal_kd_weight": "linear_losses",
     "run_sgd": "sgd",
     "SGDRun": "sgd",
@@ -35,8 +35,8 @@ _HOMES = {
     "RandomRounding": "sgd",
     "TopK": "sgd",
     "ConvergenceWarning": "_status",
-    "tune": "tuning",
-    "xi_from_mixture": "mixtures",
+    "tune": "selection.tuning",
+    "xi_from_mixture": "selection.mixtures",
     "DistilledKernelRidge": "estimators",
     "DistilledKernelRidgeCV": "estimators",
     "DistilledRidge": "estimators",
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from fastdistill import kernels as kernels
     from fastdistill import theory as theory
     from fastdistill._status import ConvergenceWarning as ConvergenceWarning
-    from fastdistill.batch import batched_path as batched_path
     from fastdistill.deep_linear import deep_linear_distillation as deep_linear_distillation
     from fastdistill.diagnosis import Diagnosis as Diagnosis
     from fastdistill.diagnosis import diagnose as diagnose
@@ -70,12 +69,11 @@ if TYPE_CHECKING:
     from fastdistill.estimators import KDSGDRegressor as KDSGDRegressor
     from fastdistill.estimators import SelfDistiller as SelfDistiller
     from fastdistill.linear_losses import optimal_kd_weight as optimal_kd_weight
-    from fastdistill.mixtures import mixture_from_xi as mixture_from_xi
-    from fastdistill.mixtures import xi_from_mixture as xi_from_mixture
-    from fastdistill.path import DistillationLimit as DistillationLimit
-    from fastdistill.path import DistillationPath as DistillationPath
-    from fastdistill.path import ToleranceRounds as ToleranceRounds
-    from fastdistill.path import multistep_filter as multistep_filter
+    from fastdistill.selection.mixtures import mixture_from_xi as mixture_from_xi
+    from fastdistill.selection.mixtures import xi_from_mixture as xi_from_mixture
+    from fastdistill.selection.tuning import Holdout as Holdout
+    from fastdistill.selection.tuning import Tuned as Tuned
+    from fastdistill.selection.tuning import tune as tune
     from fastdistill.sgd import Bernoulli as Bernoulli
     from fastdistill.sgd import Geometric as Geometric
     from fastdistill.sgd import InverseTime as InverseTime
@@ -86,10 +84,12 @@ if TYPE_CHECKING:
     from fastdistill.sgd import TeacherOutputs as TeacherOutputs
     from fastdistill.sgd import TopK as TopK
     from fastdistill.sgd import run_sgd as run_sgd
-    from fastdistill.spectrum import Spectrum as Spectrum
-    from fastdistill.tuning import Holdout as Holdout
-    from fastdistill.tuning import Tuned as Tuned
-    from fastdistill.tuning import tune as tune
+    from fastdistill.spectral.batch import batched_path as batched_path
+    from fastdistill.spectral.path import DistillationLimit as DistillationLimit
+    from fastdistill.spectral.path import DistillationPath as DistillationPath
+    from fastdistill.spectral.path import ToleranceRounds as ToleranceRounds
+    from fastdistill.spectral.path import multistep_filter as multistep_filter
+    from fastdistill.spectral.spectrum import Spectrum as Spectrum
 
 
 def __getattr__(name: str) -> Any:

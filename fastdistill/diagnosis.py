@@ -12,7 +12,7 @@ Ridge offers filters d / (d + λ), which fall with d; distillation pays where th
 weights are optimistic, the more so the more steps: they were tuned on the samples that they are judged by. (On 11
 samples of one column the weights of two steps reach 1e8, and leave-one-out sees a gain of 57 % where folds held out see
 a loss of 215 %.) Beside them stands therefore the gain in folds, where penalty and weights are chosen anew without the
-fold, and the verdict is that of the strategy "safe" (`fastdistill.evidence`), as of `DistilledRidgeCV`.
+fold, and the verdict is that of the strategy "safe" (`fastdistill.selection.evidence`), as of `DistilledRidgeCV`.
 
 =============================================  ==================
 paper                                          here
@@ -35,11 +35,11 @@ import numpy as np
 
 from fastdistill import _validation as validation
 from fastdistill import table
-from fastdistill.paired import mean_and_error, relative_gain, squared_errors
-from fastdistill.spectrum import Spectrum
-from fastdistill.students import Targets
-from fastdistill.tuning import PENALTIES, Tuned, tune, tune_jointly
-from fastdistill.verdict import Verdict, verdict
+from fastdistill.selection.paired import mean_and_error, relative_gain, squared_errors
+from fastdistill.selection.tuning import PENALTIES, Tuned, tune, tune_jointly
+from fastdistill.selection.verdict import Verdict, verdict
+from fastdistill.spectral.spectrum import Spectrum
+from fastdistill.spectral.students import Targets
 
 MIN_SAMPLES = 5
 FOLD_SEED = 0
@@ -247,9 +247,9 @@ def diagnose(
     -----
     Weights of tuned students are held fixed under leave-one-out, penalties too: their errors are optimistic, and the
     verdict does not rest on them. The weights of 1..k steps are the jointly best ones (Pareek, Du and Oh 2024); the
-    verdict is explained in `fastdistill.evidence`. The noise is the mean square outside the range of X where at least
-    max(10, n/10) degrees of freedom are left there, otherwise the likeliest under ridge's prior, and None where the
-    data leave it open. Columns keep the scale of all samples in the folds. Cost: one decomposition,
+    verdict is explained in `fastdistill.selection.evidence`. The noise is the mean square outside the range of X where
+    at least max(10, n/10) degrees of freedom are left there, otherwise the likeliest under ridge's prior, and None
+    where the data leave it open. Columns keep the scale of all samples in the folds. Cost: one decomposition,
     O(n p min(n, p)), then O(n r k²) per penalty, and that once more for each fold.
 
     Examples

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastdistill as fd
 from fastdistill import DistilledKernelRidge
-from fastdistill.gaussian_process import Posterior
+from fastdistill.spectral.gaussian_process import Posterior
 from tests import oracle
 from tests.test_path import make_rows, make_spectrum
 

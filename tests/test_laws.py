@@ -2,11 +2,9 @@
 
 Rooms and the rooms beneath them, at run time (imports under ``TYPE_CHECKING`` are free)::
 
-    kernels ← students ← path ← spectrum ← tuning ← estimators ← plot, reproduce, cli
-    tuning ← verdict ← estimators, diagnosis;   table ← diagnosis ← diagnosis_page ← cli
-    cells ← columns ← table ← read_table ← cli
-    mixtures, evidence, paired ← tuning;   leave_one_out, gaussian_process ← path;   theory ← estimators, reproduce
-    linear_losses ← sgd ← estimators;   linear_losses ← theory, deep_linear;   spectrum ← distributed, batch
+    kernels ← spectral ← selection ← estimators ← plot, reproduce, cli
+    cells ← columns ← table ← read_table ← cli;   selection, table ← diagnosis ← diagnosis_page ← cli
+    linear_losses ← sgd ← estimators;   linear_losses ← theory, deep_linear;   theory ← estimators, reproduce
 
 Every checker takes sources and returns violations as strings, so that it can be tested on planted ones.
 """
@@ -35,44 +33,30 @@ THIRD_PARTY = {
 }
 
 GATE = {"_validation", "_status"}
-BASE = {*GATE, "kernels", "students", "leave_one_out", "gaussian_process"}
-CORE = {*BASE, "_decompose", "path", "spectrum", "mixtures", "evidence", "paired", "tuning", "verdict", "sgd"}
-CORE |= {"theory", "linear_losses", "deep_linear", "_centre", "_graded"}
+CORE = {*GATE, "kernels", "spectral", "selection", "sgd", "theory", "linear_losses", "deep_linear"}
 TABLES = {"cells", "columns", "table", "read_table"}
 TOP = {*CORE, *TABLES, "estimators", "diagnosis", "plot", ""}  # "" is the package itself: its public names
 BENEATH: dict[str, set[str]] = {
     "": set(),
     "_validation": set(),
     "_status": set(),
-    "_centre": set(),
-    "_graded": set(),
-    "_decompose": {*GATE, "_centre", "_graded"},
     "kernels": set(),
-    "students": {*GATE, "kernels"},
-    "leave_one_out": {*GATE, "kernels", "students"},
-    "gaussian_process": {*GATE, "kernels"},
-    "path": BASE,
-    "spectrum": {*BASE, "_centre", "_decompose", "path"},
-    "evidence": GATE,
-    "mixtures": {*GATE, "kernels"},
-    "batch": {*BASE, "spectrum"},
-    "paired": {*BASE, "path", "spectrum"},
-    "tuning": {*BASE, "path", "spectrum", "mixtures", "evidence", "paired"},
-    "verdict": {*BASE, "path", "spectrum", "evidence", "paired", "tuning"},
+    "spectral": {*GATE, "kernels"},
+    "selection": {*GATE, "kernels", "spectral"},
     "cells": GATE,
     "columns": {*GATE, "cells"},
     "table": {*GATE, "cells", "columns"},
     "read_table": {*GATE, "cells", "columns", "table"},
-    "diagnosis": {*BASE, "path", "spectrum", "evidence", "paired", "tuning", "verdict", "table"},
+    "diagnosis": {*GATE, "kernels", "spectral", "selection", "table"},
     "diagnosis_page": {"diagnosis", "table", "reproduce"},
     "linear_losses": GATE,
     "deep_linear": {*GATE, "linear_losses"},
     "sgd": {*GATE, "kernels", "linear_losses"},
-    "theory": {*GATE, "kernels", "path", "sgd", "linear_losses"},
+    "theory": {*GATE, "kernels", "spectral", "sgd", "linear_losses"},
     "estimators": CORE,
     "distributed": {*CORE, ""},
     "plot": TOP - {"plot"},
-    "reproduce": TOP - GATE - {"_centre", "_decompose", "_graded"},
+    "reproduce": TOP - GATE,
     "cli": {*TOP, "diagnosis_page", "reproduce"},
     "__main__": {"cli"},
 }
@@ -292,29 +276,29 @@ def test_every_room_is_known():
 HEAD = "import numpy as np\nfrom fastdistill.kernels._compile import jit\n"
 # Sources that break a law, each on purpose: strings to be refused, never run.
 PLANTED = [
-    (layer_violations, "path.py", "import sklearn.linear_model"),
+    (layer_violations, "spectral/path.py", "import sklearn.linear_model"),
     (layer_violations, "sgd/run.py", "from sklearn.exceptions import ConvergenceWarning"),
     (layer_violations, "sgd/run.py", "from fastdistill.estimators import DistilledRidge"),
-    (layer_violations, "sgd/trace.py", "from fastdistill import spectrum"),
+    (layer_violations, "sgd/trace.py", "from fastdistill.spectral import spectrum"),
     (layer_violations, "kernels/sgd_csr.py", "from fastdistill.sgd import steps"),
     (layer_violations, "_status.py", "import matplotlib"),
-    (layer_violations, "tuning.py", "def f():\n    from sklearn import svm"),
-    (layer_violations, "tuning.py", "from importlib import import_module\nimport_module('sklearn')"),
+    (layer_violations, "selection/tuning.py", "def f():\n    from sklearn import svm"),
+    (layer_violations, "selection/tuning.py", "from importlib import import_module\nimport_module('sklearn')"),
     (layer_violations, "estimators/ridge.py", "import matplotlib.pyplot as plt"),
-    (layer_violations, "spectrum.py", "import dask.array"),
-    (layer_violations, "path.py", "from fastdistill.spectrum import Spectrum"),
-    (layer_violations, "path.py", "from fastdistill import spectrum"),
-    (layer_violations, "path.py", "import fastdistill as fd"),
-    (layer_violations, "path.py", "def f():\n    from .spectrum import Spectrum"),
-    (layer_violations, "spectrum.py", "from fastdistill.tuning import tune"),
-    (layer_violations, "tuning.py", "from fastdistill.estimators import DistilledRidge"),
+    (layer_violations, "spectral/spectrum.py", "import dask.array"),
+    (layer_violations, "spectral/path.py", "from fastdistill.selection.evidence import Evidence"),
+    (layer_violations, "spectral/path.py", "from fastdistill import selection"),
+    (layer_violations, "spectral/path.py", "import fastdistill as fd"),
+    (layer_violations, "spectral/path.py", "def f():\n    from ..selection import tuning"),
+    (layer_violations, "spectral/spectrum.py", "from fastdistill.selection.tuning import tune"),
+    (layer_violations, "selection/tuning.py", "from fastdistill.estimators import DistilledRidge"),
     (layer_violations, "theory/hilbert.py", "from ..estimators import ridge"),
     (layer_violations, "kernels/filters.py", "from fastdistill import _validation"),
     (layer_violations, "reproduce/mobahi.py", "import fastdistill.distributed"),
-    (layer_violations, "_validation.py", "from fastdistill.path import multistep_filter"),
+    (layer_violations, "_validation.py", "from fastdistill.spectral.path import multistep_filter"),
     (kernel_import_violations, "kernels/filters.py", "import scipy"),
     (kernel_import_violations, "kernels/sgd_dense.py", "from fastdistill.kernels.filters import multistep_filter"),
-    (kernel_import_violations, "kernels/__init__.py", "from fastdistill.path import multistep_filter"),
+    (kernel_import_violations, "kernels/__init__.py", "from fastdistill.spectral.path import multistep_filter"),
     (kernel_import_violations, "kernels/sgd_dense.py", "from llvmlite import ir"),
     (kernel_import_violations, "kernels/_intrinsics.py", "from fastdistill.kernels.sgd_dense import residual"),
     (compiled_code_violations, "kernels/sgd_csr.py", "@jit_sums\ndef f(d):\n    return prefetch(d, 0)"),
@@ -324,7 +308,7 @@ PLANTED = [
         "from fastdistill.kernels.sgd_dense import residual\n@jit\ndef f(d):\n    return residual(d)",
     ),
     (private_use_violations, "reproduce/borup.py", "from fastdistill import _validation"),
-    (private_use_violations, "reproduce/borup.py", "from fastdistill.path import _grid"),
+    (private_use_violations, "reproduce/borup.py", "from fastdistill.spectral.path import _grid"),
     (private_use_violations, "reproduce/borup.py", "d = spectrum._d"),
     (compiled_code_violations, "kernels/filters.py", "@jit\ndef f(d):\n    return helper(d)"),
     (compiled_code_violations, "kernels/filters.py", "def g(d): ...\n@jit\ndef f(d):\n    return g(d)"),
@@ -334,15 +318,18 @@ PLANTED = [
     (compiled_code_violations, "kernels/filters.py", "def f():\n    @jit\n    def g(d):\n        return d"),
     (compiled_code_violations, "kernels/filters.py", "@njit(fastmath=True)\ndef f(d):\n    return d"),
     (compiled_code_violations, "kernels/filters.py", "@njit(fastmath={'nnan'})\ndef f(d):\n    return d"),
-    (compiled_code_violations, "tuning.py", "from numba import guvectorize"),
+    (compiled_code_violations, "selection/tuning.py", "from numba import guvectorize"),
     (compiled_code_violations, "kernels/filters.py", "@numba.experimental.jitclass\nclass C: ..."),
     (compiled_code_violations, "kernels/filters.py", "@jit\ndef f(d):\n" + "    d += 1\n" * 60),
     (compiled_code_violations, "kernels/filters.py", "@jit\ndef f(a, b, c, d, e, f, g, h, i, j, k):\n    return a"),
-    (length_violations, "path.py", "\n" * 601),
+    (length_violations, "spectral/path.py", "\n" * 601),
 ]
 KEPT = [
-    ("path.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fastdistill.spectrum import Spectrum"),
-    ("spectrum.py", "from fastdistill.path import DistillationPath"),
+    (
+        "spectral/path.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fastdistill.selection import tuning",
+    ),
+    ("spectral/spectrum.py", "from fastdistill.spectral.path import DistillationPath"),
     ("plot.py", "def plot():\n    import matplotlib.pyplot\n    from sklearn.utils import check_array"),
     ("reproduce/borup.py", "import fastdistill as fd\nfrom fastdistill.reproduce._tables import rows\nd = fd.Spectrum"),
     ("reproduce/borup.py", "class A:\n    def f(self):\n        return self._rows"),

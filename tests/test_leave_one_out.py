@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 import fastdistill as fd
-from fastdistill import leave_one_out as room
+from fastdistill.spectral import leave_one_out as room
 from tests import oracle
 from tests.test_path import make_rows, make_spectrum
 

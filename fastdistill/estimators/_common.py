@@ -22,8 +22,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastdistill import _validation as validation
-from fastdistill._centre import Centre
-from fastdistill.spectrum import Spectrum
+from fastdistill.spectral.centre import Centre
+from fastdistill.spectral.spectrum import Spectrum
 
 # What `validate_data` is to make of X in `fit` and in `predict`: float32 stays float32, the rest becomes float64.
 DATA: dict[str, Any] = {"accept_sparse": ("csr", "csc"), "dtype": (np.float64, np.float32)}

@@ -1,6 +1,6 @@
 """How the tuned estimators choose penalty and imitation weights: on leave-one-out predictions or on folds.
 
-For each penalty a criterion gives values p_i of the pure steps and wanted values v (`fastdistill.tuning`)::
+For each penalty a criterion gives values p_i of the pure steps and wanted values v (`fastdistill.selection.tuning`)::
 
     min over λ, w of ‖Σ_i w_i p_i(λ) − v‖² / total,   Σ w = 1
 
@@ -22,11 +22,11 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import get_scorer
 
 from fastdistill import _validation as validation
-from fastdistill.mixtures import MixtureProblem, Solution, useful_steps
-from fastdistill.path import DistillationPath
-from fastdistill.spectrum import Spectrum
-from fastdistill.tuning import PENALTIES, Tuned, add_held_out, checked_bounds, choose, tune
-from fastdistill.verdict import verdict
+from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps
+from fastdistill.selection.tuning import PENALTIES, Tuned, add_held_out, checked_bounds, choose, tune
+from fastdistill.selection.verdict import verdict
+from fastdistill.spectral.path import DistillationPath
+from fastdistill.spectral.spectrum import Spectrum
 
 Scorer = Callable[..., float]
 SQUARED = ("loo", "gcv")  # criteria of squared errors

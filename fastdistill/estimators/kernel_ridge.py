@@ -4,7 +4,7 @@ With the centred, weighted kernel matrix K_s = U diag(d) Uᵀ, targets z = Uᵀ 
 `fastdistill.kernels`::
 
     f_0 = d / (d + λ),   f_t = f_0 ((1 − ξ_t) + ξ_t f_{t−1}),   dual_coef_ = W^½ U ((f_k / d) ∘ z)
-    predictive variance k(x, x) − k_xᵀ (K + λ W⁻¹)⁻¹ k_x (+ the constant's)  [`fastdistill.gaussian_process`]
+    predictive variance k(x, x) − k_xᵀ (K + λ W⁻¹)⁻¹ k_x (+ the constant's)  [`fastdistill.spectral.gaussian_process`]
 
 ======================================  ==================
 paper                                   here
@@ -33,8 +33,8 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill import _validation as validation
 from fastdistill.estimators._common import DATA, DistilledRegressor, affine
-from fastdistill.gaussian_process import Posterior
-from fastdistill.spectrum import Spectrum
+from fastdistill.spectral.gaussian_process import Posterior
+from fastdistill.spectral.spectrum import Spectrum
 
 DIAGONAL_BLOCK = 64  # samples
 WITH_GAMMA = ("rbf", "laplacian", "poly", "polynomial", "sigmoid", "chi2")

@@ -111,7 +111,7 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
     verdict_ : Verdict or list of Verdict
         Paired leave-one-out comparison with the best plain kernel ridge of the chosen kernel: `gain` (share of its
         error), `standard_error`, `n_steps`, `evidence`, and `sentence`. What is held fixed: see Notes.
-    evidence_ : fastdistill.evidence.Evidence, None, or a list of these
+    evidence_ : fastdistill.selection.evidence.Evidence, None, or a list of these
         What the data say about a concentrated signal; None unless the strategy is "safe".
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_targets)
         Dual coefficients of the chosen student; float64 unless `kernel` is "precomputed" and X float32.
@@ -134,10 +134,10 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
 
     Notes
     -----
-    `fastdistill.evidence` explains and measures the strategy "safe". Where it distils, the leave-one-out residuals of
-    the verdict are (y_i − ŷ_i) / (1 − h_i), with the filter held fixed in the eigenbasis of all samples. For the other
-    strategies they are exact, teachers refitted too, with the weights held fixed. The choice was made on the same
-    samples, so both flatter.
+    `fastdistill.selection.evidence` explains and measures the strategy "safe". Where it distils, the leave-one-out
+    residuals of the verdict are (y_i − ŷ_i) / (1 − h_i), with the filter held fixed in the eigenbasis of all samples.
+    For the other strategies they are exact, teachers refitted too, with the weights held fixed. The choice was made
+    on the same samples, so both flatter.
 
     Cost: O(n³) for each combination of kernel parameters, and once more per fold with `cv`; then O(n² k) per penalty.
 

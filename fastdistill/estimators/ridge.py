@@ -24,7 +24,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from fastdistill.estimators._common import DATA, DistilledRegressor, affine, as_linear_model, far_from_zero
-from fastdistill.spectrum import Spectrum
+from fastdistill.spectral.spectrum import Spectrum
 
 
 class DistilledRidge(DistilledRegressor):

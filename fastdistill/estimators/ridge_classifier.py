@@ -271,7 +271,7 @@ class DistilledRidgeClassifierCV(RidgeTargets):
         each class of more.
     verdict_ : Verdict
         Paired leave-one-out comparison of squared errors with the best plain ridge, as in :class:`DistilledRidgeCV`.
-    evidence_ : fastdistill.evidence.Evidence or None
+    evidence_ : fastdistill.selection.evidence.Evidence or None
         What the data say about a concentrated signal; None unless the strategy is "safe".
     classes_ : ndarray of shape (n_classes,)
         Labels of the samples with weight.

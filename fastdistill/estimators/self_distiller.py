@@ -39,9 +39,9 @@ from sklearn.utils.validation import _check_method_params, check_is_fitted, has_
 
 from fastdistill import _validation as validation
 from fastdistill.estimators._common import counted_labels, r2_of
-from fastdistill.paired import mean_and_error, relative_gain, squares
+from fastdistill.selection.paired import mean_and_error, relative_gain, squares
+from fastdistill.selection.verdict import Verdict
 from fastdistill.theory import best_step_weight
-from fastdistill.verdict import Verdict
 
 TRACE = 1e-8  # share of its weight that a class keeps where a teacher leaves it out
 

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 
 from fastdistill import _validation as validation
-from fastdistill._centre import Centre
-from fastdistill._decompose import Decomposition, decompose_design, decompose_kernel
-from fastdistill.path import DistillationLimit, DistillationPath, ToleranceRounds
-from fastdistill.students import Targets
+from fastdistill.spectral.centre import Centre
+from fastdistill.spectral.decompositions.eigen import Decomposition, decompose_design, decompose_kernel
+from fastdistill.spectral.path import DistillationLimit, DistillationPath, ToleranceRounds
+from fastdistill.spectral.students import Targets
 
 # Rows lighter than this fraction of the heaviest are predicted like queries: U / sqrt(w) would amplify rounding.
 LIGHT_ROW = 1e-8

@@ -12,7 +12,7 @@ paper                                        here
 B: infinite-step solution                    ``DistillationLimit``
 M: c_t, rounds, collapse                     ``ToleranceRounds.multipliers, n_rounds, collapsed``
 M: B_t = Π A_i                               ``ToleranceRounds.filters``
-P: (1 − Σ w) f_0 + Σ w_i f_i                 students mixed by ``fastdistill.mixtures``
+P: (1 − Σ w) f_0 + Σ w_i f_i                 students mixed by ``fastdistill.selection.mixtures``
 ===========================================  ==========================================
 
 Cost: O(r) per penalty and step; what follows from the filters is in ``students.py``.
@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdistill import _validation as validation
-from fastdistill import gaussian_process
-from fastdistill.students import BLOCK_ENTRIES, Students, Targets, compiled_kernels
+from fastdistill.spectral import gaussian_process
+from fastdistill.spectral.students import BLOCK_ENTRIES, Students, Targets, compiled_kernels
 
 if TYPE_CHECKING:
-    from fastdistill.spectrum import Spectrum
+    from fastdistill.spectral.spectrum import Spectrum
 
 
 def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> np.ndarray:
@@ -119,7 +119,7 @@ class _Recursion(Students):
     def loo(self) -> np.ndarray:
         """Exact leave-one-out predictions (..., n[, m]): each student and all its teachers refitted without the sample.
 
-        O(n r) per penalty and step, no refit; see `fastdistill.leave_one_out`. NaN where nothing is left to fit.
+        O(n r) per penalty and step, no refit; see `spectral.leave_one_out`. NaN where nothing is left to fit.
         """
         n, m = self.spectrum.n_samples, len(self._targets.mean)
         predictions = np.empty((*self._lam.shape, n, m))
@@ -139,7 +139,7 @@ class _Recursion(Students):
         return self._result(errors, "mean squared errors", power=2)
 
     def _leave_one_out(self) -> Iterator[Any]:
-        from fastdistill.leave_one_out import leave_one_out_blocks
+        from fastdistill.spectral.leave_one_out import leave_one_out_blocks
 
         return leave_one_out_blocks(self.spectrum, self._targets, self._lam[:, 0], self._xi)
 

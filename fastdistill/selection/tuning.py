@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdistill import _validation as validation
-from fastdistill.evidence import Evidence, weigh_evidence
-from fastdistill.leave_one_out import leave_one_out_factors
-from fastdistill.mixtures import MixtureProblem, Solution, useful_steps, xi_from_mixture
-from fastdistill.paired import grouped_folds, relative_gain, sample_weights, squared_errors, squares
-from fastdistill.path import FilteredStudents
-from fastdistill.spectrum import Spectrum
+from fastdistill.selection.evidence import Evidence, weigh_evidence
+from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps, xi_from_mixture
+from fastdistill.selection.paired import grouped_folds, relative_gain, sample_weights, squared_errors, squares
+from fastdistill.spectral.leave_one_out import leave_one_out_factors
+from fastdistill.spectral.path import FilteredStudents
+from fastdistill.spectral.spectrum import Spectrum
 
 if TYPE_CHECKING:
-    from fastdistill.path import DistillationPath
+    from fastdistill.spectral.path import DistillationPath
 
 PENALTIES = np.logspace(-4, 5, 40)  # the default grid, on which the strategy "safe" was measured
 FOLDS = 5  # in which the strategy "safe" must hold
@@ -115,7 +115,7 @@ def tune(
         Exact leave-one-out, generalised cross-validation, or the error on held-out samples; report on other samples
         than these.
     strategy : {"safe", "joint", "greedy"}
-        "safe": distils only on evidence that ridge of any penalty is the wrong filter (`fastdistill.evidence`), and
+        "safe": distils only on evidence that ridge of any penalty is the wrong filter (`selection.evidence`), and
         then takes the student of k steps closest to the filter that the evidence supports. On a holdout: the joint
         weights of as many steps as pay for their freedom, kept if the paired gain exceeds two standard errors.
         Otherwise plain ridge, all ξ = 0.

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastdistill import _validation as validation
-from fastdistill.spectrum import Spectrum
-from fastdistill.students import compiled_kernels
+from fastdistill.spectral.spectrum import Spectrum
+from fastdistill.spectral.students import compiled_kernels
 
 CHUNK_ENTRIES = 2**16  # entries of X that one call of the kernel works on: half a megabyte, within a core's own cache
 # As GRAM_CONDITION in `_decompose`: beyond this a Gram matrix leaves fewer than ten digits.

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastdistill.students import compiled_kernels
+from fastdistill.spectral.students import compiled_kernels
 
 if TYPE_CHECKING:
-    from fastdistill.spectrum import Spectrum
-    from fastdistill.students import Targets
+    from fastdistill.spectral.spectrum import Spectrum
+    from fastdistill.spectral.students import Targets
 
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 # Four times as many can take three times as long: beyond 1 MiB the allocator maps fresh pages every time.

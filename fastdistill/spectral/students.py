@@ -21,7 +21,7 @@ import numpy as np
 from fastdistill import _validation as validation
 
 if TYPE_CHECKING:
-    from fastdistill.spectrum import Spectrum
+    from fastdistill.spectral.spectrum import Spectrum
 
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 

@@ -1,4 +1,4 @@
-"""The verdict on a distilled model: its errors beside those of the plain model (`fastdistill.paired`).
+"""The verdict on a distilled model: its errors beside those of the plain model (`fastdistill.selection.paired`).
 
 What the strategy "safe" distils is judged in five folds, in each of which penalty, evidence and student are chosen anew
 from the other samples (without the last two checks, leave-one-out and folds), on samples that none of it has seen. What
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastdistill.evidence import REQUIRED_EVIDENCE, Evidence
-from fastdistill.paired import relative_gain, sample_weights, squared_errors
-from fastdistill.tuning import Tuned
+from fastdistill.selection.evidence import REQUIRED_EVIDENCE, Evidence
+from fastdistill.selection.paired import relative_gain, sample_weights, squared_errors
+from fastdistill.selection.tuning import Tuned
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Gaussian-process view: predictive standard deviations of the students, and the standard errors of their means.
 
 Student t is the posterior mean of a Gaussian process with covariance k and noise variance λ / w_i, given its targets
-u_t = (1 − ξ_t) y + ξ_t ŷ_{t−1}. With the coordinates Q of a query x (`fastdistill.spectrum`), its predictive variance,
+u_t = (1 − ξ_t) y + ξ_t ŷ_{t−1}. With the coordinates Q of a query x (`spectral.spectrum`), its predictive variance,
 and the sampling variance of its mean ŷ_t(x) = Σ_j m_tj Q_j z_j for noise of that variance in y, are::
 
     v(x)     = k(x, x) − k_xᵀ (K + λ W⁻¹)⁻¹ k_x = k(x, x) − Σ_j Q_j² / (d_j + λ)
@@ -35,8 +35,8 @@ import numpy as np
 from fastdistill import _validation as validation
 
 if TYPE_CHECKING:
-    from fastdistill.path import _Recursion
-    from fastdistill.spectrum import Spectrum
+    from fastdistill.spectral.path import _Recursion
+    from fastdistill.spectral.spectrum import Spectrum
 
 # Directions with d below this fraction of λ are not kept but taken together, at d = 0. That overstates what they
 # explain, Σ Q² / (d + λ), by at most (d / λ)² of what they leave, Σ Q² / d · λ / (d + λ): by 1e-10 of the variance.

@@ -20,8 +20,8 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse.linalg import LinearOperator
 
-from fastdistill._centre import Centre
-from fastdistill._graded import column_norms, graded_svd
+from fastdistill.spectral.centre import Centre
+from fastdistill.spectral.decompositions.graded import column_norms, graded_svd
 
 EPS = float(np.finfo(np.float64).eps)
 

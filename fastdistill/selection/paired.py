@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill.leave_one_out import leverages
-from fastdistill.path import FilteredStudents
-from fastdistill.spectrum import Spectrum
+from fastdistill.spectral.leave_one_out import leverages
+from fastdistill.spectral.path import FilteredStudents
+from fastdistill.spectral.spectrum import Spectrum
 
 # Rows nearer to each other than this share of the root mean square row are taken for one sample seen again.
 SAME_ROW = 1e-2
