@@ -38,8 +38,8 @@ from fastdistill import table
 from fastdistill.selection.paired import mean_and_error, relative_gain, squared_errors
 from fastdistill.selection.tuning import PENALTIES, Tuned, tune, tune_jointly
 from fastdistill.selection.verdict import Verdict, verdict
+from fastdistill.spectral.protocol import Decomposed
 from fastdistill.spectral.spectrum import Spectrum
-from fastdistill.spectral.students import Targets
 
 MIN_SAMPLES = 5
 FOLD_SEED = 0
@@ -415,8 +415,8 @@ class _Search:
             numbers.notes.append(
                 f"The best ridge has the {end} penalty tried, {ridge.lam:.3g}: {why}, or a wider grid is needed."
             )
-        targets = Targets(spectrum, self.y)
-        z, outside = targets.z[:, 0], float(targets.outside[0])
+        rotated = ridge.path.rotated
+        z, outside = rotated.z[:, 0], float(rotated.outside[0])
         return Diagnosis(
             target=target,
             feature_names=names,
@@ -427,9 +427,9 @@ class _Search:
             safe=rows[-1],
             penalties=self.grid,
             scores=tuned[self.k].scores,
-            d=spectrum.d,
+            d=spectrum.coordinates.d,
             signal=np.square(z),
-            directions=spectrum._basis * np.where(z < 0, -1.0, 1.0),
+            directions=spectrum.coordinates.basis * np.where(z < 0, -1.0, 1.0),
             total=float(z @ z) + outside,
             noise=_noise(spectrum, np.square(z), outside),
         )
@@ -446,7 +446,7 @@ class _Search:
         return Row(name, tuned.n_steps, penalty, tuned.xi, *error, *gain, *apart, tuned.path.filters[-1])
 
 
-def _noise(spectrum: Spectrum, squares: np.ndarray, outside: float) -> float | None:
+def _noise(spectrum: Decomposed, squares: np.ndarray, outside: float) -> float | None:
     """The variance of the noise: of y outside the range of X, or where little is left there the likeliest one.
 
     With a signal as ridge assumes it, z_j² has the mean γ² (1 + d_j / λ): where the eigenvalues differ, large and small
@@ -454,9 +454,9 @@ def _noise(spectrum: Spectrum, squares: np.ndarray, outside: float) -> float | N
     assumes, and left out. None where values of γ² that differ by more than `WIDE` are about as likely: y could be all
     noise or none.
     """
-    degrees, d = spectrum.n_effective - spectrum.fit_intercept, spectrum._d
+    degrees, d = spectrum.frame.degrees, spectrum.coordinates.d
     free = degrees - len(d)
-    if free >= max(10, spectrum.n_effective / 10):
+    if free >= max(10, spectrum.frame.n_effective / 10):
         return outside / free
     used = np.ones(len(d), dtype=bool)
     while np.count_nonzero(used) > 1:

@@ -22,7 +22,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastdistill import _validation as validation
-from fastdistill.spectral.centre import Centre
+from fastdistill.spectral.decompositions.centre import Centre
+from fastdistill.spectral.queries import DesignQueries
 from fastdistill.spectral.spectrum import Spectrum
 
 # What `validate_data` is to make of X in `fit` and in `predict`: float32 stays float32, the rest becomes float64.
@@ -145,10 +146,10 @@ def as_linear_model(coef: np.ndarray, intercept: Any, fit_intercept: bool) -> tu
 
 def far_from_zero(spectrum: Spectrum, y: np.ndarray, weight: Any) -> tuple[Centre, Any] | None:
     """The means of columns and targets, where a column is so far from zero that X coef + intercept would cancel."""
-    means = spectrum._means
-    if means is None or means.far is None:
+    queries = spectrum.queries
+    if not isinstance(queries, DesignQueries) or queries.centre is None or queries.centre.far is None:
         return None
-    return means, np.average(y, axis=0, weights=None if weight is None else np.broadcast_to(weight, len(y)))
+    return queries.centre, np.average(y, axis=0, weights=None if weight is None else np.broadcast_to(weight, len(y)))
 
 
 def affine(

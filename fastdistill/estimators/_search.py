@@ -267,8 +267,8 @@ class Choices:
     @property
     def _scale(self) -> float:
         """Squared errors are Σ w e² / Σ w, those of `RidgeCV` Σ w e² / n; a scorer has a scale of its own."""
-        spectrum = self.tuned[0].path.spectrum
-        return spectrum.total_weight / spectrum.n_samples if isinstance(self.search.scoring, str) else 1.0
+        frame = self.tuned[0].path.spectrum.frame
+        return frame.total_weight / frame.n_samples if isinstance(self.search.scoring, str) else 1.0
 
     def of_student(self, name: str) -> Any:
         """An attribute of the chosen students, targets on the last axis; a copy, as a view would keep all students."""

@@ -33,6 +33,7 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill import _validation as validation
 from fastdistill.estimators._common import DATA, DistilledRegressor, affine
+from fastdistill.spectral.coordinates import Coordinates
 from fastdistill.spectral.gaussian_process import Posterior
 from fastdistill.spectral.spectrum import Spectrum
 
@@ -235,7 +236,7 @@ class DistilledKernelRidge(DistilledRegressor):
         # alpha = 1e-3: relative error 2e-3 when stored as float32, 5e-8 so).
         self.dual_coef_, self.intercept_ = coef, intercept if self.fit_intercept else 0.0
         self.X_fit_ = X
-        self._posterior = posterior(spectrum, penalties)
+        self._posterior = posterior(spectrum.coordinates, penalties)
         self._warn_of_lost_columns(X, float(penalties.min()))
         return self
 
@@ -376,13 +377,13 @@ class DistilledKernelRidge(DistilledRegressor):
         """The spectrum of a kernel matrix, which may be indefinite."""
         K = K.toarray() if issparse(K) else K
         try:
-            return Spectrum._from_symmetric(K, self.fit_intercept, weight, indefinite=True)
+            return Spectrum.from_symmetric(K, self.fit_intercept, weight, indefinite=True)
         except ValueError as err:
             raise ValueError(f"Cannot fit with kernel={self.kernel!r}. {err}") from err
 
     def _admitted(self, spectrum: Spectrum, penalties: np.ndarray) -> np.ndarray:
         """Which penalties (L,) leave K + λ I positive definite; warns where K is not, but some do."""
-        least = spectrum._least
+        least = spectrum.coordinates.smallest
         if least == 0.0:
             return np.ones(len(penalties), dtype=bool)
         admitted = penalties > -least * (1.0 + DEFINITE_BY)
@@ -419,16 +420,17 @@ class DistilledKernelRidge(DistilledRegressor):
 
     def _refusal(self, spectrum: Spectrum, penalty: float) -> str:
         advice = _ADVICE.get(self.kernel, "") if isinstance(self.kernel, str) else ""
+        smallest = spectrum.coordinates.smallest
         return (
             f"Cannot fit with kernel={self.kernel!r} and alpha={penalty:.6g}. K must be positive semi-definite, or "
-            f"alpha above minus its smallest eigenvalue, which is {spectrum._least:.6g}: use an alpha above "
-            f"{-spectrum._least:.6g}, check the kernel, or clip its eigenvalues. {advice}"
+            f"alpha above minus its smallest eigenvalue, which is {smallest:.6g}: use an alpha above "
+            f"{-smallest:.6g}, check the kernel, or clip its eigenvalues. {advice}"
         ).rstrip()
 
 
-def posterior(spectrum: Spectrum, penalties: np.ndarray) -> Posterior | None:
+def posterior(coordinates: Coordinates, penalties: np.ndarray) -> Posterior | None:
     """What standard deviations need; an indefinite kernel has none."""
-    return Posterior(spectrum, penalties) if spectrum._least == 0.0 else None
+    return Posterior(coordinates, penalties) if coordinates.smallest == 0.0 else None
 
 
 def _short_indices(X: Any) -> Any:

@@ -239,7 +239,7 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
                 refusal = kernel._refusal(spectrum, float(search.penalties.max()))
                 continue
             folds = None if splits is None else _folds(kernel, X, weight, splits)
-            choices = search.within(admitted, spectrum._least < 0.0).run(spectrum, y, weight, folds)
+            choices = search.within(admitted, spectrum.coordinates.smallest < 0.0).run(spectrum, y, weight, folds)
             scores[-1][admitted] = choices.scores
             if best is None or choices.error < best.error:
                 best, self._chosen = choices, kernel
@@ -253,7 +253,7 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
         self.intercept_ = best.of_student("intercept") if self.fit_intercept else 0.0
         multiply(self, scale, "dual_coef_", "intercept_")
         self.X_fit_ = X
-        self._posterior = posterior(best.tuned[0].path.spectrum, np.atleast_1d(self.alpha_))
+        self._posterior = posterior(best.tuned[0].path.spectrum.coordinates, np.atleast_1d(self.alpha_))
         self._warn_of_lost_columns(X, float(np.min(self.alpha_)))
         return self
 

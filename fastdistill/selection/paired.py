@@ -25,7 +25,6 @@ import numpy as np
 
 from fastdistill.spectral.leave_one_out import leverages
 from fastdistill.spectral.path import FilteredStudents
-from fastdistill.spectral.spectrum import Spectrum
 
 # Rows nearer to each other than this share of the root mean square row are taken for one sample seen again.
 SAME_ROW = 1e-2
@@ -58,11 +57,6 @@ def squares(residual: np.ndarray) -> np.ndarray:
     return np.square(residual, dtype=np.float64).reshape(len(residual), -1).sum(axis=1)
 
 
-def sample_weights(spectrum: Spectrum) -> np.ndarray:
-    """The sample weights (n,) of a spectrum, all 1 where there are none."""
-    return np.ones(spectrum.n_samples) if spectrum._weight is None else spectrum._weight
-
-
 def squared_errors(path: Any, y: np.ndarray, *, fixed_filter: bool) -> np.ndarray:
     """Squared leave-one-out residuals (n,) of the last student of a path, summed over targets.
 
@@ -70,7 +64,7 @@ def squared_errors(path: Any, y: np.ndarray, *, fixed_filter: bool) -> np.ndarra
     """
     if not (fixed_filter or isinstance(path, FilteredStudents)):
         return squares(y - path.loo[-1])
-    leverage = leverages(path.spectrum, path.filters[-1].astype(np.float64, copy=False))
+    leverage = leverages(path.spectrum.coordinates, path.filters[-1].astype(np.float64, copy=False))
     residual = y - path.fitted[-1]
     # a sample that alone fixes a direction is fitted exactly; there is nothing to divide
     left = np.where(leverage < 1.0, 1.0 - leverage, 1.0)

@@ -25,9 +25,10 @@ import numpy as np
 from fastdistill import _validation as validation
 from fastdistill.selection.evidence import Evidence, weigh_evidence
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps, xi_from_mixture
-from fastdistill.selection.paired import grouped_folds, relative_gain, sample_weights, squared_errors, squares
+from fastdistill.selection.paired import grouped_folds, relative_gain, squared_errors, squares
 from fastdistill.spectral.leave_one_out import leave_one_out_factors
-from fastdistill.spectral.path import FilteredStudents
+from fastdistill.spectral.path import FilteredStudents, of_same_targets
+from fastdistill.spectral.protocol import Decomposed
 from fastdistill.spectral.spectrum import Spectrum
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _lengthened(tuned: Tuned, y: Any, k: int, n_steps: int) -> Tuned:
     xi = np.append(np.zeros(extra), tuned.xi)
     mixture = None if tuned.mixture is None else np.append(tuned.mixture, np.zeros(extra))
     scores = np.pad(tuned.scores, ((0, 0), (0, extra)), mode="edge")
-    path = tuned.path.spectrum.path(y, tuned.lam, xi)
+    path = of_same_targets(tuned.path, tuned.lam, xi)
     return replace(tuned, n_steps=n_steps, xi=xi, mixture=mixture, scores=scores, path=path)
 
 
@@ -259,7 +260,7 @@ def _tuned(
         raise ValueError(
             "The criterion is defined at no penalty (dof = n, nothing is left to predict from, or the scorer gave NaN)."
         )
-    path = pure.spectrum.path(y, lam, solution.xi)
+    path = of_same_targets(pure, lam, solution.xi)
     return Tuned(float(lam), steps, solution.xi, solution.mixture, solution.score, scores, path, evidence)
 
 
@@ -275,9 +276,9 @@ def _on_evidence(
     evidence = found.evidence
     if not found.n_steps or evidence is None:
         return found
-    ridge = pure.spectrum.path(y, _best_penalty(pure, problems), ())
+    ridge = of_same_targets(pure, _best_penalty(pure, problems), ())
     plain, student = squared_errors(ridge, y, fixed_filter=False), squared_errors(found.path, y, fixed_filter=True)
-    evidence = replace(evidence, loo_gain=relative_gain(plain, student, sample_weights(pure.spectrum)))
+    evidence = replace(evidence, loo_gain=relative_gain(plain, student, pure.spectrum.frame.each_weight))
     if evidence.is_worth_folds:
         evidence = replace(evidence, held_out_gain=_gain_in_folds(pure, y, ridge, n_steps, limits))
     return replace(found, evidence=evidence) if evidence.accepted else _plain(pure, y, problems, evidence)
@@ -296,14 +297,14 @@ def _supported(
     limits: tuple[float, float] | None,
 ) -> Tuned:
     """Ridge, or the student that likelihood ratio and Stein's estimate support."""
-    spectrum, targets = pure.spectrum, pure._targets
+    spectrum, targets = pure.spectrum, pure.rotated
     plain, lam = _plain(pure, y, problems, None), _best_penalty(pure, problems)
-    degrees = spectrum.n_effective - spectrum.fit_intercept
-    evidence = weigh_evidence(spectrum._d, targets.z, targets.outside, degrees, lam, pure.lam)
+    d, degrees = spectrum.coordinates.d, spectrum.frame.degrees
+    evidence = weigh_evidence(d, targets.z, targets.outside, degrees, lam, pure.lam)
     found = plain
     if evidence.speaks_for_filter and n_steps is None:
-        path = FilteredStudents(spectrum, targets, lam, evidence.filter)
-        found = Tuned(lam, spectrum.rank, None, None, plain.score, plain.scores, path)
+        path = FilteredStudents(spectrum, pure.targets, lam, evidence.filter)
+        found = Tuned(lam, len(d), None, None, plain.score, plain.scores, path)
     elif evidence.speaks_for_filter and pure.n_steps:
         found = _closest(pure, y, problems, evidence, limits) or plain
     return replace(found, evidence=evidence)
@@ -347,11 +348,11 @@ def _towards(pure: DistillationPath, filter_: np.ndarray) -> Iterator[tuple[Mixt
     """‖(F_w − F) z‖² of the mixtures w at each penalty, and the filters (k+1, r) of the pure steps."""
     from fastdistill import kernels
 
-    z = pure._targets.z
+    z = pure.rotated.z
     steps = pure.n_steps + 1
     wanted = (filter_[:, None] * z).ravel()
-    for start in range(0, pure._n_students, steps):
-        filters = pure._multipliers(kernels.FILTER, start, start + steps)[:, 0]
+    for start in range(0, pure.n_students, steps):
+        filters = pure.spectral_multipliers(kernels.FILTER, start, start + steps)[:, 0]
         problem = MixtureProblem(pure.n_steps, wanted.size)
         problem.add((filters[:, :, None] * z).reshape(steps, -1), wanted)
         yield problem, filters
@@ -391,10 +392,10 @@ def _gain_in_folds(
     In each fold penalty, evidence and student are chosen anew from the other samples, by leave-one-out. None where the
     samples are too few, or too much alike, for as many folds.
     """
-    rows, values = _coordinates_of_samples(pure.spectrum), np.asarray(y, dtype=np.float64)
-    weight = sample_weights(pure.spectrum)
+    rows, values = pure.spectrum.coordinates.samples(), np.asarray(y, dtype=np.float64)
+    weight = pure.spectrum.frame.each_weight
     used = np.flatnonzero(weight)
-    fits = np.reshape(ridge.fitted[0], (len(values), -1)) - pure._targets.mean * pure._targets.scale
+    fits = np.reshape(ridge.fitted[0], (len(values), -1)) - pure.targets.mean * pure.targets.unit
     fold_of = grouped_folds(rows[used], fits[used], FOLDS)
     if fold_of.max() < FOLDS - 1:
         return None
@@ -427,12 +428,12 @@ def _if_it_pays(
     """
     solutions = [problem.solutions("joint", limits) for problem in problems]
     scores = _scores(solutions)
-    queries, wanted = pure._check_scored(criterion.queries, criterion.yq)
+    queries, wanted = pure.check_scored(criterion.queries, criterion.yq)
     q, k, best = len(wanted), pure.n_steps, scores.argmin(axis=0)
     squares = []
     for steps in range(k + 1 if q > k + 2 else 1):
-        path = pure.spectrum.path(y, pure.lam[best[steps]], solutions[best[steps]][steps].xi)
-        left = path._query_map(queries)(steps, steps + 1)[0] - wanted
+        path = of_same_targets(pure, pure.lam[best[steps]], solutions[best[steps]][steps].xi)
+        left = path.query_map(queries)(steps, steps + 1)[0] - wanted
         squares.append(np.square(left).mean(axis=1))
     charged = [error.mean() * (q + steps) / (q - steps) for steps, error in enumerate(squares)]
     steps = int(np.argmin(charged))
@@ -460,9 +461,9 @@ def add_held_out(
     problems: list[MixtureProblem], pure: DistillationPath, queries: Any, yq: Any, weight: np.ndarray | None
 ) -> None:
     """Add the squared errors of held-out samples of the weights (q,) to one problem per penalty of the path."""
-    queries, wanted = pure._check_scored(queries, yq)
+    queries, wanted = pure.check_scored(queries, yq)
     root = np.ones(len(wanted)) if weight is None else np.sqrt(weight)
-    predict, steps = pure._query_map(queries), pure.n_steps + 1
+    predict, steps = pure.query_map(queries), pure.n_steps + 1
     for i, problem in enumerate(problems):
         rows = predict(i * steps, (i + 1) * steps) * root[:, None]
         problem.add(rows.reshape(steps, -1), (wanted * root[:, None]).ravel())
@@ -472,7 +473,7 @@ def add_held_out(
 def _cross_validated(pure: DistillationPath, y: Any, cv: Any) -> list[MixtureProblem]:
     """One problem per penalty over all folds."""
     spectrum = pure.spectrum
-    values, weight, rows = np.asarray(y), spectrum._weight, _coordinates_of_samples(spectrum)
+    values, weight, rows = np.asarray(y), spectrum.frame.weight, spectrum.coordinates.samples()
     problems = [MixtureProblem(pure.n_steps, 0.0) for _ in pure.lam]
     for train, test in _splits(cv, rows, values):
         fold, queries = _refitted(spectrum, rows, train, test)
@@ -483,21 +484,12 @@ def _cross_validated(pure: DistillationPath, y: Any, cv: Any) -> list[MixturePro
     return problems
 
 
-def _coordinates_of_samples(spectrum: Spectrum) -> np.ndarray:
-    """The samples as W^-½ U s (n, r): those of the design, or of the kernel's features, up to a rotation and a shift,
-    which neither ridge nor its intercept sees.
-    """
-    n = spectrum.n_samples
-    rows, _ = spectrum._unscaled(slice(0, n), spectrum._row_block(0, n), np.zeros((n, 1)))
-    return rows * np.sqrt(spectrum._d) if spectrum.rank else np.zeros((n, 1))
-
-
-def _refitted(spectrum: Spectrum, rows: np.ndarray, train: Any, test: Any) -> tuple[Spectrum, np.ndarray]:
+def _refitted(spectrum: Decomposed, rows: np.ndarray, train: Any, test: Any) -> tuple[Spectrum, np.ndarray]:
     """The spectrum of some of the samples alone, and others as queries of it."""
-    part, weight = rows[train], None if spectrum._weight is None else spectrum._weight[train]
+    part, weight = rows[train], None if spectrum.frame.weight is None else spectrum.frame.weight[train]
     if spectrum.is_kernel:
-        return Spectrum.from_kernel(part @ part.T, spectrum.fit_intercept, weight), rows[test] @ part.T
-    return Spectrum.from_design(part, spectrum.fit_intercept, weight), rows[test]
+        return Spectrum.from_kernel(part @ part.T, spectrum.frame.fit_intercept, weight), rows[test] @ part.T
+    return Spectrum.from_design(part, spectrum.frame.fit_intercept, weight), rows[test]
 
 
 def _splits(cv: Any, rows: np.ndarray, y: np.ndarray) -> Any:
@@ -514,21 +506,21 @@ def _splits(cv: Any, rows: np.ndarray, y: np.ndarray) -> Any:
 
 
 def _leave_one_out(pure: DistillationPath) -> Iterator[MixtureProblem]:
-    total = len(pure._targets.mean) * pure.spectrum.total_weight
-    for factor in leave_one_out_factors(pure.spectrum, pure._targets, pure.lam, pure._xi):
+    total = pure.targets.count * pure.spectrum.frame.total_weight
+    for factor in leave_one_out_factors(pure.spectrum.coordinates, pure.rotated, pure.lam, pure.family_weights):
         yield MixtureProblem(pure.n_steps, total, factor)
 
 
 def _generalised(pure: DistillationPath) -> Iterator[MixtureProblem]:
     """Residuals in the rotated coordinates: (1 − f) z, and what no student reaches, the same for all."""
-    spectrum, targets = pure.spectrum, pure._targets
+    frame, targets = pure.spectrum.frame, pure.rotated
     steps = pure.n_steps + 1
     unreached = np.sqrt(targets.outside)
-    for start in range(0, pure._n_students, steps):
-        lost, left = pure._lost(start, start + steps)
-        correction = spectrum.n_effective / np.where(left > 0, left, np.nan)
+    for start in range(0, pure.n_students, steps):
+        lost, left = pure.complements(start, start + steps)
+        correction = frame.n_effective / np.where(left > 0, left, np.nan)
         residuals = np.concatenate([lost[:, 0, :, None] * targets.z, np.tile(unreached, (steps, 1, 1))], axis=1)
-        problem = MixtureProblem(pure.n_steps, targets.z.shape[1] * spectrum.total_weight)
+        problem = MixtureProblem(pure.n_steps, targets.z.shape[1] * frame.total_weight)
         problem.add(-(residuals * correction[:, :, None]).reshape(steps, -1), np.zeros(residuals[0].size))
         yield problem
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastdistill.selection.evidence import REQUIRED_EVIDENCE, Evidence
-from fastdistill.selection.paired import relative_gain, sample_weights, squared_errors
+from fastdistill.selection.paired import relative_gain, squared_errors
 from fastdistill.selection.tuning import Tuned
+from fastdistill.spectral.path import of_same_targets
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,9 @@ def verdict(tuned: Tuned, penalties: np.ndarray, y: np.ndarray) -> Verdict:
     if tuned.n_steps and tuned.evidence is not None and tuned.evidence.held_out_gain is not None:
         gain, error = tuned.evidence.held_out_gain
     elif tuned.n_steps:
-        spectrum = tuned.path.spectrum
-        ridge = spectrum.path(y, penalties[tuned.scores[:, 0].argmin()], ())
+        ridge = of_same_targets(tuned.path, penalties[tuned.scores[:, 0].argmin()], ())
         plain, student = (squared_errors(path, y, fixed_filter=False) for path in (ridge, tuned.path))
-        gain, error = relative_gain(plain, student, sample_weights(spectrum))
+        gain, error = relative_gain(plain, student, ridge.spectrum.frame.each_weight)
     ratio = None if tuned.evidence is None else tuned.evidence.ratio
     return Verdict(gain, error, tuned.n_steps, f"{_choice(tuned)}{_outcome(tuned, gain, error)}.", ratio)
 

@@ -28,15 +28,13 @@ Cost: O(q n r) for the coordinates of q queries, then O(q r) per penalty (varian
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastdistill import _validation as validation
-
-if TYPE_CHECKING:
-    from fastdistill.spectral.path import _Recursion
-    from fastdistill.spectral.spectrum import Spectrum
+from fastdistill.spectral.coordinates import Coordinates
+from fastdistill.spectral.queries import DesignQueries, KernelQueries
 
 # Directions with d below this fraction of λ are not kept but taken together, at d = 0. That overstates what they
 # explain, Σ Q² / (d + λ), by at most (d / λ)² of what they leave, Σ Q² / d · λ / (d + λ): by 1e-10 of the variance.
@@ -44,122 +42,97 @@ NEGLIGIBLE = 1e-5
 
 
 class Posterior:
-    """Predictive variances at penalties `lam` (L,): what they need of a kernel spectrum and no more, for keeping."""
+    """Predictive variances at penalties `lam` (L,): what they need of a kernel and no more, for keeping."""
 
-    def __init__(self, spectrum: Spectrum, lam: np.ndarray) -> None:
-        kept = np.count_nonzero(spectrum._d > NEGLIGIBLE * lam.min())
-        basis = spectrum._basis[:, :kept].copy()  # a view would keep all n eigenvectors alive
-        self.coordinates = _KernelCoordinates(spectrum, basis)
-        self.gain = 1.0 / np.add.outer(spectrum._d[:kept], lam)
-        self.gain_of_rest = np.divide(1.0, lam, out=np.zeros_like(lam), where=lam > spectrum._noise)
-        self.constant = spectrum.fit_intercept * lam / spectrum.total_weight
+    def __init__(self, coordinates: Coordinates, lam: np.ndarray) -> None:
+        d = coordinates.d
+        kept = np.count_nonzero(d > NEGLIGIBLE * lam.min())
+        basis = coordinates.basis[:, :kept].copy()  # a view would keep all n eigenvectors alive
+        self.projection = _KernelProjection(coordinates, basis)
+        self.gain = 1.0 / np.add.outer(d[:kept], lam)
+        self.gain_of_rest = np.divide(1.0, lam, out=np.zeros_like(lam), where=lam > coordinates.noise)
+        self.constant = coordinates.frame.fit_intercept * lam / coordinates.frame.total_weight
 
     def variance(self, Kq: np.ndarray, kernel_diag: Any) -> np.ndarray:
         """Variances (L, q) from checked kernel(query, train) (q, n) and the unchecked k(x, x) of the queries (q,)."""
         prior = validation.real_array(kernel_diag, "kernel_diag", ndim=1)
         if len(prior) != len(Kq):
             raise ValueError(f"kernel_diag has {len(prior)} entries, but there are {len(Kq)} queries.")
-        if self.coordinates.centre is None and prior.min(initial=0.0) < 0:
+        if not self.projection.is_centred and prior.min(initial=0.0) < 0:
             raise ValueError(
                 f"kernel_diag must not be negative: it holds kernel(x, x) of the queries, a variance; got "
                 f"{prior.min():.6g} at index {int(prior.argmin())}."
             )
-        squares, rest, centring = self.coordinates.squares(Kq)
+        squares, rest, centring = self.projection.squares(Kq)
         explained = squares @ self.gain + np.multiply.outer(rest, self.gain_of_rest)
         # the difference of nearly equal numbers: near the training data rounding can take it below zero
         return np.maximum((prior - centring)[:, None] - explained, 0.0).T + self.constant[:, None]
 
 
-class _KernelCoordinates:
-    """Coordinates of kernel queries in a `basis` (n, r) of leading eigenvectors, and what they leave out."""
+class _KernelProjection:
+    """Kernel queries in a `basis` (n, r) of leading eigenvectors, and what they have outside of it."""
 
-    def __init__(self, spectrum: Spectrum, basis: np.ndarray) -> None:
-        self.basis, self.centre = basis, spectrum._centre
-        self.is_complete = basis.shape[1] == spectrum.n_effective - spectrum.fit_intercept
-        self.root = None if spectrum._weight is None else spectrum._sqrt_weight
-        if self.centre is not None:
-            weight = np.ones(spectrum.n_samples) if spectrum._weight is None else spectrum._weight
-            self.share = weight / spectrum.total_weight
+    def __init__(self, coordinates: Coordinates, basis: np.ndarray) -> None:
+        queries = coordinates.queries
+        if not isinstance(queries, KernelQueries):
+            raise TypeError("These are the queries of a design.")
+        self.queries, self.basis = queries, basis
+        self.is_centred = queries.centre is not None
+        self.is_complete = basis.shape[1] == coordinates.frame.degrees
 
     def squares(self, Kq: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Q² (q, r), the squared norm outside of the basis (q,), and k(x, x) − k_c(x, x) (q,)."""
-        rows, centring = Kq, np.zeros(len(Kq))
-        if self.centre is not None:
-            mean = Kq @ self.share
-            shift = mean - self.centre @ self.share
-            rows = Kq - self.centre - shift[:, None]
-            centring = mean + shift
-        if self.root is not None:
-            rows = rows * self.root
-        coordinates = rows @ self.basis
+        rows, centring = self.queries.centred(Kq)
+        rows = self.queries.scaled(rows)
+        projected = rows @ self.basis
         if self.is_complete:
-            return np.square(coordinates), np.zeros(len(Kq)), centring
+            return np.square(projected), np.zeros(len(Kq)), centring
         # not the difference of the squares, whose rounding errors λ would divide
-        rest = rows - coordinates @ self.basis.T
-        return np.square(coordinates), np.einsum("ij,ij->i", rest, rest), centring
+        rest = rows - projected @ self.basis.T
+        return np.square(projected), np.einsum("ij,ij->i", rest, rest), centring
 
 
-def predict_std(students: _Recursion, queries: Any, kernel_diag: Any) -> np.ndarray:
-    """Predictive standard deviations (students, q, m) in flat order; see `DistillationPath.predict_std`."""
-    spectrum, lam = students.spectrum, students.lam.ravel()
-    checked = spectrum._check_queries(queries)
-    if spectrum.is_kernel:
-        if kernel_diag is None:
-            raise ValueError(
-                "predict_std needs kernel_diag, the values kernel(x, x) of the queries (q,): they are the prior "
-                "variances, which Kq does not hold."
-            )
-        variance = Posterior(spectrum, lam).variance(checked, kernel_diag)
-    elif kernel_diag is not None:
-        raise ValueError("kernel_diag is for kernels; for a design kernel(x, x) is the squared norm of Xq's rows.")
+def predict_std(coordinates: Coordinates, lam: np.ndarray, queries: Any, kernel_diag: Any) -> np.ndarray:
+    """Predictive standard deviations (L, q) at penalties lam (L,); see `DistillationPath.predict_std`."""
+    if isinstance(coordinates.queries, DesignQueries):
+        if kernel_diag is not None:
+            raise ValueError("kernel_diag is for kernels; for a design kernel(x, x) is the squared norm of Xq's rows.")
+        return np.sqrt(_design_variance(coordinates, coordinates.queries, lam, queries))
+    if kernel_diag is None:
+        raise ValueError(
+            "predict_std needs kernel_diag, the values kernel(x, x) of the queries (q,): they are the prior "
+            "variances, which Kq does not hold."
+        )
+    return np.sqrt(Posterior(coordinates, lam).variance(queries, kernel_diag))
+
+
+def standard_error(
+    coordinates: Coordinates, multipliers: np.ndarray, null: np.ndarray | None, queries: Any
+) -> np.ndarray:
+    """Standard errors (students, q) for noise of unit variance, from multipliers (students, r).
+
+    `null` (students, 1) are a kernel's multipliers of directions with d = 0; see `DistillationPath.standard_error`.
+    """
+    outside: Any = 0.0
+    if null is not None:
+        squares, rest, _ = _KernelProjection(coordinates, coordinates.basis).squares(queries)
+        outside = null * np.sqrt(rest)
     else:
-        variance = _design_variance(spectrum, lam, checked)
-    # data-centric: no schedule and no step changes it
-    variance = np.repeat(variance, students._n_students // len(lam), axis=0)
-    return np.repeat(np.sqrt(variance)[:, :, None], len(students._targets.mean), axis=2)
-
-
-def standard_error(students: _Recursion, queries: Any, noise: Any) -> np.ndarray:
-    """Standard errors (students, q, m) in flat order; see `DistillationPath.standard_error`."""
-    from fastdistill import kernels
-
-    spectrum, n_targets, count = students.spectrum, len(students._targets.mean), students._n_students
-    checked = spectrum._check_queries(queries)
-    scale = validation.real_array(noise, "noise", ndim=(0, 1))
-    if scale.ndim == 1 and len(scale) != n_targets:
-        raise ValueError(f"noise has {len(scale)} entries, but there are {n_targets} targets.")
-    if scale.min(initial=0.0) < 0:
-        raise ValueError(f"noise must be at least 0, the variance of the targets' noise, got {scale.min():.6g}.")
-    if spectrum.is_kernel:
-        squares, rest, _ = _KernelCoordinates(spectrum, spectrum._basis).squares(checked)
-        form, outside = kernels.DUAL, students._null(0, count)[:, 0] * np.sqrt(rest)
-    else:
-        squares, form, outside = np.square(spectrum._query_coordinates(checked)), kernels.PRIMAL, 0.0
-    multipliers = students._multipliers(form, 0, count)[:, 0]
+        squares = np.square(coordinates.of_queries(queries))
     # in units of each student's largest: the squares of what a large λ leaves would underflow
     unit = np.abs(multipliers).max(axis=1, initial=0.0, keepdims=True)
     multipliers = np.divide(multipliers, unit, out=np.zeros_like(multipliers), where=unit > 0)
     of_slopes = unit * np.sqrt(np.square(multipliers) @ squares.T)
-    of_intercept = np.sqrt(spectrum.fit_intercept / spectrum.total_weight)
+    of_intercept = np.sqrt(coordinates.frame.fit_intercept / coordinates.frame.total_weight)
     # `outside` is divided by λ, and its square can overflow where λ is next to nothing
-    error = np.hypot(np.hypot(of_slopes, of_intercept), outside)
-    return error[:, :, None] * np.broadcast_to(np.sqrt(scale), n_targets)
+    return np.hypot(np.hypot(of_slopes, of_intercept), outside)
 
 
-def _design_variance(spectrum: Spectrum, lam: np.ndarray, queries: Any) -> np.ndarray:
+def _design_variance(coordinates: Coordinates, design: DesignQueries, lam: np.ndarray, queries: Any) -> np.ndarray:
     """Variances (L, q) of the linear kernel on checked queries (q, p), from what is left of each direction."""
-    squares = np.square(spectrum._query_coordinates(queries))
-    variance = squares @ (lam / np.add.outer(spectrum._d, lam))
-    if spectrum.rank < spectrum._basis.shape[0]:
-        unexplored = _squared_norms(queries, spectrum._centre) - squares.sum(axis=1)
+    frame, squares = coordinates.frame, np.square(coordinates.of_queries(queries))
+    variance = squares @ (lam / np.add.outer(coordinates.d, lam))
+    if coordinates.rank < design.width:
+        unexplored = design.squared_norms(queries) - squares.sum(axis=1)
         variance += np.maximum(unexplored, 0.0)[:, None]
-    return (variance + spectrum.fit_intercept * lam / spectrum.total_weight).T
-
-
-def _squared_norms(queries: Any, centre: np.ndarray | None) -> np.ndarray:
-    """‖x − centre‖² (q,) of dense or sparse rows x."""
-    if isinstance(queries, np.ndarray):
-        rows = queries if centre is None else queries - centre
-        return np.einsum("ij,ij->i", rows, rows)
-    squares = queries.multiply(queries).sum(axis=1)
-    return squares if centre is None else squares - 2 * (queries @ centre) + centre @ centre
+    return (variance + frame.fit_intercept * lam / frame.total_weight).T

@@ -21,15 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastdistill.spectral.coordinates import Coordinates, Rotated
 from fastdistill.spectral.students import compiled_kernels
-
-if TYPE_CHECKING:
-    from fastdistill.spectral.spectrum import Spectrum
-    from fastdistill.spectral.students import Targets
 
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 # Four times as many can take three times as long: beyond 1 MiB the allocator maps fresh pages every time.
@@ -41,63 +37,69 @@ EPS = float(np.finfo(np.float64).eps)
 
 
 def leave_one_out_blocks(
-    spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray
+    coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray
 ) -> Iterator[tuple[int, _Rows, np.ndarray]]:
     """(family, rows, centred predictions (k+1, rows, m)) for families of penalties lam (P,) and weights xi (P, k)."""
-    for first, families, rows in _blocks(spectrum, targets, lam, xi):
+    for first, families, rows in _blocks(coordinates, rotated, lam, xi):
         for family, predictions in enumerate(families.predictions(rows)):
             yield first + family, rows, predictions
 
 
-def leave_one_out_factors(spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
+def leave_one_out_factors(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
     """R factors (P, k+2, k+2) of √w [loo_0 .. loo_k y] for each family, the targets one below the other."""
     factors = np.zeros((len(lam), xi.shape[1] + 2, xi.shape[1] + 2))
-    for first, families, rows in _blocks(spectrum, targets, lam, xi):
+    for first, families, rows in _blocks(coordinates, rotated, lam, xi):
         families.append_to(factors[first : first + len(families.lam)], rows)
     return factors
 
 
 def _blocks(
-    spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray
+    coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray
 ) -> Iterator[tuple[int, _Families, _Rows]]:
     """Some families, the first one's number, and some rows, such that working arrays keep their size."""
     steps = xi.shape[1] + 1
-    at_once = max(1, BLOCK_ENTRIES // (steps * max(1, spectrum.rank)))
+    at_once = max(1, BLOCK_ENTRIES // (steps * max(1, coordinates.rank)))
     for first in range(0, len(lam), at_once):
-        families = _Families(spectrum, targets, lam[first : first + at_once], xi[first : first + at_once])
-        width = steps * len(families.lam) * targets.z.shape[1]
-        height = max(1, min(BLOCK_ENTRIES // max(spectrum.rank, width), max(CACHED_ENTRIES // width, EFFICIENT_ROWS)))
-        for start in range(0, spectrum.n_samples, height):
-            yield first, families, _Rows(spectrum, targets, slice(start, min(start + height, spectrum.n_samples)))
+        families = _Families(coordinates, rotated, lam[first : first + at_once], xi[first : first + at_once])
+        width = steps * len(families.lam) * rotated.z.shape[1]
+        height = max(
+            1, min(BLOCK_ENTRIES // max(coordinates.rank, width), max(CACHED_ENTRIES // width, EFFICIENT_ROWS))
+        )
+        for start in range(0, coordinates.frame.n_samples, height):
+            yield (
+                first,
+                families,
+                _Rows(coordinates, rotated, slice(start, min(start + height, coordinates.frame.n_samples))),
+            )
 
 
-def leverages(spectrum: Spectrum, filter_: np.ndarray) -> np.ndarray:
+def leverages(coordinates: Coordinates, filter_: np.ndarray) -> np.ndarray:
     """Diagonal (n,) of the smoother U F Uᵀ of a filter F (r,), the intercept's share included."""
-    weight = np.ones(spectrum.n_samples) if spectrum._weight is None else spectrum._weight
-    diagonal = weight / spectrum.total_weight * spectrum.fit_intercept
-    height = max(1, BLOCK_ENTRIES // max(1, spectrum.rank))
-    for start in range(0, spectrum.n_samples, height):
-        stop = min(start + height, spectrum.n_samples)
-        diagonal[start:stop] += np.square(spectrum._row_block(start, stop)) @ filter_
+    n, diagonal = coordinates.frame.n_samples, coordinates.frame.intercept_share
+    height = max(1, BLOCK_ENTRIES // max(1, coordinates.rank))
+    for start in range(0, n, height):
+        stop = min(start + height, n)
+        diagonal[start:stop] += np.square(coordinates.row_block(start, stop)) @ filter_
     return diagonal
 
 
 class _Rows:
     """A block of rows of U and what leave-one-out needs of them; coordinates are of the centred, unscaled targets."""
 
-    def __init__(self, spectrum: Spectrum, targets: Targets, index: slice) -> None:
-        self.index, self.z = index, targets.z
-        self.weight = np.ones(index.stop - index.start) if spectrum._weight is None else spectrum._weight[index]
-        self.root = np.empty(0) if spectrum._weight is None else spectrum._sqrt_weight[index]  # (0,) where all are 1
-        u = spectrum._row_block(index.start, index.stop)
+    def __init__(self, coordinates: Coordinates, rotated: Rotated, index: slice) -> None:
+        frame, self.index, self.z = coordinates.frame, index, rotated.z
+        self.weight = np.ones(index.stop - index.start) if frame.weight is None else frame.weight[index]
+        self.root = np.empty(0) if frame.root is None else frame.root[index]  # (0,) where all are 1
+        u = coordinates.row_block(index.start, index.stop)
         self.u2 = np.square(u)
-        self.fixed = self.weight / spectrum.total_weight * spectrum.fit_intercept
+        self.fixed = self.weight / frame.total_weight * frame.fit_intercept
         # the part of a point's unit vector that no fit reaches; exactly 0 where rounding could have made all of it
         self.null = 1.0 - self.fixed - self.u2.sum(axis=1)
-        if spectrum.rank == spectrum.n_effective - spectrum.fit_intercept:
+        if coordinates.is_complete:
             self.null[self.weight > 0] = 0.0
-        self.null[self.null < 16 * EPS * max(1, spectrum.rank) ** 0.5] = 0.0
-        self.expand, self.unreached = spectrum._unscaled(index, u, targets.unreached[index])
+        self.null[self.null < 16 * EPS * max(1, coordinates.rank) ** 0.5] = 0.0
+        self.expand = coordinates.unscaled_block(index, u)
+        self.unreached = frame.unscaled(rotated.unreached[index], index).copy()
         self.unreached[self.null == 0.0] = 0.0
 
     @cached_property
@@ -109,8 +111,8 @@ class _Rows:
 class _Families:
     """Multipliers of families of students, each of one penalty and one schedule: (P, k+1, r)."""
 
-    def __init__(self, spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray) -> None:
-        self.d, self.lam, self.xi = spectrum._d, lam, np.ascontiguousarray(xi)
+    def __init__(self, coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> None:
+        self.d, self.lam, self.xi = coordinates.d, lam, np.ascontiguousarray(xi)
         d, steps = self.d, xi.shape[1] + 1
         self.filters = np.empty((len(lam), steps, len(d)))
         kernels = compiled_kernels()
@@ -119,8 +121,8 @@ class _Families:
         self.kept = np.empty_like(self.filters)
         for powers, penalty in zip(self.kept, lam, strict=True):
             kernels.filter_powers(d, penalty, powers)
-        self.kept_of = _Product(self.kept, spectrum.n_samples)
-        self.fit_of = [_Product(self.filters * z, spectrum.n_samples) for z in targets.z.T]
+        self.kept_of = _Product(self.kept, coordinates.frame.n_samples)
+        self.fit_of = [_Product(self.filters * z, coordinates.frame.n_samples) for z in rotated.z.T]
 
     @cached_property
     def complement(self) -> np.ndarray:

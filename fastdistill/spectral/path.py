@@ -22,16 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastdistill import _validation as validation
 from fastdistill.spectral import gaussian_process
-from fastdistill.spectral.students import BLOCK_ENTRIES, Students, Targets, compiled_kernels
-
-if TYPE_CHECKING:
-    from fastdistill.spectral.spectrum import Spectrum
+from fastdistill.spectral.frame import Targets
+from fastdistill.spectral.leave_one_out import leave_one_out_blocks
+from fastdistill.spectral.protocol import Decomposed
+from fastdistill.spectral.students import BLOCK_ENTRIES, Students, compiled_kernels
 
 
 def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> np.ndarray:
@@ -71,14 +71,14 @@ def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> n
     values = np.array(
         validation.spectrum_values(d, largest=validation.LARGEST_LINEAR)
     )  # writeable and contiguous: other arrays compile anew
-    penalties, schedules, shape = _grid(validation.penalties(lam), validation.schedule(xi, n_steps))
+    penalties, schedules, shape = _families(validation.penalties(lam), validation.schedule(xi, n_steps))
     out = np.empty((*penalties.shape, len(values)))
     kernels = compiled_kernels()
     kernels.student_grid(values, penalties, schedules, kernels.FILTER, out)
     return out.reshape(*shape, len(values)).astype(validation.result_dtype(d), copy=False)
 
 
-def _grid(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+def _families(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
     """Every pair of a penalty and a schedule: (P, k+1) penalties, (P, k) weights, and the axes (L,)(Q,)(k+1,)."""
     schedules = np.atleast_2d(xi)
     steps = xi.shape[-1] + 1
@@ -92,28 +92,29 @@ class _Recursion(Students):
     lam: np.ndarray
 
     def __init__(
-        self, spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray, shape: tuple[int, ...]
+        self, spectrum: Decomposed, targets: Targets, lam: np.ndarray, xi: np.ndarray, shape: tuple[int, ...]
     ) -> None:
         super().__init__(spectrum, targets, shape)
-        self._lam, self._xi = np.ascontiguousarray(lam), np.ascontiguousarray(xi)
+        self.family_penalties, self.family_weights = np.ascontiguousarray(lam), np.ascontiguousarray(xi)
 
     def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
-        size = self._lam.shape[1]
+        size = self.family_penalties.shape[1]
         first, last = start // size, -(-stop // size)
         out = np.empty((last - first, size, len(values)))
-        compiled_kernels().student_grid(values, self._lam[first:last], self._xi[first:last], form, out)
+        penalties, weights = self.family_penalties[first:last], self.family_weights[first:last]
+        compiled_kernels().student_grid(values, penalties, weights, form, out)
         flat = out.reshape((last - first) * size, 1, len(values))
         return flat[start - first * size : stop - first * size]
 
     def _penalty_of(self, start: int, stop: int) -> np.ndarray:
-        return self._lam.reshape(-1, 1)[start:stop]
+        return self.family_penalties.reshape(-1, 1)[start:stop]
 
     def _blocks(self, width: int) -> Iterator[tuple[int, int]]:
         """Whole families, so that no student's recursion is run twice."""
-        size = self._lam.shape[1]
+        size = self.family_penalties.shape[1]
         families = max(1, BLOCK_ENTRIES // max(1, width * size))
-        for start in range(0, self._n_students, families * size):
-            yield start, min(self._n_students, start + families * size)
+        for start in range(0, self.n_students, families * size):
+            yield start, min(self.n_students, start + families * size)
 
     @cached_property
     def loo(self) -> np.ndarray:
@@ -121,27 +122,26 @@ class _Recursion(Students):
 
         O(n r) per penalty and step, no refit; see `spectral.leave_one_out`. NaN where nothing is left to fit.
         """
-        n, m = self.spectrum.n_samples, len(self._targets.mean)
-        predictions = np.empty((*self._lam.shape, n, m))
+        n, m = self.spectrum.frame.n_samples, self.targets.count
+        predictions = np.empty((*self.family_penalties.shape, n, m))
         for family, rows, block in self._leave_one_out():
-            predictions[family, :, rows.index] = block + self._targets.mean
-        predictions = predictions.reshape(self._n_students, n, m)
+            predictions[family, :, rows.index] = block + self.targets.mean
+        predictions = predictions.reshape(self.n_students, n, m)
         self._complete_light_rows(predictions)
         return self._result(predictions, "leave-one-out predictions", power=1)
 
     @cached_property
     def loo_mse(self) -> np.ndarray:
         """Leave-one-out error Σ w (y − loo)² / Σ w, (...[, m]); the predictions are formed in blocks and not kept."""
-        errors = np.zeros((*self._lam.shape, len(self._targets.mean)))
+        errors = np.zeros((*self.family_penalties.shape, self.targets.count))
         for family, rows, block in self._leave_one_out():
             errors[family] += np.einsum("ksm,ksm,s->km", block - rows.y, block - rows.y, rows.weight)
-        errors = errors.reshape(self._n_students, -1) / self.spectrum.total_weight
+        errors = errors.reshape(self.n_students, -1) / self.spectrum.frame.total_weight
         return self._result(errors, "mean squared errors", power=2)
 
     def _leave_one_out(self) -> Iterator[Any]:
-        from fastdistill.spectral.leave_one_out import leave_one_out_blocks
-
-        return leave_one_out_blocks(self.spectrum, self._targets, self._lam[:, 0], self._xi)
+        coordinates, penalties = self.spectrum.coordinates, self.family_penalties[:, 0]
+        return leave_one_out_blocks(coordinates, self.rotated, penalties, self.family_weights)
 
     def predict_std(self, queries: Any, kernel_diag: Any = None) -> np.ndarray:
         """Predictive standard deviations sqrt(k(x, x) − k_xᵀ (K + λ W⁻¹)⁻¹ k_x), in the shape of `predict`.
@@ -179,7 +179,11 @@ class _Recursion(Students):
         array([[0.29755952, 1.        ],
                [0.29755952, 1.        ]])
         """
-        return self._result(gaussian_process.predict_std(self, queries, kernel_diag), "standard deviations")
+        checked, penalties = self.spectrum.queries.check(queries), self.lam.ravel()
+        std = gaussian_process.predict_std(self.spectrum.coordinates, penalties, checked, kernel_diag)
+        # no schedule and no step changes it
+        std = np.repeat(std, self.n_students // len(penalties), axis=0)
+        return self._result(np.repeat(std[:, :, None], self.targets.count, axis=2), "standard deviations")
 
     def standard_error(self, queries: Any, noise: Any) -> np.ndarray:
         """Standard errors sqrt(noise Σ_i l_i(x)² / w_i) of the predictions Σ_i l_i(x) y_i, in the shape of `predict`.
@@ -207,7 +211,20 @@ class _Recursion(Students):
         array([[0.2  , 0.25 ],
                [0.16 , 0.125]])
         """
-        return self._result(gaussian_process.standard_error(self, queries, noise), "standard errors")
+        checked, variance = self.spectrum.queries.check(queries), self._noise_variance(noise)
+        multipliers = self.spectral_multipliers(self._coefficient_form, 0, self.n_students)[:, 0]
+        null = self.null_multipliers(0, self.n_students)[:, 0] if self.spectrum.is_kernel else None
+        error = gaussian_process.standard_error(self.spectrum.coordinates, multipliers, null, checked)
+        return self._result(error[:, :, None] * np.sqrt(variance), "standard errors")
+
+    def _noise_variance(self, noise: Any) -> np.ndarray:
+        """A variance for each target (m,)."""
+        variance = validation.real_array(noise, "noise", ndim=(0, 1))
+        if variance.ndim == 1 and len(variance) != self.targets.count:
+            raise ValueError(f"noise has {len(variance)} entries, but there are {self.targets.count} targets.")
+        if variance.min(initial=0.0) < 0:
+            raise ValueError(f"noise must be at least 0, the variance of the targets' noise, got {variance.min():.6g}.")
+        return np.broadcast_to(variance, self.targets.count)
 
 
 class DistillationPath(_Recursion):
@@ -223,10 +240,18 @@ class DistillationPath(_Recursion):
     n_steps : int
     """
 
-    def __init__(self, spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray) -> None:
+    def __init__(self, spectrum: Decomposed, targets: Targets, lam: np.ndarray, xi: np.ndarray) -> None:
         self.lam, self.xi, self.n_steps = lam, xi, xi.shape[-1]
-        penalties, schedules, shape = _grid(lam, xi)
+        penalties, schedules, shape = _families(lam, xi)
         super().__init__(spectrum, targets, penalties, schedules, shape)
+
+
+def of_same_targets(students: Students, lam: Any, xi: Any) -> DistillationPath:
+    """Students of other, checked penalties and weights on the targets of `students`, which are not rotated again."""
+    penalties, weights = np.asarray(lam, dtype=np.float64), np.asarray(xi, dtype=np.float64)
+    other = DistillationPath(students.spectrum, students.targets, penalties, weights)
+    other.rotated = students.rotated
+    return other
 
 
 class DistillationLimit(_Recursion):
@@ -240,12 +265,12 @@ class DistillationLimit(_Recursion):
     xi : ndarray () or (Q,)
     """
 
-    def __init__(self, spectrum: Spectrum, targets: Targets, lam: np.ndarray, xi: np.ndarray) -> None:
+    def __init__(self, spectrum: Decomposed, targets: Targets, lam: np.ndarray, xi: np.ndarray) -> None:
         if xi.size == 0:
             raise ValueError("xi is empty; at least one imitation weight is needed.")
         self.lam, self.xi = lam, xi
         penalty, weight = lam.reshape(-1, 1), xi.reshape(1, -1)
-        largest = spectrum._d[0] if spectrum.rank else 0.0
+        largest = spectrum.coordinates.d[0] if spectrum.coordinates.rank else 0.0
         rate = np.abs(weight) * (largest / (largest + penalty) if largest else np.zeros_like(penalty))
         if rate.max(initial=0.0) >= 1.0:
             i, j = np.unravel_index(rate.argmax(), rate.shape)
@@ -279,22 +304,23 @@ class ToleranceRounds(Students):
 
     _shared = False
 
-    def __init__(self, spectrum: Spectrum, targets: Targets, eps: float, max_rounds: int) -> None:
+    def __init__(self, spectrum: Decomposed, targets: Targets, eps: float, max_rounds: int) -> None:
+        super().__init__(spectrum, targets, ())
         self.eps = eps
-        kernels = compiled_kernels()
-        z2 = np.square(targets.z)
+        kernels, coordinates, total = compiled_kernels(), spectrum.coordinates, spectrum.frame.total_weight
+        z2, outside = np.square(self.rotated.z), self.rotated.outside
         m = z2.shape[1]
         # the tolerance in the units of the targets
-        allowed = eps / targets.scale / targets.scale * spectrum.total_weight
+        allowed = eps / targets.unit / targets.unit * total
         penalties = np.full((m, max_rounds), np.inf)
-        filters = np.empty((max_rounds, spectrum.rank))
+        filters = np.empty((max_rounds, coordinates.rank))
         done = np.empty((m, 2), dtype=np.intp)
         for j in range(m):
             column = np.ascontiguousarray(z2[:, j])
-            done[j] = kernels.tolerance_rounds(spectrum._d, column, targets.outside[j], allowed, penalties[j], filters)
+            done[j] = kernels.tolerance_rounds(coordinates.d, column, outside[j], allowed, penalties[j], filters)
         if np.any(done[:, 1] == kernels.INFEASIBLE):
-            worst = int(targets.outside.argmax())
-            smallest = targets.outside[worst] / spectrum.total_weight * targets.scale * targets.scale
+            worst = int(outside.argmax())
+            smallest = outside[worst] / total * targets.unit * targets.unit
             which = "y" if targets.is_single else f"target {worst}"
             raise ValueError(
                 f"eps={eps:.9g} is infeasible: what the kernel cannot reach of {which} already has the mean square "
@@ -303,8 +329,8 @@ class ToleranceRounds(Students):
         n_rounds, collapsed = done[:, 0], done[:, 1] == kernels.COLLAPSED
         rounds = int(n_rounds.max())
         self._penalties = np.ascontiguousarray(penalties[:, :rounds])
-        super().__init__(spectrum, targets, (rounds,))
-        self.multipliers = self._result(self._penalties.T / spectrum.total_weight, "multipliers")
+        self._shape = (rounds,)
+        self.multipliers = self._result(self._penalties.T / total, "multipliers")
         self.n_rounds = int(n_rounds[0]) if targets.is_single else n_rounds
         self.collapsed = bool(collapsed[0]) if targets.is_single else collapsed
 
@@ -328,19 +354,21 @@ class FilteredStudents(Students):
     lam : float
     """
 
-    def __init__(self, spectrum: Spectrum, targets: Targets, lam: float, filter_: np.ndarray) -> None:
+    def __init__(self, spectrum: Decomposed, targets: Targets, lam: float, filter_: np.ndarray) -> None:
         super().__init__(spectrum, targets, (2,))
         self.lam = lam
-        self._filters = np.stack([spectrum._d / (spectrum._d + lam), filter_])
+        d = spectrum.coordinates.d
+        self._filters = np.stack([d / (d + lam), filter_])
 
-    def _multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
-        kernels, d, filters = compiled_kernels(), self.spectrum._d, self._filters[start:stop, None]
+    def spectral_multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
+        """From the given filter, whatever the form."""
+        kernels, d, filters = compiled_kernels(), self.spectrum.coordinates.d, self._filters[start:stop, None]
         if form == kernels.RESIDUAL:
             return 1.0 - filters
         return filters / {kernels.FILTER: 1.0, kernels.DUAL: d, kernels.PRIMAL: np.sqrt(d)}[form]
 
     def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
-        """Only what `_null` asks for: the filter leaves a direction with d = 0 alone."""
+        """Only what `null_multipliers` asks for: the filter leaves a direction with d = 0 alone."""
         return np.array([1.0 / self.lam if self.lam > 0 else 0.0, 0.0])[start:stop, None, None]
 
     def _penalty_of(self, start: int, stop: int) -> np.ndarray:

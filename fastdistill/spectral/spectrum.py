@@ -28,13 +28,12 @@ from typing import Any
 import numpy as np
 
 from fastdistill import _validation as validation
-from fastdistill.spectral.centre import Centre
+from fastdistill.spectral.coordinates import Coordinates
 from fastdistill.spectral.decompositions.eigen import Decomposition, decompose_design, decompose_kernel
+from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.path import DistillationLimit, DistillationPath, ToleranceRounds
-from fastdistill.spectral.students import Targets
+from fastdistill.spectral.queries import DesignQueries, KernelQueries, Queries
 
-# Rows lighter than this fraction of the heaviest are predicted like queries: U / sqrt(w) would amplify rounding.
-LIGHT_ROW = 1e-8
 # A kernel matrix whose rounding is this many times the penalty, and whose eigenvalues all stand this far above that
 # rounding, is one of few huge directions: smaller ones may have been lost in it.
 LOST, DISTINCT = 1e8, 1e3
@@ -65,24 +64,13 @@ class Spectrum:
     """
 
     def __init__(
-        self, decomposition: Decomposition, data: Any, weight: np.ndarray | None, dtype: np.dtype, *, is_kernel: bool
+        self, decomposition: Decomposition, frame: Frame, queries: Queries, data: Any, dtype: np.dtype
     ) -> None:
-        self._d, self._rows, self._basis, centre, self.method, self._noise = decomposition
-        self._means = centre if isinstance(centre, Centre) else None  # of a design
-        self._centre = centre.near if isinstance(centre, Centre) else centre
-        if not self._d.all():
+        if not decomposition.d.all():
             raise ValueError("The squares of the data underflow: their eigenvalues must be positive; rescale the data.")
-        self._weight = weight
-        self._dtype = dtype
-        self._is_kernel = is_kernel
-        self.n_features = None if is_kernel else self._basis.shape[0]
-        if weight is not None:
-            self._sqrt_weight = np.sqrt(weight)
-            self._inverse_root = np.divide(1.0, self._sqrt_weight, out=np.zeros_like(weight), where=weight > 0)
-            self._light = np.flatnonzero(weight < LIGHT_ROW * weight.max())
-            scale = self._d if is_kernel else np.sqrt(self._d)
-            self._light_queries = data[self._light]
-            self._light_rows = self._query_coordinates(self._light_queries) / scale
+        self.method, self.dtype, self.frame, self.queries = decomposition.method, dtype, frame, queries
+        light = data[frame.light] if len(frame.light) else None
+        self.coordinates = Coordinates(decomposition, frame, queries, light, is_kernel=self.is_kernel)
 
     @classmethod
     def from_design(cls, X: Any, fit_intercept: bool = False, sample_weight: Any = None) -> Spectrum:
@@ -131,7 +119,8 @@ class Spectrum:
         design = validation.design(X)
         weight = validation.sample_weight(sample_weight, design.shape[0])
         decomposition = decompose_design(design, weight, fit_intercept)
-        return cls(decomposition, design, weight, dtype, is_kernel=False)
+        frame = Frame(design.shape[0], weight, fit_intercept)
+        return cls(decomposition, frame, DesignQueries(design.shape[1], decomposition.centre), design, dtype)
 
     @classmethod
     def from_kernel(cls, K: Any, fit_intercept: bool = False, sample_weight: Any = None) -> Spectrum:
@@ -169,10 +158,10 @@ class Spectrum:
         >>> S.d.round(12)
         array([3., 1.])
         """
-        return cls._from_symmetric(K, fit_intercept, sample_weight, indefinite=False)
+        return cls.from_symmetric(K, fit_intercept, sample_weight, indefinite=False)
 
     @classmethod
-    def _from_symmetric(cls, K: Any, fit_intercept: Any, sample_weight: Any, *, indefinite: bool) -> Spectrum:
+    def from_symmetric(cls, K: Any, fit_intercept: Any, sample_weight: Any, *, indefinite: bool) -> Spectrum:
         """`from_kernel`, which with `indefinite` may have negative eigenvalues, for penalties above minus the smallest:
 
         then K + λ I is positive definite and students, fits, predictions and leave-one-out are what they are for a
@@ -184,49 +173,50 @@ class Spectrum:
         weight = validation.sample_weight(sample_weight, len(kernel))
         resolution = float(np.finfo(dtype).eps)
         decomposition = decompose_kernel(kernel, weight, fit_intercept, resolution, indefinite=indefinite)
-        return cls(decomposition, kernel, weight, dtype, is_kernel=True)
-
-    @property
-    def _least(self) -> float:
-        """The smallest eigenvalue of an indefinite kernel; 0 of any other."""
-        return min(0.0, float(self._d[-1])) if self.rank else 0.0
+        frame = Frame(len(kernel), weight, fit_intercept)
+        return cls(decomposition, frame, KernelQueries(frame, decomposition.centre), kernel, dtype)
 
     @property
     def d(self) -> np.ndarray:
         """Eigenvalues (r,), descending; read-only."""
-        values = validation.held(self._d, "eigenvalues", self._dtype).view()
+        values = validation.held(self.coordinates.d, "eigenvalues", self.dtype).view()
         values.flags.writeable = False
         return values
 
     @property
     def rank(self) -> int:
         """Number of eigenvalues kept."""
-        return len(self._d)
+        return self.coordinates.rank
 
     @property
     def n_samples(self) -> int:
         """Number of samples, those of zero weight included."""
-        return self._rows.shape[0]
+        return self.frame.n_samples
 
     @property
     def n_effective(self) -> int:
         """Number of samples of positive weight, the n of GCV."""
-        return self.n_samples if self._weight is None else int(np.count_nonzero(self._weight))
+        return self.frame.n_effective
 
     @property
     def total_weight(self) -> float:
         """Σ w, the number of samples where there are no weights."""
-        return float(self.n_samples) if self._weight is None else float(self._weight.sum())
+        return self.frame.total_weight
 
     @property
     def fit_intercept(self) -> bool:
         """Whether an unpenalised intercept is fitted."""
-        return self._centre is not None
+        return self.frame.fit_intercept
 
     @property
     def is_kernel(self) -> bool:
         """Whether this is the spectrum of a kernel matrix (dual coefficients) or of a design (primal coefficients)."""
-        return self._is_kernel
+        return isinstance(self.queries, KernelQueries)
+
+    @property
+    def n_features(self) -> int | None:
+        """Number of features of a design; None for a kernel."""
+        return None if self.is_kernel else self.queries.width
 
     def __repr__(self) -> str:
         shape = f"n_samples={self.n_samples}"
@@ -275,20 +265,24 @@ class Spectrum:
         array([[0.4 , 0.5 ],
                [0.32, 0.25]])
         """
-        targets, penalties = Targets(self, y), self._check_penalties(lam)
+        targets, penalties = self.frame.targets(y), self._check_penalties(lam)
         path = DistillationPath(self, targets, penalties, validation.schedule(xi, n_steps))
-        self._warn_of_lost_directions(targets, penalties)
+        self._warn_of_lost_directions(path, penalties)
         return path
 
-    def _warn_of_lost_directions(self, targets: Targets, penalties: np.ndarray) -> None:
+    def _warn_of_lost_directions(self, path: DistillationPath, penalties: np.ndarray) -> None:
         """Where a kernel matrix of few, huge directions cannot hold the small ones that a penalty would keep."""
-        kept = penalties[penalties > 0]
-        if not self._is_kernel or not self.rank or not len(kept) or not targets.outside.any():
+        d, noise, smallest = (
+            self.coordinates.d,
+            self.coordinates.noise,
+            penalties.min(initial=np.inf, where=penalties > 0),
+        )
+        if not self.is_kernel or not len(d) or noise <= LOST * smallest or d[-1] <= DISTINCT * noise:
             return
-        if self._noise > LOST * kept.min() and self._d[-1] > DISTINCT * self._noise:
+        if path.rotated.outside.any():
             warnings.warn(
-                f"Rounding of K hides every direction with an eigenvalue below {self._noise:.3g}, far above the "
-                f"penalty {kept.min():.3g}, which would keep them. If K is a linear kernel of columns of very "
+                f"Rounding of K hides every direction with an eigenvalue below {noise:.3g}, far above the "
+                f"penalty {smallest:.3g}, which would keep them. If K is a linear kernel of columns of very "
                 f"different sizes, scale the columns, or use Spectrum.from_design, which keeps the small ones.",
                 RuntimeWarning,
                 stacklevel=3,
@@ -326,7 +320,7 @@ class Spectrum:
         array([0.33333333, 0.33333333])
         """
         xi_values = validation.real_array(xi, "xi", ndim=(0, 1))
-        return DistillationLimit(self, Targets(self, y), self._check_penalties(lam), xi_values)
+        return DistillationLimit(self, self.frame.targets(y), self._check_penalties(lam), xi_values)
 
     def tolerance_path(self, y: Any, eps: float, max_rounds: int = 1000) -> ToleranceRounds:
         """Rounds of min R(f) subject to mean squared residual ≤ ε, each on the fit of the round before.
@@ -366,16 +360,14 @@ class Spectrum:
         """
         return ToleranceRounds(
             self,
-            Targets(self, y),
+            self.frame.targets(y),
             validation.scalar(eps, "eps", minimum=0.0, strict=True),
             validation.integer(max_rounds, "max_rounds", minimum=1),
         )
 
-    # What the rooms above use; every array is float64.
-
     def _check_penalties(self, lam: Any) -> np.ndarray:
         """Penalties through the gate, of a size beside the eigenvalues for which filters keep their digits."""
-        penalties, largest = validation.penalties(lam), float(self._d[0]) if self.rank else 0.0
+        penalties, largest = validation.penalties(lam), float(self.coordinates.d[0]) if self.rank else 0.0
         positive = penalties[penalties > 0] / largest if largest else np.empty(0)
         for ratio in (positive.min(initial=1.0), positive.max(initial=1.0)):
             if not SMALLEST_RATIO <= ratio <= LARGEST_RATIO:
@@ -385,67 +377,3 @@ class Spectrum:
                     f"float64. Rescale X (or K) or lam; lam=0 is no penalty."
                 )
         return penalties
-
-    def _expand(self, coordinates: np.ndarray) -> np.ndarray:
-        """W^-½ U c for each row c of `coordinates` (N, r) -> (N, n)."""
-        if isinstance(self._rows, np.ndarray):
-            fitted = coordinates @ self._rows.T
-        else:
-            fitted = np.ascontiguousarray((self._rows @ coordinates.T).T)
-        if self._weight is not None:
-            fitted = fitted * self._inverse_root
-            fitted[:, self._light] = coordinates @ self._light_rows.T
-        return fitted
-
-    def _unscaled(self, index: slice, u: np.ndarray, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """W^-½ U and W^-½ residual for a block of rows; a residual is 0 at zero weight."""
-        if self._weight is None:
-            return u, residual.copy()
-        inverse = self._inverse_root[index, None]
-        rows = u * inverse
-        inside = (self._light >= index.start) & (self._light < index.stop)
-        rows[self._light[inside] - index.start] = self._light_rows[inside]
-        return rows, residual * inverse
-
-    def _row_block(self, start: int, stop: int) -> np.ndarray:
-        """Rows start..stop of U (stop − start, r), as a dense array."""
-        if isinstance(self._rows, np.ndarray):
-            return self._rows[start:stop]
-        return self._rows.block(start, stop)
-
-    def _coefficients(self, coordinates: np.ndarray) -> np.ndarray:
-        """Primal (V c) or dual (W^½ U c) coefficients for each row c of `coordinates` (N, r) -> (N, p or n)."""
-        coefficients = coordinates @ self._basis.T
-        return coefficients * self._sqrt_weight if self._is_kernel and self._weight is not None else coefficients
-
-    def _query_coordinates(self, queries: Any) -> np.ndarray:
-        """Coordinates Q (q, r) of checked queries, of which every prediction is ȳ + Q (m ∘ z)."""
-        if not self._is_kernel:
-            return queries @ self._basis if self._means is None else self._means.product(queries, self._basis)
-        if self._centre is not None:
-            queries = queries - self._centre
-        if self._weight is not None:
-            queries = queries * self._sqrt_weight
-        return queries @ self._basis
-
-    def _evaluate(self, queries: Any, coefficients: np.ndarray) -> np.ndarray:
-        """Centred predictions (N, q) of coefficients (N, p or n) on checked queries."""
-        if self._means is not None:
-            return self._means.product(queries, coefficients.T).T
-        predictions = (queries @ coefficients.T).T
-        return predictions if self._centre is None else predictions - (coefficients @ self._centre)[:, None]
-
-    def _check_queries(self, queries: Any) -> Any:
-        """Queries through the gate: (q, p) dense or sparse for a design, (q, n) kernel(query, train) for a kernel."""
-        if self._is_kernel:
-            checked, width = (
-                validation.sized(validation.filled_matrix(queries, "Kq"), "Kq", smallest=0.0),
-                self.n_samples,
-            )
-            meaning = f"Kq must be kernel(query, train) of shape (q, {width})"
-        else:
-            checked, width = validation.design(queries, "Xq", smallest=0.0), self._basis.shape[0]
-            meaning = f"Xq must have {width} features"
-        if checked.shape[1] != width:
-            raise ValueError(f"{meaning}, got shape {checked.shape}.")
-        return checked

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse.linalg import LinearOperator
 
-from fastdistill.spectral.centre import Centre
+from fastdistill.spectral.decompositions.centre import Centre
 from fastdistill.spectral.decompositions.graded import column_norms, graded_svd
 
 EPS = float(np.finfo(np.float64).eps)
@@ -51,7 +51,7 @@ class Decomposition(NamedTuple):
     d: np.ndarray  # (r,) eigenvalues of the kernel matrix, descending; positive unless it is an indefinite kernel
     rows: np.ndarray | LinearOperator  # U (n, r)
     basis: np.ndarray  # V (p, r) of a design, U of a kernel: queries are projected on it
-    centre: Centre | np.ndarray | None  # x̄ of a design, k̄ (n,) of a kernel; None without an intercept
+    centre: Any  # Centre of x̄ of a design, k̄ (n,) of a kernel; None without an intercept
     method: str
     noise: float = 0.0  # eigenvalues of a kernel below this were cut: rounding could have made them of zero
 
