@@ -29,7 +29,7 @@ MAX_KERNEL_ARGUMENTS = 10
 
 THIRD_PARTY = {
     "sklearn": {"estimators", "reproduce", "plot", "_status"},  # the last for the base of one warning, when it is used
-    "matplotlib": {"plot", "reproduce"},
+    "matplotlib": {"plot", "pages", "reproduce"},
     "dask": {"distributed"},
     "pyarrow": {"read_table"},
 }
@@ -64,7 +64,8 @@ BENEATH: dict[str, set[str]] = {
     "table": {*GATE, "cells", "columns"},
     "read_table": {*GATE, "cells", "columns", "table"},
     "diagnosis": {*BASE, "path", "spectrum", "evidence", "paired", "tuning", "verdict", "table"},
-    "diagnosis_page": {"diagnosis", "table", "reproduce"},
+    "diagnosis_page": {"diagnosis", "table", "pages"},
+    "pages": {""},
     "linear_losses": GATE,
     "deep_linear": {*GATE, "linear_losses"},
     "sgd": {*GATE, "kernels", "linear_losses"},
@@ -72,7 +73,7 @@ BENEATH: dict[str, set[str]] = {
     "estimators": CORE,
     "distributed": {*CORE, ""},
     "plot": TOP - {"plot"},
-    "reproduce": TOP - GATE - {"_centre", "_decompose", "_graded"},
+    "reproduce": (TOP | {"pages"}) - GATE - {"_centre", "_decompose", "_graded"},
     "cli": {*TOP, "diagnosis_page", "reproduce"},
     "__main__": {"cli"},
 }
@@ -344,7 +345,7 @@ KEPT = [
     ("path.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fastdistill.spectrum import Spectrum"),
     ("spectrum.py", "from fastdistill.path import DistillationPath"),
     ("plot.py", "def plot():\n    import matplotlib.pyplot\n    from sklearn.utils import check_array"),
-    ("reproduce/borup.py", "import fastdistill as fd\nfrom fastdistill.reproduce._tables import rows\nd = fd.Spectrum"),
+    ("reproduce/borup.py", "import fastdistill as fd\nfrom fastdistill.reproduce.report import rows\nd = fd.Spectrum"),
     ("reproduce/borup.py", "class A:\n    def f(self):\n        return self._rows"),
     (
         "kernels/filters.py",

@@ -35,8 +35,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 import fastdistill as fd
+from fastdistill.pages.parts import Progress
 from fastdistill.reproduce.data import Images
-from fastdistill.reproduce.report import Progress
 
 BATCH, PENALTY, SEED = 10, 0.02, 2023
 WEIGHTS = (0.0, 0.25, 0.5, 0.7, 0.9, 1.0)
