@@ -3,7 +3,6 @@ from fastdistill import kernels as kernels
 from fastdistill import theory as theory
 from fastdistill._status import ConvergenceWarning as ConvergenceWarning
 from fastdistill.batch import batched_path as batched_path
-from fastdistill.deep_linear import deep_linear_distillation as deep_linear_distillation
 from fastdistill.diagnosis import Diagnosis as Diagnosis
 from fastdistill.diagnosis import diagnose as diagnose
 from fastdistill.estimators import DistilledKernelRidge as DistilledKernelRidge
@@ -32,6 +31,7 @@ from fastdistill.sgd import SGDRun as SGDRun
 from fastdistill.sgd import TeacherOutputs as TeacherOutputs
 from fastdistill.sgd import TopK as TopK
 from fastdistill.sgd import run_sgd as run_sgd
+from fastdistill.sgd.deep_linear import deep_linear_distillation as deep_linear_distillation
 from fastdistill.spectrum import Spectrum as Spectrum
 from fastdistill.tuning import Holdout as Holdout
 from fastdistill.tuning import Tuned as Tuned

@@ -3,10 +3,9 @@
 Rooms and the rooms beneath them, at run time (imports under ``TYPE_CHECKING`` are free)::
 
     kernels ← students ← path ← spectrum ← tuning ← estimators ← plot, reproduce, cli
-    tuning ← verdict ← estimators, diagnosis;   table ← diagnosis ← diagnosis_page ← cli
-    cells ← columns ← table ← read_table ← cli
+    tuning ← verdict ← estimators, diagnosis;   pages ← diagnosis, reproduce ← cli
     mixtures, evidence, paired ← tuning;   leave_one_out, gaussian_process ← path;   theory ← estimators, reproduce
-    linear_losses ← sgd ← estimators;   linear_losses ← theory, deep_linear;   spectrum ← distributed, batch
+    linear_losses ← sgd ← estimators;   linear_losses ← theory;   spectrum ← distributed, batch
 
 Every checker takes sources and returns violations as strings, so that it can be tested on planted ones.
 """
@@ -31,15 +30,14 @@ THIRD_PARTY = {
     "sklearn": {"estimators", "reproduce", "plot", "_status"},  # the last for the base of one warning, when it is used
     "matplotlib": {"plot", "pages", "reproduce"},
     "dask": {"distributed"},
-    "pyarrow": {"read_table"},
+    "pyarrow": {"diagnosis"},
 }
 
 GATE = {"_validation", "_status"}
 BASE = {*GATE, "kernels", "students", "leave_one_out", "gaussian_process"}
 CORE = {*BASE, "_decompose", "path", "spectrum", "mixtures", "evidence", "paired", "tuning", "verdict", "sgd"}
-CORE |= {"theory", "linear_losses", "deep_linear", "_centre", "_graded"}
-TABLES = {"cells", "columns", "table", "read_table"}
-TOP = {*CORE, *TABLES, "estimators", "diagnosis", "plot", ""}  # "" is the package itself: its public names
+CORE |= {"theory", "linear_losses", "_centre", "_graded"}
+TOP = {*CORE, "estimators", "diagnosis", "plot", ""}  # "" is the package itself: its public names
 BENEATH: dict[str, set[str]] = {
     "": set(),
     "_validation": set(),
@@ -59,22 +57,16 @@ BENEATH: dict[str, set[str]] = {
     "paired": {*BASE, "path", "spectrum"},
     "tuning": {*BASE, "path", "spectrum", "mixtures", "evidence", "paired"},
     "verdict": {*BASE, "path", "spectrum", "evidence", "paired", "tuning"},
-    "cells": GATE,
-    "columns": {*GATE, "cells"},
-    "table": {*GATE, "cells", "columns"},
-    "read_table": {*GATE, "cells", "columns", "table"},
-    "diagnosis": {*BASE, "path", "spectrum", "evidence", "paired", "tuning", "verdict", "table"},
-    "diagnosis_page": {"diagnosis", "table", "pages"},
+    "diagnosis": {*BASE, "path", "spectrum", "evidence", "paired", "tuning", "verdict", "pages"},
     "pages": {""},
     "linear_losses": GATE,
-    "deep_linear": {*GATE, "linear_losses"},
     "sgd": {*GATE, "kernels", "linear_losses"},
     "theory": {*GATE, "kernels", "path", "sgd", "linear_losses"},
     "estimators": CORE,
     "distributed": {*CORE, ""},
     "plot": TOP - {"plot"},
     "reproduce": (TOP | {"pages"}) - GATE - {"_centre", "_decompose", "_graded"},
-    "cli": {*TOP, "diagnosis_page", "reproduce"},
+    "cli": {*TOP, "reproduce"},
     "__main__": {"cli"},
 }
 

@@ -10,5 +10,5 @@ module                      what it has
 ``errors``                  `InputError`: what the user named cannot be used
 ==========================  ========================================================================
 
-Used by `fastdistill.diagnosis_page` and `fastdistill.reproduce`. This module loads nothing.
+Used by `fastdistill.diagnosis.page` and `fastdistill.reproduce`. This module loads nothing.
 """

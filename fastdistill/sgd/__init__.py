@@ -6,6 +6,7 @@
 
 `problem` holds the data, the targets and what a teacher comes down to; `steps` calls the kernels; `affine` has the
 weights that follow from two others; `trace` measures; `loop` goes through the epochs; `run` reads the arguments.
+`deep_linear` distils deep linear networks.
 """
 
 from fastdistill.sgd.compressors import Bernoulli, Compressor, Mask, RandK, RandomRounding, TopK

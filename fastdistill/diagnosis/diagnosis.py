@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from fastdistill import _validation as validation
-from fastdistill import table
+from fastdistill.diagnosis import table
 from fastdistill.paired import mean_and_error, relative_gain, squared_errors
 from fastdistill.spectrum import Spectrum
 from fastdistill.students import Targets
@@ -213,7 +213,7 @@ def diagnose(
     Parameters
     ----------
     X : data frame or array-like (n, p)
-        Gaps, text columns and constant columns are treated as `fastdistill.table` says, and the notes say so.
+        Gaps, text columns and constant columns are treated as `fastdistill.diagnosis.table` says; the notes say so.
     y : array-like (n,) or str
         The target, or the name of the column of X that holds it; rows without one are left out.
     penalties : float or array-like (L,), optional

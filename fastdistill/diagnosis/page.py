@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill.diagnosis import ABOVE_NOISE, HELD_OUT, OPTIMISTIC, Diagnosis, Row
+from fastdistill.diagnosis.diagnosis import ABOVE_NOISE, HELD_OUT, OPTIMISTIC, Diagnosis, Row
+from fastdistill.diagnosis.table import counted
 from fastdistill.pages import figures, files
 from fastdistill.pages.parts import PageText, Picture, Report, Table, grid_data
-from fastdistill.table import counted
 
 PAGE = "diagnosis.html"
 SHOWN_DIRECTIONS = 10
