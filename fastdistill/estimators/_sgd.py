@@ -1,4 +1,4 @@
-"""The training loop of the SGD estimators: batches, the step "auto", when to stop, and what is kept.
+"""The training loop of the SGD estimators: batches, the step "auto", when to stop, and which iterate is the model.
 
 ::
 
@@ -422,7 +422,7 @@ class KDSGD(BaseEstimator):
             data.X,
             data.targets,
             self._loss,
-            teacher=data.taught,
+            teacher=data.run_teacher,
             kd_weight=rate(self.kd_weight, "kd_weight", plan.offset, strict=False) if is_taught else 0.0,
             variant=self.variant,
             step_size=plan.step,

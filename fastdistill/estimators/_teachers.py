@@ -54,7 +54,7 @@ class Data:
         return self if self.weight is None or self.weight.all() else self.at(np.flatnonzero(self.weight))
 
     @property
-    def taught(self) -> Any:
+    def run_teacher(self) -> Any:
         """The teacher as `run_sgd` takes it."""
         return TeacherOutputs(self.teacher) if isinstance(self.teacher, np.ndarray) else self.teacher
 

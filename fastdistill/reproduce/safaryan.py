@@ -138,9 +138,9 @@ def _predictions(found: work.Study) -> Table:
             "f(x) − f* (loss).",
             "N(λ*) / N(0) = 1 − ρ² / (1 + β) is the ratio of two bounds, not a bound on the ratio. Noise and bias are "
             "both charged at the worst curvature there is, and not by the same factor. For the distance (κ = μ) the "
-            "bias is charged too much where θ − x* lies in steep directions, which makes λ* too careful, and too "
+            "bias is charged too much where θ − x* lies in steep directions, which makes λ* too small, and too "
             "little beside the noise where it lies in flat ones; for the loss (κ = L) the noise is charged about L/μ "
-            "times too much, which makes λ* too bold.",
+            "times too much, which makes λ* too large.",
             "λ° minimises the second-order law (1 − λ)² + λ² (its own error), exact for least squares (below): the "
             "noise shrinks by 1 − λ, the mean moves by λ (θ − x*).",
             "Unbiased: the step adds λ ∇f(θ), and there is no bias to charge (β = 0); then N is sharp.",
@@ -224,7 +224,7 @@ def _squares_table(found: work.Study) -> Table:
             "Exact: fastdistill.theory.kd_stationary. Its closed form, (1 − λ)² P + λ² ‖θ − x*‖² with the plateau P of "
             "plain SGD, goes beyond the paper. Measured values carry the error of one run of finite length, with the "
             "same samples for all weights.",
-            "λ* of the bound can be too bold, even so that it leaves more than 1, or too careful: it depends on how "
+            "λ* of the bound can be too large, even so that the ratio is above 1, or too small: it depends on how "
             "steep the direction of the teacher is, here one drawn at random.",
         ),
     )

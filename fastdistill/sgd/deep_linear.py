@@ -215,8 +215,8 @@ class _Training:
         self.loss, self.X, self.targets, self.teacher = loss, X, targets, teacher
         self.kd_weight, self.jacobian = kd_weight, jacobian
         self.teacher_map = end_to_end(teacher)
-        self.taught = losses.predictions(loss, self._scores(X, self.teacher_map))
-        self.teacher_residuals = self.taught - targets
+        self.teacher_outputs = losses.predictions(loss, self._scores(X, self.teacher_map))
+        self.teacher_residuals = self.teacher_outputs - targets
 
     def _scores(self, X: Any, product: np.ndarray) -> np.ndarray:
         """(n,) for the logistic loss, (n, C) otherwise."""
@@ -242,7 +242,7 @@ class _Training:
         with np.errstate(over="ignore", invalid="ignore"):
             product = end_to_end(weights)
             z = self._scores(self.X, product)
-            values = [losses.loss_values(self.loss, z, b).mean() for b in (self.targets, self.taught)]
+            values = [losses.loss_values(self.loss, z, b).mean() for b in (self.targets, self.teacher_outputs)]
             both = self.both(weights, slice(None))
             finite = [value for value in cosines if value == value]
             return {
@@ -251,7 +251,7 @@ class _Training:
                 "kd_loss": (1.0 - self.kd_weight) * values[0] + self.kd_weight * values[1],
                 "grad_norm": float(np.sqrt(sum(np.vdot(g, g) for g in both["student"]))),
                 "distance": float(np.linalg.norm(product - self.teacher_map)),
-                "prediction_error": np.square(losses.predictions(self.loss, z) - self.taught).sum() / len(z),
+                "prediction_error": np.square(losses.predictions(self.loss, z) - self.teacher_outputs).sum() / len(z),
                 "kd_cosine": cosine(both["student"], both["teacher"]),
                 "step_cosine": float(np.mean(finite)) if finite else float("nan"),
                 "step_cosine_min": min(finite, default=float("nan")),
