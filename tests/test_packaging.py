@@ -1,4 +1,4 @@
-"""What surrounds the numbers: caches that cannot be written, many processes at a cold start, users' compiled loops, documents."""
+"""What surrounds the numbers: caches that cannot be written, cold starts at once, users' compiled loops, documents."""
 
 from __future__ import annotations
 
