@@ -1,7 +1,8 @@
 from fastdistill import estimators as estimators
 from fastdistill import kernels as kernels
 from fastdistill import theory as theory
-from fastdistill._status import ConvergenceWarning as ConvergenceWarning
+from fastdistill.base.linear_losses import optimal_kd_weight as optimal_kd_weight
+from fastdistill.base.status import ConvergenceWarning as ConvergenceWarning
 from fastdistill.batch import batched_path as batched_path
 from fastdistill.diagnosis import Diagnosis as Diagnosis
 from fastdistill.diagnosis import diagnose as diagnose
@@ -14,7 +15,6 @@ from fastdistill.estimators import DistilledRidgeCV as DistilledRidgeCV
 from fastdistill.estimators import KDSGDClassifier as KDSGDClassifier
 from fastdistill.estimators import KDSGDRegressor as KDSGDRegressor
 from fastdistill.estimators import SelfDistiller as SelfDistiller
-from fastdistill.linear_losses import optimal_kd_weight as optimal_kd_weight
 from fastdistill.mixtures import mixture_from_xi as mixture_from_xi
 from fastdistill.mixtures import xi_from_mixture as xi_from_mixture
 from fastdistill.path import DistillationLimit as DistillationLimit

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 
 if TYPE_CHECKING:
     from fastdistill.path import _Recursion

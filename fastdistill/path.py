@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
 from fastdistill import gaussian_process
+from fastdistill.base import validation
 from fastdistill.students import BLOCK_ENTRIES, Students, Targets, compiled_kernels
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
 from fastdistill._centre import Centre
 from fastdistill._decompose import Decomposition, decompose_design, decompose_kernel
+from fastdistill.base import validation
 from fastdistill.path import DistillationLimit, DistillationPath, ToleranceRounds
 from fastdistill.students import Targets
 

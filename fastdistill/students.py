@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 
 if TYPE_CHECKING:
     from fastdistill.spectrum import Spectrum

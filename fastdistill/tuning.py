@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.evidence import Evidence, weigh_evidence
 from fastdistill.leave_one_out import leave_one_out_factors
 from fastdistill.mixtures import MixtureProblem, Solution, useful_steps, xi_from_mixture

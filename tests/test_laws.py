@@ -47,14 +47,7 @@ APART = {  # rooms that come later, but do not use an earlier one
 THIRD_PARTY = {  # rooms, or single files
     "numba": {"kernels"},
     "llvmlite": {"kernels"},
-    "sklearn": {
-        "estimators",
-        "diagnosis",
-        "reproduce",
-        "plot",
-        "_status.py",
-        "base/status.py",
-    },  # the last: the base of a warning
+    "sklearn": {"estimators", "diagnosis", "reproduce", "plot", "base/status.py"},  # the last: the base of a warning
     "matplotlib": {"plot", "pages", "reproduce"},
     "dask": {"distributed"},
     "pyarrow": {"diagnosis"},
@@ -79,9 +72,6 @@ MOVING = {
     "paired": "selection",
     "tuning": "selection",
     "verdict": "selection",
-    "_status": "base",
-    "_validation": "base",
-    "linear_losses": "base",
 }
 # Files that import one another in a circle.
 CIRCULAR = {

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.diagnosis import table
 from fastdistill.paired import mean_and_error, relative_gain, squared_errors
 from fastdistill.spectrum import Spectrum

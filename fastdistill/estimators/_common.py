@@ -21,8 +21,8 @@ from sklearn.metrics import r2_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastdistill import _validation as validation
 from fastdistill._centre import Centre
+from fastdistill.base import validation
 from fastdistill.spectrum import Spectrum
 
 # What `validate_data` is to make of X in `fit` and in `predict`: float32 stays float32, the rest becomes float64.

@@ -21,7 +21,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import get_scorer
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.mixtures import MixtureProblem, Solution, useful_steps
 from fastdistill.path import DistillationPath
 from fastdistill.spectrum import Spectrum

@@ -22,8 +22,8 @@ from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from fastdistill import _validation as validation
-from fastdistill.linear_losses import predictions
+from fastdistill.base import validation
+from fastdistill.base.linear_losses import predictions
 from fastdistill.sgd import SGDRun, TeacherOutputs
 from fastdistill.sgd.problem import Model, linear_model
 

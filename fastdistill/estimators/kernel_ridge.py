@@ -32,7 +32,7 @@ from scipy.sparse import csr_array, issparse
 from sklearn.metrics.pairwise import kernel_metrics, pairwise_kernels
 from sklearn.utils.validation import validate_data
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, Regressor, affine, checked_queries, checked_recursion, last_student
 from fastdistill.gaussian_process import Posterior
 from fastdistill.spectrum import Spectrum

@@ -26,7 +26,7 @@ from scipy.sparse import issparse
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, multiply
 from fastdistill.estimators._search import Choices, Fold, Search
 from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor, posterior

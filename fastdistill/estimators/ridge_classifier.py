@@ -28,7 +28,7 @@ from sklearn.model_selection import check_cv
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, class_balance, counted_labels
 from fastdistill.estimators._search import Scorer, checked_scoring
 from fastdistill.estimators.ridge import DistilledRidge, LinearModel

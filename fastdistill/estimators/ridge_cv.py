@@ -22,7 +22,7 @@ import numpy as np
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, as_linear_model, far_from_zero, multiply
 from fastdistill.estimators._search import Fold, Search
 from fastdistill.estimators.ridge import LinearRegressor

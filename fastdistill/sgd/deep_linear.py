@@ -2,7 +2,7 @@
 
 A student f(a) = W_L ⋯ W_1 a is trained on the distillation loss (1 − λ) ℓ(f(a); b) + λ ℓ(f(a); prediction of θ), with
 a teacher θ = (V_1, …, V_L) of the same shape. With the residuals r and r^θ of student and teacher against the targets
-(`fastdistill.linear_losses`), the gradient of layer l over a batch is::
+(`fastdistill.base.linear_losses`), the gradient of layer l over a batch is::
 
     student's Jacobian (true)      J_l(W)ᵀ [G − λ G^θ],              G = mean r aᵀ,    G^θ = mean r^θ aᵀ
     teacher's Jacobian (paper)     J_l(W)ᵀ [G] − λ J_l(V)ᵀ [G^θ]     = ∇f_B(W) − λ ∇f_B(θ)
@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill import _validation as check
-from fastdistill import linear_losses as losses
+from fastdistill.base import linear_losses as losses
+from fastdistill.base import validation as check
 
 JACOBIANS = ("student", "teacher")
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _status as status
 from fastdistill import kernels
+from fastdistill.base import status
 from fastdistill.sgd.outcome import Pace, Rows, risen
 from fastdistill.sgd.plan import Plan
 from fastdistill.sgd.problem import UNBIASED, Model, Problem, Teacher

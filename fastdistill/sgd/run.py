@@ -33,9 +33,9 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
 from fastdistill import kernels
-from fastdistill.linear_losses import LARGEST_HESSIAN, optimal_kd_weight
+from fastdistill.base import validation
+from fastdistill.base.linear_losses import LARGEST_HESSIAN, optimal_kd_weight
 from fastdistill.sgd.compressors import Compressor
 from fastdistill.sgd.loop import REFRESHED, Loop, SGDRun
 from fastdistill.sgd.optimum import minimiser

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastdistill.linear_losses import loss_values, residuals
+from fastdistill.base.linear_losses import loss_values, residuals
 from fastdistill.sgd.problem import Problem
 
 AT_ONCE = 64  # states times outputs

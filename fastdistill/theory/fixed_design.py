@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill import _validation as check
+from fastdistill.base import validation as check
 
 _PENALTIES_PER_DECADE = 16
 _DECADES_BEYOND_SPECTRUM = 6

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill import _validation as check
+from fastdistill.base import validation as check
 from fastdistill.theory.fixed_design import signal_and_noise
 
 # The cosine between p_1 − p and v − p below which it is rounding; gain / risk is its square.

@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill import _validation as check
+from fastdistill.base import validation as check
 
 LOSSES = ("squared", "logistic", "softmax")
 VARIANTS = ("kd", "kd_unbiased")
