@@ -21,7 +21,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import get_scorer
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps
 from fastdistill.selection.tuning import PENALTIES, Tuned, add_held_out, checked_bounds, choose, tune
 from fastdistill.selection.verdict import verdict

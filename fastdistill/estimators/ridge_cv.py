@@ -22,14 +22,14 @@ import numpy as np
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, as_linear_model, far_from_zero, multiply
 from fastdistill.estimators._search import Fold, Search
-from fastdistill.estimators.ridge import DistilledRidge
+from fastdistill.estimators.ridge import LinearRegressor
 from fastdistill.spectral.spectrum import Spectrum
 
 
-class DistilledRidgeCV(DistilledRidge):
+class DistilledRidgeCV(LinearRegressor):
     """Ridge regression with a tuned penalty, distilled into itself only where there is evidence that this helps.
 
     min over λ, w of ‖Σ_i w_i p_i(λ) − y‖² with leave-one-out predictions p_i of i pure distillation steps: i = 0 is

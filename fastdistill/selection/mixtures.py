@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.optimize
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 
 # The recursion turns weights into predictions with an error of eps times their size: larger ones are not used.
 LARGEST_WEIGHTS = 1e9

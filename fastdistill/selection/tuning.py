@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.selection.evidence import Evidence, weigh_evidence
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps, xi_from_mixture
 from fastdistill.selection.paired import grouped_folds, relative_gain, squared_errors, squares

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.spectral.spectrum import Spectrum
 from fastdistill.spectral.students import compiled_kernels
 

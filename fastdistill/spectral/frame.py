@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 
 # Rows lighter than this fraction of the heaviest are predicted like queries: U / sqrt(w) would amplify rounding.
 LIGHT_ROW = 1e-8

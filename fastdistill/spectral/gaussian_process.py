@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.spectral.coordinates import Coordinates
 from fastdistill.spectral.queries import DesignQueries, KernelQueries
 

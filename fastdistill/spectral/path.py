@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.spectral import gaussian_process
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.leave_one_out import leave_one_out_blocks

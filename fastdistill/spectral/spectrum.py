@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.spectral.coordinates import Coordinates
 from fastdistill.spectral.decompositions.eigen import Decomposition, decompose_design, decompose_kernel
 from fastdistill.spectral.frame import Frame

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.spectral.coordinates import Rotated
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.protocol import Decomposed

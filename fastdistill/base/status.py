@@ -32,7 +32,7 @@ def _warn(message: str) -> None:
 
 
 def warn_diverged(step_size: float, epoch: int, largest: float, configurations: str) -> None:
-    """Tell that a run left the finite numbers, and what would have kept it."""
+    """Tell that a run left the finite numbers, and how to prevent it."""
     _warn(
         f"Stochastic gradient descent diverged in epoch {epoch + 1}{configurations} with step_size={step_size:.3g}; "
         f"its state before that epoch is kept. {_advice(step_size, largest)}"
@@ -40,7 +40,7 @@ def warn_diverged(step_size: float, epoch: int, largest: float, configurations: 
 
 
 def warn_risen(step_size: float, epoch: int, largest: float, configurations: str) -> None:
-    """Tell that a run ended above where it began, and what would have kept it."""
+    """Tell that a run ended above where it began, and how to prevent it."""
     _warn(
         f"Stochastic gradient descent diverged: after {epoch + 1} epochs{configurations} with "
         f"step_size={step_size:.3g} its objective is above that of the start. {_advice(step_size, largest)}"

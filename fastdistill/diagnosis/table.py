@@ -1,7 +1,7 @@
 """Tables as people have them, made into numbers: columns with gaps, text and nothing to say.
 
-How cells are read is told by `fastdistill.columns`, how files are by `fastdistill.read_table`. Every treatment is
-stated in a note, everything else is an error that says where and what to do:
+How cells are read is told by `fastdistill.diagnosis.columns`, how files are by `fastdistill.diagnosis.read_table`.
+Every treatment is stated in a note, everything else is an error that says where and what to do:
 
 =====================================  ============================================================================
 found                                  done
@@ -30,8 +30,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill.cells import PLAIN, Column, Marks, TableError, is_missing
-from fastdistill.columns import EXACT, MAX_LEVELS, are_lossy, check_finite, read_columns
+from fastdistill.diagnosis.cells import PLAIN, Column, Marks, TableError, is_missing
+from fastdistill.diagnosis.columns import EXACT, MAX_LEVELS, are_lossy, check_finite, read_columns
 
 MOSTLY_MISSING = 0.5  # share of its rows above which a column is left out
 FEW_ROWS = 0.2  # share up to which rows with a gap are left out
@@ -126,7 +126,7 @@ def _array(values: Any) -> np.ndarray:
 
 
 def _cell(cell: Any) -> Any:
-    """What `fastdistill.columns` expects: a number whose value is known, a str, or None."""
+    """What `fastdistill.diagnosis.columns` expects: a number whose value is known, a str, or None."""
     if cell is None or isinstance(cell, str):
         return cell
     if isinstance(cell, bytes):

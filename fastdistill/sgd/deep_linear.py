@@ -2,7 +2,7 @@
 
 A student f(a) = W_L ⋯ W_1 a is trained on the distillation loss (1 − λ) ℓ(f(a); b) + λ ℓ(f(a); prediction of θ), with
 a teacher θ = (V_1, …, V_L) of the same shape. With the residuals r and r^θ of student and teacher against the targets
-(`fastdistill.linear_losses`), the gradient of layer l over a batch is::
+(`fastdistill.base.linear_losses`), the gradient of layer l over a batch is::
 
     student's Jacobian (true)      J_l(W)ᵀ [G − λ G^θ],              G = mean r aᵀ,    G^θ = mean r^θ aᵀ
     teacher's Jacobian (paper)     J_l(W)ᵀ [G] − λ J_l(V)ᵀ [G^θ]     = ∇f_B(W) − λ ∇f_B(θ)
@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill import _validation as check
-from fastdistill import linear_losses as losses
+from fastdistill.base import linear_losses as losses
+from fastdistill.base import validation as check
 
 JACOBIANS = ("student", "teacher")
 
@@ -215,8 +215,8 @@ class _Training:
         self.loss, self.X, self.targets, self.teacher = loss, X, targets, teacher
         self.kd_weight, self.jacobian = kd_weight, jacobian
         self.teacher_map = end_to_end(teacher)
-        self.taught = losses.predictions(loss, self._scores(X, self.teacher_map))
-        self.teacher_residuals = self.taught - targets
+        self.teacher_outputs = losses.predictions(loss, self._scores(X, self.teacher_map))
+        self.teacher_residuals = self.teacher_outputs - targets
 
     def _scores(self, X: Any, product: np.ndarray) -> np.ndarray:
         """(n,) for the logistic loss, (n, C) otherwise."""
@@ -242,7 +242,7 @@ class _Training:
         with np.errstate(over="ignore", invalid="ignore"):
             product = end_to_end(weights)
             z = self._scores(self.X, product)
-            values = [losses.loss_values(self.loss, z, b).mean() for b in (self.targets, self.taught)]
+            values = [losses.loss_values(self.loss, z, b).mean() for b in (self.targets, self.teacher_outputs)]
             both = self.both(weights, slice(None))
             finite = [value for value in cosines if value == value]
             return {
@@ -251,7 +251,7 @@ class _Training:
                 "kd_loss": (1.0 - self.kd_weight) * values[0] + self.kd_weight * values[1],
                 "grad_norm": float(np.sqrt(sum(np.vdot(g, g) for g in both["student"]))),
                 "distance": float(np.linalg.norm(product - self.teacher_map)),
-                "prediction_error": np.square(losses.predictions(self.loss, z) - self.taught).sum() / len(z),
+                "prediction_error": np.square(losses.predictions(self.loss, z) - self.teacher_outputs).sum() / len(z),
                 "kd_cosine": cosine(both["student"], both["teacher"]),
                 "step_cosine": float(np.mean(finite)) if finite else float("nan"),
                 "step_cosine_min": min(finite, default=float("nan")),

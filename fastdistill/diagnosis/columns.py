@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill.cells import (
+from fastdistill.diagnosis.cells import (
     GROUPS,
     PERCENT,
     Column,

@@ -4,7 +4,8 @@
 numbers, a currency sign or code, a percent sign (5 % is read as 5), the ``,-`` of prices. A column keeps to one
 currency, and to percent in all of its cells (zero aside) or in none.
 
-What `.` and `,` mean cannot be told from one cell: `fastdistill.columns` decides that, `value_of` reads accordingly.
+What `.` and `,` mean cannot be told from one cell: `fastdistill.diagnosis.columns` decides that, and `value_of` reads
+accordingly.
 
 Cost: some three microseconds for a cell.
 """

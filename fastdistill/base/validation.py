@@ -1,6 +1,6 @@
-"""The one gate: kinds, shapes, dtype, order, finiteness, penalties, schedules.
+"""Checks of arguments: kinds, shapes, dtype, order, finiteness, penalties, schedules.
 
-Every public function passes its arguments through here once; nothing behind the gate checks again. Results are
+Every public function passes its arguments through here once; nothing below checks again. Results are
 float64 arrays (or the caller's own memory where it already is one: inputs are never written to).
 Wrong kinds raise `TypeError`, wrong values raise `ValueError`; each message names the argument, the offending
 number and what to do about it.

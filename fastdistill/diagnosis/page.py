@@ -18,17 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill.diagnosis import ABOVE_NOISE, HELD_OUT, OPTIMISTIC, Diagnosis, Row
-from fastdistill.reproduce import report as page
-from fastdistill.reproduce.report import Frame, Picture, Report, Table
-from fastdistill.table import counted
+from fastdistill.diagnosis.diagnosis import ABOVE_NOISE, HELD_OUT, OPTIMISTIC, Diagnosis, Row
+from fastdistill.diagnosis.table import counted
+from fastdistill.pages import figures, files
+from fastdistill.pages.parts import PageText, Picture, Report, Table, grid_data
 
 PAGE = "diagnosis.html"
 SHOWN_DIRECTIONS = 10
 SHOWN_COLUMNS = 3
 LEAST_GAIN = 0.5  # %, which the axis of gains shows at least: smaller ones are to look small
 BY_EIGENVALUE = "direction j, largest eigenvalue first"
-COLOURS = ("black", page.BLUE, page.ORANGE, page.GREEN, page.PINK, page.SKY, page.YELLOW)
+COLOURS = ("black", figures.BLUE, figures.ORANGE, figures.GREEN, figures.PINK, figures.SKY, figures.YELLOW)
 WANTED = (
     "The wanted filter of a direction is estimated from that direction alone, so small points are mostly noise: it is "
     "the picture that distillation would have to match, not one that can be trusted point by point."
@@ -39,14 +39,14 @@ FOOTER = "Every table and the data of every picture lie beside this page as CSV.
 
 def write(diagnosis: Diagnosis, out: Path) -> Path:
     """Page, CSV and PNG files of a diagnosis into the folder `out`, all or nothing; the path of the page."""
-    frame = Frame(
+    text = PageText(
         f"Would self-distillation help to predict {diagnosis.target}?",
         str(diagnosis.verdict),
         "How to read this, and what was done to the table",
         FOOTER,
     )
-    with page.staged(out) as folder:
-        page.write([_report(diagnosis)], PAGE, folder, frame=frame)
+    with files.staged(out) as folder:
+        files.write([_report(diagnosis)], PAGE, folder, text)
     return out / PAGE
 
 
@@ -115,7 +115,7 @@ def _directions(diagnosis: Diagnosis) -> Table:
 
 def _errors(diagnosis: Diagnosis) -> Picture:
     inches = max(4.4, 2.0 + 0.2 * len(diagnosis.steps))  # a line of text for every student
-    figure, (left, right) = page.panels(1, 2, 11.0, inches, width_ratios=[1.5, 1.0])
+    figure, (left, right) = figures.panels(1, 2, 11.0, inches, width_ratios=[1.5, 1.0])
     ridge = diagnosis.steps[0]
     left.axhspan(ridge.error - ridge.error_se, ridge.error + ridge.error_se, color="#ededed", zorder=0)
     for t, row in enumerate(diagnosis.steps):
@@ -125,7 +125,7 @@ def _errors(diagnosis: Diagnosis) -> Picture:
     finite = diagnosis.scores[np.isfinite(diagnosis.scores)]
     low, high = min(finite.min(), ridge.error - 1.5 * ridge.error_se), ridge.error + 1.5 * ridge.error_se
     left.set_ylim(low - 0.05 * (high - low), max(high, min(finite.max(), ridge.error + 6 * (ridge.error - low))))
-    page.label(left, "Leave-one-out error, the best weights at each penalty", "penalty λ", "mean squared error")
+    figures.label(left, "Leave-one-out error, the best weights at each penalty", "penalty λ", "mean squared error")
     left.legend(frameon=False, fontsize=9, ncols=1 + len(diagnosis.steps) // 12)
     rows = _all(diagnosis)[1:]
     for shift, name, mark, pick in (
@@ -134,9 +134,9 @@ def _errors(diagnosis: Diagnosis) -> Picture:
     ):
         gain, error = 100 * np.array([pick(row) for row in rows]).T
         height = -np.arange(len(rows)) + shift
-        filled = page.BLUE if mark == "o" else "white"
+        filled = figures.BLUE if mark == "o" else "white"
         right.errorbar(
-            gain, height, xerr=2 * error, fmt=mark, color=page.BLUE, markerfacecolor=filled, capsize=3, label=name
+            gain, height, xerr=2 * error, fmt=mark, color=figures.BLUE, markerfacecolor=filled, capsize=3, label=name
         )
     right.axvline(0.0, color="black", linewidth=1.0)
     right.set_yticks(-np.arange(len(rows)), [row.name for row in rows])
@@ -144,8 +144,8 @@ def _errors(diagnosis: Diagnosis) -> Picture:
     left_end, right_end = right.get_xlim()
     right.set_xlim(min(left_end, -LEAST_GAIN), max(right_end, LEAST_GAIN))
     right.xaxis.get_major_locator().set_params(nbins=6)
-    page.label(right, "Gain over the best ridge, ± 2 standard errors", "% of its error")
-    page.legend_below(figure, right, 2)
+    figures.label(right, "Gain over the best ridge, ± 2 standard errors", "% of its error")
+    figures.legend_below(figure, right, 2)
     return Picture(
         "error",
         "Errors against the penalty, and what the students gain",
@@ -154,7 +154,7 @@ def _errors(diagnosis: Diagnosis) -> Picture:
         "lie lower by construction: their weights are tuned to these very samples. Right: gains compared sample by "
         "sample, so that they can be told more finely than the band; hollow squares are the honest ones.",
         figure,
-        page.grid_data(
+        grid_data(
             {"lam": diagnosis.penalties, "student": [row.name for row in diagnosis.steps]},
             {"loo_error": diagnosis.scores},
         ),
@@ -162,26 +162,29 @@ def _errors(diagnosis: Diagnosis) -> Picture:
 
 
 def _signal(diagnosis: Diagnosis) -> Picture:
-    figure, (left, right) = page.panels(1, 2, 11.0, 4.2)
+    figure, (left, right) = figures.panels(1, 2, 11.0, 4.2)
     j, share = np.arange(1, len(diagnosis.d) + 1), diagnosis.share
     noise = 0.0 if diagnosis.noise is None else diagnosis.noise / diagnosis.total
     floor = max(0.01 * noise, 1e-9 * share.max())
     above = np.full(len(j), False) if diagnosis.noise is None else share > ABOVE_NOISE * noise
-    for chosen, colour, name in ((above, page.ORANGE, "above the noise"), (~above, page.GREY, "not told from noise")):
+    for chosen, colour, name in (
+        (above, figures.ORANGE, "above the noise"),
+        (~above, figures.GREY, "not told from noise"),
+    ):
         if not chosen.any():
             continue
         left.vlines(j[chosen], floor, np.maximum(share[chosen], floor), color=colour, linewidth=1.0, alpha=0.6)
         left.plot(j[chosen], np.maximum(share[chosen], floor), "o", color=colour, markersize=4.5, label=name)
     left.set_yscale("log")
     if noise > 0:
-        left.axhline(noise, color=page.BLUE, linestyle="--", linewidth=1.3, label="noise γ²")
-    page.label(left, "Signal along each direction", BY_EIGENVALUE, "share of the variance of y")
+        left.axhline(noise, color=figures.BLUE, linestyle="--", linewidth=1.3, label="noise γ²")
+    figures.label(left, "Signal along each direction", BY_EIGENVALUE, "share of the variance of y")
     left.legend(frameon=False, fontsize=9)
     of_x = diagnosis.d / diagnosis.d.sum()
-    for part, colour, name in ((of_x, page.GREY, "variance of X"), (share, page.ORANGE, "variance of y")):
+    for part, colour, name in ((of_x, figures.GREY, "variance of X"), (share, figures.ORANGE, "variance of y")):
         right.plot(np.append(0, j), np.append(0, np.cumsum(part)), color=colour, label=name)
     right.set_ylim(0, 1.02)
-    page.label(right, "Cumulated share of the first j directions", "j")
+    figures.label(right, "Cumulated share of the first j directions", "j")
     right.legend(frameon=False, fontsize=9)
     left.set_xlim(0.5 - 0.02 * len(j), 0.5 + 1.02 * len(j))
     for ax in (left, right):
@@ -204,13 +207,13 @@ def _signal(diagnosis: Diagnosis) -> Picture:
 
 
 def _filters(diagnosis: Diagnosis) -> Picture:
-    figure, (ax,) = page.panels(1, 1, 9.0, 4.2)
+    figure, (ax,) = figures.panels(1, 1, 9.0, 4.2)
     j = np.arange(1, len(diagnosis.d) + 1)
     wanted = diagnosis.wanted
     if diagnosis.noise is not None and wanted is not None:
         told = np.maximum(diagnosis.signal - diagnosis.noise, 0.0)
         size = 12 + 160 * told / max(told.max(), np.finfo(float).tiny)
-        ax.scatter(j, wanted, s=size, color=page.YELLOW, alpha=0.75, linewidths=0, label="wanted (area: signal)")
+        ax.scatter(j, wanted, s=size, color=figures.YELLOW, alpha=0.75, linewidths=0, label="wanted (area: signal)")
     of_wanted = {} if wanted is None else {"wanted": wanted}
     rows = _all(diagnosis) if diagnosis.safe.n_steps else diagnosis.steps
     for t, row in enumerate(rows):
@@ -220,8 +223,8 @@ def _filters(diagnosis: Diagnosis) -> Picture:
     drawn = np.concatenate([row.filter for row in rows])
     ax.set_ylim(max(-0.6, drawn.min() - 0.05) if drawn.min() < 0 else -0.05, max(1.05, min(1.6, drawn.max() + 0.05)))
     ax.xaxis.get_major_locator().set_params(integer=True)
-    page.label(ax, "Spectral filters", BY_EIGENVALUE, "share kept")
-    page.legend_below(figure, ax, min(len(rows) + 1, 6))
+    figures.label(ax, "Spectral filters", BY_EIGENVALUE, "share kept")
+    figures.legend_below(figure, ax, min(len(rows) + 1, 6))
     return Picture(
         "filters",
         "What is kept of each direction" + ("" if wanted is None else ", and what would be wanted"),

@@ -33,8 +33,8 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
-from fastdistill import table
+from fastdistill.base import validation
+from fastdistill.diagnosis import table
 from fastdistill.selection.paired import mean_and_error, relative_gain, squared_errors
 from fastdistill.selection.tuning import PENALTIES, Tuned, tune, tune_jointly
 from fastdistill.selection.verdict import Verdict, verdict
@@ -213,7 +213,7 @@ def diagnose(
     Parameters
     ----------
     X : data frame or array-like (n, p)
-        Gaps, text columns and constant columns are treated as `fastdistill.table` says, and the notes say so.
+        Gaps, text columns and constant columns are treated as `fastdistill.diagnosis.table` says; the notes say so.
     y : array-like (n,) or str
         The target, or the name of the column of X that holds it; rows without one are left out.
     penalties : float or array-like (L,), optional

@@ -17,7 +17,7 @@ rows of other lengths, names that repeat     error
 
 The separator is the one of comma, semicolon, tab and bar that cuts the header and the first rows into equally many
 cells; of several the one that leaves most numbers, then most names; a space, where none of those is there. Numbers are
-read as `fastdistill.columns` says.
+read as `fastdistill.diagnosis.columns` says.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastdistill import table
-from fastdistill.cells import Column, Marks, TableError, is_missing, is_number, marks_of
-from fastdistill.columns import read_columns
-from fastdistill.table import check_name, counted, note, refuse_repeated
+from fastdistill.diagnosis import table
+from fastdistill.diagnosis.cells import Column, Marks, TableError, is_missing, is_number, marks_of
+from fastdistill.diagnosis.columns import read_columns
+from fastdistill.diagnosis.table import check_name, counted, note, refuse_repeated
 
 DELIMITERS = (",", ";", "\t", "|")
 LOOKED_AT = 20  # rows by which separators are judged
@@ -81,7 +81,7 @@ def read_table(
     delimiter : str, optional
         One character; found in the file by default.
     missing : iterable of str
-        Marks of missing values, beside those in `fastdistill.cells.MISSING`.
+        Marks of missing values, beside those in `fastdistill.diagnosis.cells.MISSING`.
     decimal, thousands : str, optional
         ``.`` or ``,``; as thousands mark also a space or an apostrophe. By default decided for each column.
     drop : iterable of str

@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill import _validation as check
+from fastdistill.base import validation as check
 
 LOSSES = ("squared", "logistic", "softmax")
 VARIANTS = ("kd", "kd_unbiased")
@@ -253,7 +253,7 @@ def encode_targets(loss: str, y: Any, n_samples: int, n_classes: int | None = No
         return _binary(arr)
     targets = _one_hot(arr, n_classes) if arr.ndim == 1 else _probabilities(arr, n_classes)
     if targets.shape[1] < 2:
-        raise ValueError(f"The softmax loss is of two classes or more, but there are {targets.shape[1]}.")
+        raise ValueError(f"The softmax loss needs two classes or more, but there are {targets.shape[1]}.")
     return targets
 
 
