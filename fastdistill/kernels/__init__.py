@@ -63,6 +63,7 @@ from fastdistill.kernels.sgd_dense import (
     dense_lanes,
     dense_rows,
 )
+from fastdistill.kernels.tridiagonal import tridiagonal_students
 
 __all__ = [
     "COEF",
@@ -121,5 +122,6 @@ __all__ = [
     "student_grid",
     "tolerance_root",
     "tolerance_rounds",
+    "tridiagonal_students",
     "xi_from_mixture",
 ]

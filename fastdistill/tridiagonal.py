@@ -1,0 +1,247 @@
+"""Students of many penalties and schedules from a tridiagonal form of the kernel: no eigenvector is computed.
+
+With K = Q T Qᵀ, T tridiagonal (LAPACK `sytrd`), Q a product of reflectors that is never formed, and v = Qᵀ y::
+
+    a_t = Q c_t,   (T + λI) c_t = (1 − ξ_t) v + ξ_t T c_{t−1}        fit_t = K a_t = u_t − λ a_t
+
+Every student is a recurrence of length n (`fastdistill.kernels.tridiagonal_students`). Traces take the eigenvalues of T,
+O(n²), and training errors ‖v − T c_t‖ take none and no product with Q either.
+
+A design X with p ≤ n columns takes K = XᵀX and Xᵀy in the place of y: then a_t are its coefficients; one with p > n takes
+K = X Xᵀ and the coefficients Xᵀ a_t.
+
+===================  ==============================================
+linear algebra       here
+===================  ==============================================
+T                    ``_diagonal`` (n,), ``_off`` (n − 1,)
+Q                    ``_reflectors`` and ``_tau``, as LAPACK stores them
+c_t                  rotated duals (P, k+1, m, n)
+===================  ==============================================
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from scipy.linalg import lapack
+
+from fastdistill.solved import Solved
+
+BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
+MIN_RATIO_DESIGN = 1e-5
+MIN_RATIO_KERNEL = 1e-13
+
+
+class Tridiagonal:
+    """Students for every positive penalty and every schedule; λ = 0 takes an eigendecomposition.
+
+    Immutable once made, and safe to share between threads.
+    """
+
+    def __init__(self, scaled_kernel: np.ndarray, *, overwrite: bool = False) -> None:
+        """Of a scaled, symmetric (n, n) kernel; `overwrite` saves the only copy where it is contiguous."""
+        matrix = scaled_kernel.T if scaled_kernel.flags.c_contiguous else scaled_kernel
+        if not (overwrite and matrix.flags.f_contiguous and matrix.flags.writeable):
+            matrix = matrix.copy(order="F")
+        self.n_samples = len(matrix)
+        self._design: np.ndarray | None = None
+        self._is_primal = False
+        self._reduce(matrix)
+
+    @classmethod
+    def of_design(cls, scaled: np.ndarray) -> Self:
+        """Of a scaled (n, p) design, which is kept, by the smaller of its Gram matrices."""
+        n, p = scaled.shape
+        self = cls(scaled.T @ scaled if p <= n else scaled @ scaled.T, overwrite=True)
+        self.n_samples, self._design, self._is_primal = n, scaled, p <= n
+        return self
+
+    def _reduce(self, matrix: np.ndarray) -> None:
+        """T and the reflectors of Q, in the place of `matrix`, in Fortran order."""
+        size = len(matrix)
+        if size < 2:
+            self._diagonal, self._off = matrix.diagonal().copy(), np.empty(0)
+            return
+        lwork = int(lapack.dsytrd_lwork(size, lower=1)[0])
+        matrix, self._diagonal, self._off, self._tau, _ = lapack.dsytrd(matrix, lower=1, lwork=lwork, overwrite_a=1)
+        # Q = diag(1, Q'), and Q' is stored as by a QR factorisation, from the second row on. LAPACK's wrappers copy
+        # what is not contiguous; read from the second entry on, the memory is that of n by n − 1 reflectors with one
+        # more entry at the end, from the row of R above, which 0 makes the identity.
+        matrix[0, 1:] = 0.0
+        self._reflectors = _shifted(matrix.ravel(order="K"), size, size - 1)
+
+    def _apply(self, buffer: np.ndarray, *, transpose: bool = False) -> None:
+        """Q c or Qᵀ c of vectors c lying one after the other in `buffer` (cols n + 1,), in place."""
+        size = len(self._diagonal)
+        if size < 2:
+            return
+        columns = _shifted(buffer, size, len(buffer) // size)
+        trans = "T" if transpose else "N"
+        _, work, _ = lapack.dormqr("L", trans, self._reflectors, self._tau, columns, -1, overwrite_c=1)
+        lapack.dormqr("L", trans, self._reflectors, self._tau, columns, int(work[0]), overwrite_c=1)
+
+    @cached_property
+    def _eigenvalues(self) -> np.ndarray:
+        if len(self._diagonal) < 2:
+            return self._diagonal
+        values, failed = lapack.dsterf(self._diagonal, self._off)
+        if failed:
+            raise np.linalg.LinAlgError("The eigenvalues of the tridiagonal matrix did not converge.")
+        return values[::-1]
+
+    def eigenvalues(self) -> np.ndarray:
+        """Eigenvalues of K (r,), descending, r = min(n, p) of a design; those of zero as rounding leaves them."""
+        return self._eigenvalues.copy()
+
+    def accurate(self, lam: np.ndarray) -> np.ndarray:
+        """Whether each penalty (P,) is large enough; else the caller takes an eigendecomposition or an SVD."""
+        least = MIN_RATIO_KERNEL if self._design is None else MIN_RATIO_DESIGN
+        d = self._eigenvalues
+        return max(d[-1], 0.0) + lam >= least * (d[0] + lam)
+
+    def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> Solved:
+        """Students of families of penalties lam (P,) and weights xi (P, k), for scaled targets y_s (n, m).
+
+        Results are views whose last two axes are in Fortran order.
+        """
+        shape = (*_steps(xi), y_s.shape[1], len(self._diagonal))
+        buffer = np.empty(int(np.prod(shape)) + 1)
+        duals = buffer[:-1].reshape(shape)
+        self._sweep(self._rotated(y_s), lam, xi, duals=duals)
+        if self._is_primal:
+            self._apply(buffer)
+            return _solved(duals, duals @ self._design.T)
+        # Of a_t and w_t = K a_t one is rotated back, and the other follows without a loss: a_t = (u_t − w_t) / λ where
+        # λ > ‖K‖, and w_t = u_t − λ a_t elsewhere.
+        large = lam > self._norm
+        duals[large] = self._product(duals[large])
+        self._apply(buffer)
+        fits = np.empty(shape)
+        targets = y_s.T
+        penalty = lam[:, None, None]
+        for t in range(shape[1]):
+            if t:
+                weight = xi[:, t - 1, None, None]
+                targets = (1.0 - weight) * y_s.T + weight * fits[:, t - 1]
+            other = targets - np.where(large[:, None, None], 1.0, penalty) * duals[:, t]
+            fits[:, t] = other
+            if large.any():
+                fits[large, t] = duals[large, t]
+                duals[large, t] = other[large] / penalty[large]
+        return _solved(duals if self._design is None else duals @ self._design, fits)
+
+    def misfits(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
+        """‖y_s − fit_t‖² of each student, (P, k+1, m): O(n) each after one product with Qᵀ."""
+        rotated = self._rotated(y_s)
+        shape = (*_steps(xi), y_s.shape[1])
+        if not self._is_primal:
+            misfits = np.empty(shape)
+            self._sweep(rotated, lam, xi, misfits=misfits)
+            return misfits
+        return self._primal_misfits(y_s, rotated, lam, xi)
+
+    def _primal_misfits(self, y_s: np.ndarray, rotated: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
+        """From the residual r of one student b: ‖r − X δ‖² = ‖r‖² − 2 λ bᵀδ + δᵀ T δ, as Xᵀ r = λ b.
+
+        Student 0 of the smallest penalty leaves little to subtract: n by p is multiplied once.
+        """
+        shape = (*_steps(xi), y_s.shape[1], len(self._diagonal))
+        least = lam.min(keepdims=True)
+        buffer = np.empty(int(np.prod(shape[2:])) + 1)
+        first = buffer[:-1].reshape(1, 1, *shape[2:])
+        self._sweep(rotated, least, np.empty((1, 0)), duals=first)
+        first = first[0, 0].copy()
+        self._apply(buffer)
+        residual = y_s - self._design @ buffer[:-1].reshape(shape[2:]).T
+        misfits = np.empty(shape[:3])
+        height = max(1, BLOCK_ENTRIES // int(np.prod(shape[1:])))
+        for start in range(0, len(lam), height):
+            index = slice(start, start + height)
+            change = np.empty((len(lam[index]), *shape[1:]))
+            self._sweep(rotated, lam[index], xi[index], duals=change)
+            change -= first
+            linear = np.einsum("...j,...j->...", change, -2.0 * least * first)
+            misfits[index] = linear + np.einsum("...j,...j->...", change, self._product(change))
+        return misfits + np.einsum("ij,ij->j", residual, residual)
+
+    def traces(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
+        """Trace of each student's smoother, (P, k+1), from the eigenvalues."""
+        d = np.maximum(self._eigenvalues, 0.0)
+        ridge = d / (d + lam[:, None])
+        filters, out = ridge, np.empty(_steps(xi))
+        for t in range(out.shape[1]):
+            if t:
+                filters = ridge * ((1.0 - xi[:, t - 1, None]) + xi[:, t - 1, None] * filters)
+            out[:, t] = filters.sum(axis=1)
+        return out
+
+    def remaining(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
+        """Trace of I − smoother over all n rows, formed without the subtraction from n: (P, k+1)."""
+        d = np.maximum(self._eigenvalues, 0.0)
+        ridge, complement = d / (d + lam[:, None]), lam[:, None] / (d + lam[:, None])
+        residual, out = complement, np.empty(_steps(xi))
+        for t in range(out.shape[1]):
+            if t:
+                residual = complement + xi[:, t - 1, None] * ridge * residual
+            out[:, t] = residual.sum(axis=1)
+        return out + (self.n_samples - len(d))
+
+    @cached_property
+    def _norm(self) -> float:
+        """Largest absolute row sum of T."""
+        off = np.abs(self._off)
+        return float((np.abs(self._diagonal) + np.append(off, 0.0) + np.append(0.0, off)).max())
+
+    def _product(self, c: np.ndarray) -> np.ndarray:
+        """T c of vectors (..., n)."""
+        out = self._diagonal * c
+        out[..., :-1] += self._off * c[..., 1:]
+        out[..., 1:] += self._off * c[..., :-1]
+        return out
+
+    def _rotated(self, y_s: np.ndarray) -> np.ndarray:
+        """v = Qᵀ y, or Qᵀ Xᵀ y, one target a row (m, n)."""
+        start = y_s.T if not self._is_primal else y_s.T @ self._design
+        buffer = np.empty(start.size + 1)
+        rotated = buffer[:-1].reshape(start.shape)
+        rotated[:] = start
+        self._apply(buffer, transpose=True)
+        return rotated
+
+    def _sweep(self, rotated: np.ndarray, lam: np.ndarray, xi: np.ndarray, **outputs: np.ndarray) -> None:
+        """Fill `duals` (P, k+1, m, n) or `misfits` (P, k+1, m)."""
+        if not np.all((lam > 0) & np.isfinite(lam)):
+            raise ValueError("Penalties of a tridiagonal solver must be positive and finite; lam = 0 has no solve.")
+        steps = _steps(xi)
+        duals = outputs.get("duals", np.empty((*steps, 0, rotated.shape[1])))
+        misfits = outputs.get("misfits", np.empty((*steps, 0)))
+        failed = _compiled_kernels().tridiagonal_students(
+            self._diagonal, self._off, np.ascontiguousarray(lam), np.ascontiguousarray(xi), rotated, duals, misfits
+        )
+        if failed >= 0:
+            raise np.linalg.LinAlgError(
+                f"K + lam I with lam = {lam[failed]:.6g} is not positive definite in floating point. Raise lam, or use "
+                f"an eigendecomposition."
+            )
+
+
+def _steps(xi: np.ndarray) -> tuple[int, int]:
+    return len(xi), xi.shape[1] + 1
+
+
+def _shifted(buffer: np.ndarray, size: int, columns: int) -> np.ndarray:
+    """The contiguous (size, columns) array, in Fortran order, whose first entry is the second one of `buffer`."""
+    return buffer[1 : 1 + size * columns].reshape((size, columns), order="F")
+
+
+def _solved(coefficients: np.ndarray, fits: np.ndarray) -> Solved:
+    return Solved(coefficients.swapaxes(2, 3), fits.swapaxes(2, 3))
+
+
+def _compiled_kernels() -> Any:
+    """Imported when the first student is needed: numba takes longer to import than NumPy."""
+    from fastdistill import kernels
+
+    return kernels
