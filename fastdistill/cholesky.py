@@ -40,7 +40,7 @@ from fastdistill.solved import Solved
 # Reciprocal condition numbers of K + λI (1-norm) below which an eigendecomposition is due: of a design's Gram matrix,
 # because an SVD does not square the condition; of a kernel, because noise has to be told from rank.
 MIN_RCOND_DESIGN = 1e-5
-MIN_RCOND_KERNEL = 1e-13
+MIN_RCOND_KERNEL = 1e-10
 # Below this share of its parts a difference has lost two digits.
 CROWDED = 1 / 64
 FEW_TARGETS = 2  # so many columns are solved by `trsv`, one by one: twice as fast as `potrs`
@@ -260,7 +260,7 @@ def is_positive_semidefinite(kernel: np.ndarray, shift: float) -> bool:
 def _leave_one_out(
     xi: np.ndarray, left: np.ndarray, kept: np.ndarray, lost: np.ndarray, fits: np.ndarray, shifts: np.ndarray
 ) -> np.ndarray:
-    """As `fastdistill.kernels.leave_one_out`, all targets at once: `shifts` (k+1, n, m), fit − targets, is overwritten."""
+    """As `fastdistill.kernels.leave_one_out`, all targets at once; `shifts` (k+1, n, m), fit − targets, changes."""
     out = fits.copy()
     for t in range(len(out)):
         for s in range(t):
@@ -295,7 +295,7 @@ def _exceeds_norm(lam: float, matrix: np.ndarray, diagonal: np.ndarray) -> bool:
     """Whether λ > ‖K‖ in the Frobenius norm; a pass over K only where its diagonal does not tell."""
     if lam <= diagonal.max(initial=0.0):
         return False
-    return lam >= diagonal.sum() or lam > np.linalg.norm(matrix.ravel(order="K"))
+    return bool(lam >= diagonal.sum() or lam > np.linalg.norm(matrix.ravel(order="K")))
 
 
 def _absolute_sums(matrix: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
