@@ -150,7 +150,7 @@ class Cholesky:
         return targets - self.lam * duals if self._matrix is None else duals @ self._matrix
 
     def _require_own(self, lam: np.ndarray) -> None:
-        if np.any(lam != self.lam):
+        if np.any(np.not_equal(lam, self.lam)):
             raise ValueError(f"A Cholesky factor serves one penalty: lam must be {self.lam!r} for every family.")
 
     def traces(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
@@ -213,12 +213,13 @@ class Cholesky:
         """
         inverse, _ = lapack.dpotri(self._factor, lower=1)
         _mirror(inverse)
-        first_lost = self.lam * inverse.T
+        inverse *= self.lam
+        first_lost = inverse.T
         if self._matrix is None:
             first_kept = -first_lost
             np.fill_diagonal(first_kept, 1.0 - first_lost.diagonal())
         else:
-            first_kept = self._matrix @ inverse
+            first_kept = (self._matrix / self.lam) @ first_lost
         kept_power, lost_power = first_kept, first_lost
         kept, lost = np.empty((2, k + 1, len(inverse)))
         kept[0], lost[0] = first_kept.diagonal(), first_lost.diagonal()
@@ -226,7 +227,8 @@ class Cholesky:
             before = kept_power
             if j % 2 == 0 and self._matrix is None:
                 # the first of these products is that of a symmetric matrix with itself, at half the price
-                lost_power = lost_power - lost_power @ first_lost.T
+                product = lost_power @ first_lost.T
+                lost_power = np.subtract(lost_power, product, out=product)
                 kept_power = before - lost_power
             elif j % 2 == 0:
                 kept_power = before @ first_kept

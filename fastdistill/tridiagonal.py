@@ -95,7 +95,7 @@ class Tridiagonal:
         """
         n_families, steps, m, size = duals.shape
         many = n_families * steps >= WORTH_COMPRESSING * DIRECTIONS and size > DIRECTIONS
-        found = [_row_space(duals[:, :, j].reshape(-1, size)) for j in range(m if many else 0)]
+        found = [_row_space(duals[:, :, j].reshape(-1, size)) for j in range(m * many)]
         bases = [basis for basis in found if basis is not None]
         if len(bases) < m:
             self._apply(buffer)
@@ -104,7 +104,8 @@ class Tridiagonal:
             part, rotated = _vectors(basis.shape)
             rotated[:] = basis
             self._apply(part)
-            duals[:, :, j] = (duals[:, :, j] @ basis.T) @ rotated
+            students = duals[:, :, j].reshape(-1, size)
+            duals[:, :, j] = (students @ basis.T @ rotated).reshape(n_families, steps, size)
 
     @cached_property
     def _eigenvalues(self) -> np.ndarray:
@@ -136,23 +137,13 @@ class Tridiagonal:
         if self._design is not None and self._is_primal:
             self._rotate_back(duals, buffer)
             return _solved(duals, duals @ self._design.T)
-        # Of a_t and w_t = K a_t one is rotated back, and the other follows without a loss: a_t = (u_t − w_t) / λ where
-        # λ > ‖K‖, and w_t = u_t − λ a_t elsewhere.
+        # Of a_t and K a_t one is rotated back, and the other follows without a loss.
         large = lam > self._norm
         duals[large] = self._product(duals[large])
         self._rotate_back(duals, buffer)
         fits = np.empty(shape)
-        targets = y_s.T
-        penalty = lam[:, None, None]
-        for t in range(shape[1]):
-            if t:
-                weight = xi[:, t - 1, None, None]
-                targets = (1.0 - weight) * y_s.T + weight * fits[:, t - 1]
-            other = targets - np.where(large[:, None, None], 1.0, penalty) * duals[:, t]
-            fits[:, t] = other
-            if large.any():
-                fits[large, t] = duals[large, t]
-                duals[large, t] = other[large] / penalty[large]
+        targets = np.ascontiguousarray(y_s.T)
+        _compiled_kernels().fits_and_duals(lam, np.ascontiguousarray(xi), targets, large, duals, fits)
         return _solved(duals if self._design is None else duals @ self._design, fits)
 
     def misfits(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:

@@ -64,9 +64,10 @@ def _step(inverse, ratio, lam, weight, v, reached, residual, a):
     a[0] = reached[0]
     for i in range(1, n):
         a[i] = reached[i] - ratio[i - 1] * a[i - 1]
-    a[n - 1] *= inverse[n - 1]
+    for i in range(n):
+        a[i] *= inverse[i]  # in the loop below, a number would wait for this product too: 12 us, not 9, at n = 2000
     for i in range(n - 2, -1, -1):
-        a[i] = a[i] * inverse[i] - ratio[i] * a[i + 1]
+        a[i] -= ratio[i] * a[i + 1]
     for i in range(n):
         residual[i] = lam * a[i] + weight * residual[i]
         reached[i] -= lam * a[i]
@@ -101,3 +102,21 @@ def tridiagonal_students(diagonal, off, lam, xi, targets, duals, misfits):
                 if misfits.shape[2] > 0:
                     misfits[p, t, j] = total
     return -1
+
+
+@jit
+def fits_and_duals(lam, xi, targets, large, duals, fits):
+    """K a_t = u_t − λ a_t -> fits (P, k+1, m, n) from a_t in `duals`, in the coordinates of the targets u_0 (m, n).
+
+    Where large (P,), λ > ‖K‖, `duals` holds K a_t and gets a_t = (u_t − K a_t) / λ: neither difference loses digits.
+    """
+    for p in range(lam.shape[0]):
+        for t in range(xi.shape[1] + 1):
+            weight = xi[p, t - 1] if t > 0 else 0.0
+            for j in range(targets.shape[0]):
+                before = fits[p, t - 1, j] if t > 0 else targets[j]
+                for i in range(targets.shape[1]):
+                    u = (1.0 - weight) * targets[j, i] + weight * before[i]
+                    other = u - duals[p, t, j, i] * (1.0 if large[p] else lam[p])
+                    fits[p, t, j, i] = duals[p, t, j, i] if large[p] else other
+                    duals[p, t, j, i] = other / lam[p] if large[p] else duals[p, t, j, i]
