@@ -211,3 +211,7 @@ def test_blocks_of_rows(rng, monkeypatch):
     whole = Cholesky.of_design(X, 0.4).diagonals(3)
     monkeypatch.setattr(cholesky, "BLOCK_ENTRIES", 4 * 7)
     np.testing.assert_allclose(Cholesky.of_design(X, 0.4).diagonals(3), whole, rtol=1e-12)
+
+
+def test_leave_one_out_without_a_penalty_is_refused(rng):
+    assert Cholesky.of_kernel(np.eye(5) + 0.1, 0.0).leave_one_out(rng.standard_normal((5, 1)), np.ones(1)) is None

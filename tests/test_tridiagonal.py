@@ -143,7 +143,7 @@ def test_misfits_of_a_design_in_blocks(rng, monkeypatch):
 @pytest.mark.parametrize("ask", ["students", "misfits"])
 def test_penalties_without_a_solve(lam, ask, rng):
     K, y = rbf_problem(rng, 6)
-    with pytest.raises(ValueError, match="positive and finite"):
+    with pytest.raises(ValueError, match="positive, finite penalties; lam = 0 takes an eigendecomposition"):
         getattr(Tridiagonal(K), ask)(y, np.array([1.0, lam]), np.ones((2, 1)))
 
 
