@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from fastdistill import cholesky
-from fastdistill.cholesky import Cholesky, is_positive_semidefinite
+from fastdistill.spectral.decompositions import cholesky
+from fastdistill.spectral.decompositions.cholesky import Cholesky, is_positive_semidefinite
 from tests import oracle
 
 REGIMES = ("tall", "wide", "square", "rank_deficient", "duplicate_rows", "constant_column")

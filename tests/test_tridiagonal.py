@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from fastdistill import tridiagonal
-from fastdistill.tridiagonal import Tridiagonal
+from fastdistill.spectral.decompositions import tridiagonal
+from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from tests import oracle
 from tests.test_cholesky import IDS, TABLE, filters, relative, scaled_problem, spectrum_of
 

@@ -48,7 +48,7 @@ from typing import Self
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from fastdistill.solved import Solved
+from fastdistill.spectral.decompositions.solved import Solved
 
 # Reciprocal condition numbers of K + λI (1-norm) below which another decomposition is due: of a design's Gram matrix
 # for ten digits, as an SVD has them all; of a kernel for eight, as `eigh` lets noise of zero be cut.
@@ -201,7 +201,7 @@ class Cholesky:
 
         xi (k,) is one schedule; `fixed` (n,) = w_i / Σ w is an intercept's share of each leverage. Meaningless in a row
         of zero weight. None where a leverage is so near one that a difference would lose two digits. The formulas are
-        those of `fastdistill.leave_one_out`.
+        those of `fastdistill.spectral.leave_one_out`.
         """
         share = np.zeros(self.n_samples) if fixed is None else fixed
         kept, lost = self.diagonals(len(xi))

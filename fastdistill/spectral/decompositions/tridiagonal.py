@@ -49,7 +49,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.linalg import lapack
 
-from fastdistill.solved import Solved
+from fastdistill.spectral.decompositions.solved import Solved
 
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 # A target's students are rotated back through a basis of so many directions where they are so many times as many.
