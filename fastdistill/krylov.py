@@ -354,7 +354,8 @@ class Krylov:
         residual = ritz.coupling * (out @ ritz.vectors[-1])
         if self._is_primal:
             residual[:, 1:] -= xi * residual[:, :-1].copy()
-            residual *= self._gain(basis, lam, largest)[:, None]
+            gain = self._gain(basis, ritz.d, lam)[:, None]
+            residual = np.multiply(residual, gain, out=np.zeros_like(residual), where=residual != 0.0)
         if not self._is_kernel:
             out[..., ritz.d == 0.0] = 0.0  # no direction of X_s: what rounding leaves of it would be divided by lam
         errors = np.abs(residual)
@@ -364,16 +365,15 @@ class Krylov:
         with np.errstate(divide="ignore", invalid="ignore"):
             return out, np.where(errors == 0.0, 0.0, errors / norms)
 
-    def _gain(self, basis: Any, lam: np.ndarray, largest: float) -> np.ndarray:
-        """max s / (s² + lam) over the singular values the design can have, (P,)."""
-        root = np.minimum(np.sqrt(lam), np.sqrt(largest))
-        seen = basis.ritz().d
-        smallest = seen[seen > 0].min(initial=np.inf)
-        if lam.min(initial=np.inf) < 0.25 * smallest:
-            # the bound for every possible s is far from that for those there are
+    @staticmethod
+    def _gain(basis: Any, d: np.ndarray, lam: np.ndarray) -> np.ndarray:
+        """max s / (s² + lam) over the singular values that X_s can have, (P,)."""
+        root = np.sqrt(np.minimum(lam, d.max()))
+        if lam.min() < 0.25 * d[d > 0].min(initial=np.inf):
+            # far below the squares of those found: bound those that there are, not those that there could be
             root = np.maximum(root, basis.smallest_settled())
-        with np.errstate(divide="ignore"):
-            return root / (np.square(root) + lam)
+        bottom = np.square(root) + lam
+        return np.divide(root, bottom, out=np.full(len(lam), np.inf), where=bottom > 0)
 
     def _warn(self, errors: np.ndarray, lam: np.ndarray) -> None:
         """Of students whose error is above the tolerance."""

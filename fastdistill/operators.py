@@ -14,7 +14,7 @@ linear algebra      here
 X_s B, K_s B        ``product``
 X_sᵀ A              ``transposed``
 diag(X_sᵀ X_s)      ``column_squares``; None for a LinearOperator
-diag(X_s X_sᵀ)      ``row_squares``; None for a LinearOperator
+diag(X_s X_sᵀ)      ``diagonal``; None for a LinearOperator
 ==================  =============================================
 
 Cost: one pass over X or K per product, whatever the number of columns; single precision, integers and memory maps are
@@ -74,8 +74,8 @@ class DesignOperator:
         self.means = means
         self.rest: np.ndarray | None = None
         self._constant: np.ndarray | None = None
-        self._far: np.ndarray | None = None  # columns centred before they are multiplied
-        self._far_columns: np.ndarray | None = None  # those of a sparse X, centred
+        self._explicit: np.ndarray | None = None  # (2, p) means and rest, taken off the blocks of a dense X
+        self._far: tuple[np.ndarray, np.ndarray] | None = None  # columns of a sparse X, and these, centred
         self.column_squares = self._column_squares()
 
     def product(self, matrix: np.ndarray) -> np.ndarray:
@@ -83,43 +83,35 @@ class DesignOperator:
         if self._constant is not None:
             matrix = matrix.copy()
             matrix[self._constant] = 0.0
-        if self._far is None:
-            out = self._columns.product(matrix)
-            if self.means is not None:
-                out -= self.means @ matrix
-        elif self._far_columns is None:
-            out = self._columns.product(matrix, self.means)
-            out -= self.rest @ matrix
-        else:
+        near = matrix
+        if self._far is not None:
             near = matrix.copy()
-            near[self._far] = 0.0
-            out = self._columns.product(near)
+            near[self._far[0]] = 0.0
+        out = self._columns.product(near, self._explicit)
+        if self.means is not None and self._explicit is None:
             out -= self.means @ near
-            out += self._far_columns @ matrix[self._far]
+        if self._far is not None:
+            out += self._far[1] @ matrix[self._far[0]]
         return out if self._root is None else np.multiply(out, self._root, out=out)
 
     def transposed(self, matrix: np.ndarray) -> np.ndarray:
         """X_sᵀ A (p, c) of A (n, c)."""
         if self._root is not None:
             matrix = matrix * self._root
-        if self._far is not None and self._far_columns is None:
-            out = self._columns.transposed(matrix, self.means)
-            out -= np.outer(self.rest, matrix.sum(axis=0))
-        else:
-            out = self._columns.transposed(matrix)
-            if self.means is not None:
-                out -= np.outer(self.means, matrix.sum(axis=0))
-            if self._far_columns is not None:
-                out[self._far] = self._far_columns.T @ matrix
+        out = self._columns.transposed(matrix, self._explicit)
+        if self.means is not None and self._explicit is None:
+            out -= np.outer(self.means, matrix.sum(axis=0))
+        if self._far is not None:
+            out[self._far[0]] = self._far[1].T @ matrix
         if self._constant is not None:
             out[self._constant] = 0.0
         return out
 
-    def row_squares(self) -> np.ndarray | None:
-        """Squared lengths (n,) of the rows of X_s; None for a LinearOperator."""
-        squares = self._columns.row_squares()
-        if squares is None:
+    def diagonal(self) -> np.ndarray | None:
+        """diag(X_s X_sᵀ) (n,), the squared lengths of the rows; None for a LinearOperator or columns far from zero."""
+        if self._columns.is_opaque or self.rest is not None:
             return None
+        squares = self._columns.row_squares()
         if self.means is not None:
             means = self.means
             squares = squares - 2.0 * self._columns.product(means[:, None])[:, 0] + means @ means
@@ -128,9 +120,11 @@ class DesignOperator:
 
     def _column_squares(self) -> np.ndarray | None:
         """diag(X_sᵀ X_s) (p,); finds the columns far from zero on the way."""
+        if self._columns.is_opaque:
+            return None
         n = self.shape[0]
         squares = self._columns.column_squares(self._weight)
-        if squares is None or self.means is None:
+        if self.means is None:
             return squares
         total = float(n) if self._weight is None else float(self._weight.sum())
         squares -= total * np.square(self.means)
@@ -142,18 +136,22 @@ class DesignOperator:
 
     def _centre_far(self, far: np.ndarray, squares: np.ndarray) -> None:
         """Centre the columns `far` explicitly, and what rounding the means to one number left of them once more."""
-        share = _shares(self._weight, self.shape[0])
-        weight = np.ones(self.shape[0]) if self._weight is None else self._weight
-        self._far, self.rest = far, np.zeros(self.shape[1])
+        assert self.means is not None
+        n = self.shape[0]
+        share, weight = _shares(self._weight, n), np.ones(n) if self._weight is None else self._weight
+        rest = np.zeros(self.shape[1])
         if self._columns.is_dense:
-            self.rest[far] = self._columns.transposed(share[:, None], self.means)[far, 0]
-            squares[far] = self._columns.column_squares(self._weight, self.means + self.rest)[far]
+            once = np.stack([self.means, rest])
+            rest[far] = self._columns.transposed(share[:, None], once)[far, 0]
+            self._explicit = np.stack([self.means, rest])
+            squares[far] = self._columns.column_squares(self._weight, self._explicit)[far]
         else:
             columns = self._columns.some(far) - self.means[far]
-            self.rest[far] = share @ columns
-            columns -= self.rest[far]
+            rest[far] = share @ columns
+            columns -= rest[far]
             squares[far] = np.einsum("ij,ij,i->j", columns, columns, weight)
-            self._far_columns = columns
+            self._far = far, columns
+        self.rest = rest
         constant = far[squares[far] <= np.square(CONSTANT * self.means[far]) * weight.sum()]
         if len(constant):
             self._constant, squares[constant] = constant, 0.0
@@ -203,6 +201,17 @@ class KernelOperator:
             out -= self._share @ out
         return out if self._root is None else np.multiply(out, self._root, out=out)
 
+    def diagonal(self) -> np.ndarray | None:
+        """diag(K_s) (n,); None for a kernel given by a function."""
+        if self._rows is not None:
+            return None
+        out = np.array(self._columns.main_diagonal(), dtype=np.float64)
+        if self._share is not None:
+            means = self._columns.product(self._share[:, None])[:, 0]
+            out += self._share @ means - 2.0 * means
+            np.maximum(out, 0.0, out=out)
+        return out if self._root is None else out * np.square(self._root[:, 0])
+
     def _evaluated(self, matrix: np.ndarray) -> np.ndarray:
         assert self._rows is not None
         out = np.empty(matrix.shape)
@@ -217,7 +226,7 @@ class _Columns:
     """Products with X itself, in float64 whatever its type."""
 
     def __init__(self, X: Any) -> None:
-        self.is_dense = isinstance(X, np.ndarray)
+        self.is_dense, self.is_opaque = isinstance(X, np.ndarray), isinstance(X, LinearOperator)
         self.nbytes = int(getattr(X, "nbytes", 0))
         if scipy.sparse.issparse(X):
             X = X if X.format in ("csr", "csc") else X.tocsr()
@@ -225,15 +234,15 @@ class _Columns:
             if X.dtype != np.float64:  # else every product would convert the values anew
                 X = type(X)((X.data.astype(np.float64), X.indices, X.indptr), shape=X.shape, copy=False)
             self._transpose = X.T
-        elif not self.is_dense and not isinstance(X, LinearOperator):
+        elif not (self.is_dense or self.is_opaque):
             raise TypeError(f"X must be an ndarray, a sparse matrix or a LinearOperator; got {type(X).__name__}.")
         self._X = X
         self.shape: tuple[int, int] = X.shape
         self._in_blocks = self.is_dense and (X.dtype != np.float64 or isinstance(X, np.memmap))
 
     def product(self, matrix: np.ndarray, means: np.ndarray | None = None) -> np.ndarray:
-        """X B; (X − 1 meansᵀ) B of a dense X with `means`."""
-        if isinstance(self._X, LinearOperator):
+        """X B; (X − 1 x̄ᵀ) B of a dense X with x̄ = means[0] + means[1]."""
+        if self.is_opaque:
             return np.array(self._X.matmat(matrix), dtype=np.float64)
         if not self._in_blocks and means is None:
             return self._X @ matrix
@@ -243,8 +252,8 @@ class _Columns:
         return out
 
     def transposed(self, matrix: np.ndarray, means: np.ndarray | None = None) -> np.ndarray:
-        """Xᵀ A; (X − 1 meansᵀ)ᵀ A of a dense X with `means`."""
-        if isinstance(self._X, LinearOperator):
+        """Xᵀ A; (X − 1 x̄ᵀ)ᵀ A of a dense X with x̄ = means[0] + means[1]."""
+        if self.is_opaque:
             return np.array(self._X.rmatmat(matrix), dtype=np.float64)
         if not self.is_dense:
             return self._transpose @ matrix
@@ -255,9 +264,7 @@ class _Columns:
             out += block.T @ matrix[index]
         return out
 
-    def column_squares(self, weight: np.ndarray | None, means: np.ndarray | None = None) -> np.ndarray | None:
-        if isinstance(self._X, LinearOperator):
-            return None
+    def column_squares(self, weight: np.ndarray | None, means: np.ndarray | None = None) -> np.ndarray:
         out = np.zeros(self.shape[1])
         weight = np.ones(self.shape[0]) if weight is None else weight
         if self.is_dense:
@@ -268,9 +275,7 @@ class _Columns:
             out += np.bincount(columns, np.square(values) * weight[rows], minlength=len(out))
         return out
 
-    def row_squares(self) -> np.ndarray | None:
-        if isinstance(self._X, LinearOperator):
-            return None
+    def row_squares(self) -> np.ndarray:
         out = np.zeros(self.shape[0])
         if self.is_dense:
             for index, block in self._blocks(None):
@@ -279,6 +284,9 @@ class _Columns:
         for rows, _, values in self._stored():
             out += np.bincount(rows, np.square(values), minlength=len(out))
         return out
+
+    def main_diagonal(self) -> np.ndarray:
+        return self._X.diagonal()
 
     def some(self, columns: np.ndarray) -> np.ndarray:
         """Columns of a sparse X as a dense array."""
@@ -289,7 +297,7 @@ class _Columns:
         for start in range(0, self.shape[0], height):
             index = slice(start, min(start + height, self.shape[0]))
             block = np.asarray(self._X[index], dtype=np.float64)
-            yield index, block if means is None else block - means
+            yield index, block if means is None else block - means[0] - means[1]
 
     def _stored(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """(rows, columns, values) of the stored values of a sparse X, a block at a time."""
