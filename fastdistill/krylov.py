@@ -321,6 +321,7 @@ class Krylov:
         return all(
             self._coordinates(basis, ritz, lam[which], xi[which])[1].max(initial=0.0) <= self._tol
             for which in (hardest, ~hardest)
+            if which.any()
         )
 
     def _advance(self, bases: list[Any], steps: int) -> None:
