@@ -103,16 +103,13 @@ class ConjugateGradients:
             images.append(self._image(right, solution, penalty))
             solutions.append(solution.x)
             bounds.append(solution.bound)
-        return self._solved(solutions, None if self._fits_by_product(penalty) else images, bounds, families)
+        return self._solved(solutions, None if self._is_primal else images, bounds, families)
 
-    @staticmethod
-    def _image(right: np.ndarray, solution: _Solution, penalty: float) -> np.ndarray:
-        """N x, without a product."""
+    def _image(self, right: np.ndarray, solution: _Solution, penalty: float) -> np.ndarray:
+        """N x, without a product where that loses no digits."""
+        if penalty > self._size:
+            return self._apply(solution.x)
         return right - solution.residual - penalty * solution.x
-
-    def _fits_by_product(self, penalty: float) -> bool:
-        """Not of a dual solution with a small penalty: a = (u − fit) / lam is large where K does not reach."""
-        return self._is_primal or penalty > self._size
 
     def _solved(
         self, solutions: list[np.ndarray], fits: list[np.ndarray] | None, bounds: list[np.ndarray], families: int
@@ -170,12 +167,16 @@ class ConjugateGradients:
         active = np.flatnonzero(residual.any(axis=0))
         columns = right[:, active], start[:, active], residual[:, active]
         run = _Run(*columns, penalty, scale, is_primal=self._is_primal)
-        for _ in range(self._max_iterations):
-            bound = run.bound(self._largest_filter(penalty) if self._size else 1.0)
+        for done in range(self._max_iterations):
+            bound = run.bound(self._largest_filter(penalty) if done else 1.0)
             small = bound <= self._tol * OWN_SHARE * run.fit_norms()
             if small.any():
-                done = active[small]
-                out.x[:, done], out.residual[:, done], out.bound[done] = run.x[:, small], run.r[:, small], bound[small]
+                which = active[small]
+                out.x[:, which], out.residual[:, which], out.bound[which] = (
+                    run.x[:, small],
+                    run.r[:, small],
+                    bound[small],
+                )
                 active = active[~small]
                 run.leave_out(small)
             if not active.size:
@@ -212,10 +213,12 @@ class _Run:
         return largest_filter * np.linalg.norm(self.r, axis=0)
 
     def fit_norms(self) -> np.ndarray:
-        """‖X x‖ or ‖K x‖ (c,), without a product."""
+        """‖X x‖ or ‖K x‖ (c,), without a product; of a kernel at least what rounding makes of zero."""
         image = self.right - self.r
         image -= self._penalty * self.x
-        return np.sqrt(np.maximum(_dots(image, self.x if self._is_primal else image), 0.0))
+        if self._is_primal:
+            return np.sqrt(np.maximum(_dots(image, self.x), 0.0))
+        return np.maximum(np.linalg.norm(image, axis=0), EPS * np.linalg.norm(self.right, axis=0))
 
     def leave_out(self, which: np.ndarray) -> None:
         """Columns that have converged."""
@@ -238,7 +241,8 @@ class _Run:
         beta = rz / self.rz
         rest = self.radau - alpha
         sound = rest > 0  # where rounding has undone it, the cruder bound ‖r‖² / mu
-        self.radau = np.where(sound, rest / (self._mu * rest + beta), 1.0 / self._mu)
+        cruder = np.full_like(rest, 1.0 / self._mu)
+        self.radau = np.divide(rest, self._mu * rest + beta, out=cruder, where=sound)
         self.rz = rz
         self.p *= beta
         self.p += self.z

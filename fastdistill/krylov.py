@@ -20,7 +20,8 @@ Error. Rounding apart, the fit of a step is off by what its teacher is off and b
     E_t ≤ |ξ_t| max(a) E_{t−1} + γ |ρ_t − ξ_t ρ_{t−1}|   γ = max s / (s² + lam) ≤ 1 / (2 sqrt(lam))     (p ≤ n)
     E_t ≤ |ξ_t| max(a) E_{t−1} + |ρ_t|                                                        (kernel, or n < p)
 
-This bound, divided by ‖fit‖, is the reported error; the basis grows until it is below `tol` for every student.
+This bound, divided by ‖fit‖, decides when the basis is large enough for every student (`tol`), and is reported as the
+error; of a kernel together with the effect of its rounding, 4 eps ‖K‖ ‖a‖, which no further step can mend.
 
 Cost: a product with X and one with X_sᵀ a step (one with K), 4 · min(n, p) · j flops for the orthogonality of vector j,
 O(j³) for a check, min(n, p) · 8 bytes of memory a step.
@@ -40,6 +41,7 @@ from fastdistill.solved import Solved
 EPS = float(np.finfo(np.float64).eps)
 # A new vector this small beside the operator is rounding: the space is invariant and the students are exact.
 BREAKDOWN = 10 * EPS
+ROUNDING = 4 * EPS  # of a kernel, relative to its norm
 # Reorthogonalise once more where the first time took away more than this share of the vector.
 ONCE_MORE = 1e-4
 BLOCK_VECTORS = 32  # vectors that the stored basis grows by
@@ -257,20 +259,21 @@ class Krylov:
         height = max(1, self._budget // (8 * self._side * min(EXPECTED_STEPS, self._max_steps)))
         rotated = np.empty((students, m, self._side))
         fits = None if self._is_primal else np.empty_like(rotated)
-        errors = np.empty((*shape, m))
+        bounds, errors = np.empty((*shape, m)), np.empty((*shape, m))
         for first in range(0, m, height):
             bases = self._started(y_s, first, min(m, first + height))
             self._grow(bases, lam, xi)
             for i, basis in enumerate(bases, first):
                 ritz = basis.ritz()
-                coordinates, errors[..., i] = self._coordinates(basis, ritz, lam, xi)
+                coordinates, bounds[..., i] = self._coordinates(basis, ritz, lam, xi)
+                errors[..., i] = bounds[..., i] + self._rounding(ritz, coordinates)
                 flat = coordinates.reshape(students, -1)
                 rotated[:, i] = basis.combined(flat @ ritz.vectors.T)
                 if fits is not None:
                     fits[:, i] = basis.combined((ritz.d * flat) @ ritz.vectors.T)
             if height < m:
                 self._y, self._bases = None, []
-        self._warn(errors, lam)
+        self._warn(bounds, lam)
         return self._solved(rotated.reshape(*shape, m, -1), fits, errors)
 
     def _solved(self, rotated: np.ndarray, fits: np.ndarray | None, errors: np.ndarray) -> Solved:
@@ -365,6 +368,13 @@ class Krylov:
             errors[:, t] += carry[:, t - 1] * errors[:, t - 1]
         with np.errstate(divide="ignore", invalid="ignore"):
             return out, np.where(errors == 0.0, 0.0, errors / norms)
+
+    def _rounding(self, ritz: Ritz, coordinates: np.ndarray) -> np.ndarray:
+        """What rounding a kernel moves its fits by, relatively (P, k+1); a design is not squared and loses less."""
+        if not (self._is_kernel and ritz.d.any()):
+            return np.zeros(coordinates.shape[:2])
+        sizes, fits = np.linalg.norm(coordinates, axis=2), np.linalg.norm(coordinates * ritz.d, axis=2)
+        return ROUNDING * ritz.d.max() * np.divide(sizes, fits, out=np.zeros_like(fits), where=fits > 0)
 
     @staticmethod
     def _gain(basis: Any, d: np.ndarray, lam: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ from fastdistill._centre import FAR
 EPS = float(np.finfo(np.float64).eps)
 CONSTANT = 2 * EPS  # a column whose spread is this share of its mean is constant: rounding is no direction of the data
 BLOCK_ENTRIES = 2**17  # entries of a block of rows that is converted or centred (1 MiB)
-KERNEL_ENTRIES = 2**23  # entries of a block of kernel rows that is evaluated at once (64 MiB)
+KERNEL_ENTRIES = 2**20  # entries of a block of kernel rows that is evaluated at once (8 MiB)
 
 
 def column_means(X: Any, weight: np.ndarray | None = None) -> np.ndarray:
@@ -163,7 +163,7 @@ class KernelOperator:
     Parameters
     ----------
     K : ndarray (n, n), also a memory map, or callable
-        ``K(start, stop)`` returns the rows start..stop (h, n); it is called with blocks of at most 64 MiB, anew at
+        ``K(start, stop)`` returns the rows start..stop (h, n); it is called with blocks of at most 8 MiB, anew at
         every product, so that K is never stored.
     n : int, optional
         Needed for a callable.

@@ -5,6 +5,7 @@ Rooms and the rooms beneath them, at run time (imports under ``TYPE_CHECKING`` a
     kernels ← students ← path ← spectrum ← tuning ← estimators ← plot, reproduce, cli
     tuning ← verdict ← estimators, diagnosis;   table ← diagnosis ← diagnosis_page ← cli
     cells ← columns ← table ← read_table ← cli
+    operators, solved ← krylov, conjugate_gradients
     mixtures, evidence, paired ← tuning;   leave_one_out, gaussian_process ← path;   theory ← estimators, reproduce
     linear_losses ← sgd ← estimators;   linear_losses ← theory, deep_linear;   spectrum ← distributed, batch
 
@@ -38,6 +39,7 @@ GATE = {"_validation", "_status"}
 BASE = {*GATE, "kernels", "students", "leave_one_out", "gaussian_process"}
 CORE = {*BASE, "_decompose", "path", "spectrum", "mixtures", "evidence", "paired", "tuning", "verdict", "sgd"}
 CORE |= {"theory", "linear_losses", "deep_linear", "_centre", "_graded"}
+CORE |= {"solved", "operators", "krylov", "conjugate_gradients"}
 TABLES = {"cells", "columns", "table", "read_table"}
 TOP = {*CORE, *TABLES, "estimators", "diagnosis", "plot", ""}  # "" is the package itself: its public names
 BENEATH: dict[str, set[str]] = {
@@ -46,6 +48,10 @@ BENEATH: dict[str, set[str]] = {
     "_status": set(),
     "_centre": set(),
     "_graded": set(),
+    "solved": set(),
+    "operators": {"_centre"},
+    "krylov": {"kernels", "operators", "solved"},
+    "conjugate_gradients": {"operators", "solved"},
     "_decompose": {*GATE, "_centre", "_graded"},
     "kernels": set(),
     "students": {*GATE, "kernels"},
