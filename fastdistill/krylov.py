@@ -353,7 +353,6 @@ class Krylov:
         if not ritz.d.size:
             return out, np.zeros(out.shape[:2])
         out *= basis.norm * ritz.vectors[0]
-        largest = float(ritz.d[ritz.d.argmax()])
         norms = np.linalg.norm(out * (np.sqrt(ritz.d) if self._is_primal else ritz.d), axis=2)
         residual = ritz.coupling * (out @ ritz.vectors[-1])
         if self._is_primal:
@@ -363,7 +362,8 @@ class Krylov:
         if not self._is_kernel:
             out[..., ritz.d == 0.0] = 0.0  # no direction of X_s: what rounding leaves of it would be divided by lam
         errors = np.abs(residual)
-        carry = np.abs(xi) * (largest / (largest + lam))[:, None] if largest else np.abs(xi)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            carry = np.abs(xi) / (1.0 + np.nan_to_num(lam / _largest(ritz.d)))[:, None]
         for t in range(1, errors.shape[1]):
             errors[:, t] += carry[:, t - 1] * errors[:, t - 1]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -379,7 +379,7 @@ class Krylov:
     @staticmethod
     def _gain(basis: Any, d: np.ndarray, lam: np.ndarray) -> np.ndarray:
         """max s / (s² + lam) over the singular values that X_s can have, (P,)."""
-        root = np.sqrt(np.minimum(lam, d.max()))
+        root = np.sqrt(np.minimum(lam, _largest(d)))
         if lam.min() < 0.25 * d[d > 0].min(initial=np.inf):
             # far below the squares of those found: bound those that there are, not those that there could be
             root = np.maximum(root, basis.smallest_settled())
@@ -429,6 +429,11 @@ class Krylov:
         """gᵀ f(K) g (P, k+1) of the start g."""
         ritz = basis.ritz()
         return _filters(np.maximum(ritz.d, 0.0), lam, xi, "FILTER") @ np.square(basis.norm * ritz.vectors[:1].T)[:, 0]
+
+
+def _largest(d: np.ndarray) -> float:
+    """No eigenvalue is larger: twice the largest Ritz value of a few steps, in all but contrived cases."""
+    return 2.0 * float(d.max()) if len(d) >= FIRST_CHECK else np.inf
 
 
 def _images(apply: Any, bases: list[Any], side: str) -> list[tuple[Any, np.ndarray]]:

@@ -32,8 +32,6 @@ from scipy.sparse.linalg import LinearOperator
 
 from fastdistill._centre import FAR
 
-EPS = float(np.finfo(np.float64).eps)
-CONSTANT = 2 * EPS  # a column whose spread is this share of its mean is constant: rounding is no direction of the data
 BLOCK_ENTRIES = 2**17  # entries of a block of rows that is converted or centred (1 MiB)
 KERNEL_ENTRIES = 2**20  # entries of a block of kernel rows that is evaluated at once (8 MiB)
 
@@ -73,16 +71,12 @@ class DesignOperator:
         self._root = None if weight is None else np.sqrt(weight)[:, None]
         self.means = means
         self.rest: np.ndarray | None = None
-        self._constant: np.ndarray | None = None
         self._explicit: np.ndarray | None = None  # (2, p) means and rest, taken off the blocks of a dense X
         self._far: tuple[np.ndarray, np.ndarray] | None = None  # columns of a sparse X, and these, centred
         self.column_squares = self._column_squares()
 
     def product(self, matrix: np.ndarray) -> np.ndarray:
         """X_s B (n, c) of B (p, c)."""
-        if self._constant is not None:
-            matrix = matrix.copy()
-            matrix[self._constant] = 0.0
         near = matrix
         if self._far is not None:
             near = matrix.copy()
@@ -103,8 +97,6 @@ class DesignOperator:
             out -= np.outer(self.means, matrix.sum(axis=0))
         if self._far is not None:
             out[self._far[0]] = self._far[1].T @ matrix
-        if self._constant is not None:
-            out[self._constant] = 0.0
         return out
 
     def diagonal(self) -> np.ndarray | None:
@@ -152,9 +144,6 @@ class DesignOperator:
             squares[far] = np.einsum("ij,ij,i->j", columns, columns, weight)
             self._far = far, columns
         self.rest = rest
-        constant = far[squares[far] <= np.square(CONSTANT * self.means[far]) * weight.sum()]
-        if len(constant):
-            self._constant, squares[constant] = constant, 0.0
 
 
 class KernelOperator:
