@@ -286,6 +286,19 @@ def test_the_error_is_bounded_at_every_step(rng, kind, n, p):
             )
 
 
+def test_the_bound_is_made_of_the_residuals_of_the_steps(rng):
+    """‖X_sᵀ (u_t − fit) − lam coef‖ / (2 sqrt(lam)), and what the teacher is off."""
+    scaled = make_problem(rng, "normal", 120, 80).scaled
+    y, penalty, weight = rng.standard_normal((120, 1)), 1e-3, -3.0
+    with pytest.warns(RuntimeWarning, match="Krylov steps"):
+        solved = Krylov(DesignOperator(scaled), max_steps=10).students(y, np.array([penalty]), np.array([[weight]]))
+    coefficients, fits = solved.coefficients[0], solved.fits[0]
+    targets = np.stack([y, (1 - weight) * y + weight * fits[0]])
+    own = np.linalg.norm(scaled.T @ (targets - fits) - penalty * coefficients, axis=1)[:, 0] / (2 * penalty**0.5)
+    found = solved.error[0, :, 0] * np.linalg.norm(fits, axis=1)[:, 0]
+    np.testing.assert_allclose(found, [own[0], own[1] + abs(weight) * own[0]], rtol=1e-3)
+
+
 @pytest.mark.parametrize(("n", "p"), [(120, 80), (80, 120)])
 def test_too_few_steps_are_told(rng, n, p):
     problem = make_problem(rng, "normal", n, p)
