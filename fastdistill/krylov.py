@@ -25,8 +25,9 @@ Error. Rounding apart, the fit of a step is off by what its teacher is off and b
 
 This bound, divided by ‖fit‖, decides when the basis is large enough for every student (`tol`), and is reported as the
 error; of a kernel together with the effect of its rounding, 4 eps ‖K‖ ‖a‖, which no further step can mend. Measured, it
-is 1.5 to 7 times the true error (p ≤ n), 2 to 100 times (n < p; 4000 where the students all but interpolate). For lam far below the smallest s² found, γ takes half
-the smallest s once that has settled; a design with still smaller ones, of which y shows nothing, would then be missed.
+is 1.5 to 7 times the true error (p ≤ n), 2 to 100 times (n < p; 4000 where the students all but interpolate). For lam
+far below the smallest s² found, γ takes half the smallest s once that has settled; a design with still smaller ones, of
+which y shows nothing, would then be missed.
 
 Cost: a product with X and one with X_sᵀ a step (one with K), 4 · min(n, p) · j flops for the orthogonality of vector j,
 O(j³) for a check, min(n, p) · 8 bytes of memory a step, and the students themselves. One thread, `tol` 1e-8:
