@@ -11,10 +11,10 @@ import pytest
 import scipy.sparse
 from scipy.sparse.linalg import aslinearoperator
 
-from fastdistill import krylov
-from fastdistill.conjugate_gradients import ConjugateGradients, Stalled
-from fastdistill.krylov import Krylov
-from fastdistill.operators import DesignOperator, KernelOperator, column_means
+from fastdistill.spectral.decompositions import krylov
+from fastdistill.spectral.decompositions.conjugate_gradients import ConjugateGradients, Stalled
+from fastdistill.spectral.decompositions.krylov import Krylov
+from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator, column_means
 
 ROUNDING = 1e-11
 KINDS = ["normal", "graded", "low rank", "sparse", "power law", "uneven columns"]
@@ -174,7 +174,7 @@ FORMATS = {
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", [*FORMATS, "memory map"])
 def test_products_of_every_format(rng, monkeypatch, tmp_path, name, weighted, columns):
-    monkeypatch.setattr("fastdistill.operators.BLOCK_ENTRIES", 50)
+    monkeypatch.setattr("fastdistill.spectral.decompositions.operators.BLOCK_ENTRIES", 50)
     n, p = 30, 12
     X = np.round(8 * rng.standard_normal((n, p))) * (rng.random((n, p)) < 0.4)  # exact in every type
     given = as_memory_map(X, tmp_path) if name == "memory map" else FORMATS[name](X)
@@ -230,7 +230,7 @@ def test_columns_far_from_zero_keep_their_digits(rng, form, weighted):
 @pytest.mark.parametrize("fit_intercept", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_kernel_is_centred_implicitly(rng, monkeypatch, weighted, fit_intercept):
-    monkeypatch.setattr("fastdistill.operators.KERNEL_ENTRIES", 100)
+    monkeypatch.setattr("fastdistill.spectral.decompositions.operators.KERNEL_ENTRIES", 100)
     n = 25
     points = rng.standard_normal((n, 2))
     K = np.exp(-np.square(points[:, None] - points).sum(axis=2))

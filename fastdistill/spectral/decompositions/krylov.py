@@ -52,8 +52,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import scipy.linalg
 
-from fastdistill.operators import DesignOperator, KernelOperator
-from fastdistill.solved import Solved
+from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator
+from fastdistill.spectral.decompositions.solved import Solved
 
 EPS = float(np.finfo(np.float64).eps)
 # A new vector this small beside the operator is rounding: the space is invariant and the students are exact.

@@ -27,8 +27,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastdistill.operators import DesignOperator, KernelOperator
-from fastdistill.solved import Solved
+from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator
+from fastdistill.spectral.decompositions.solved import Solved
 
 EPS = float(np.finfo(np.float64).eps)
 UNEVEN = 3.0  # largest over smallest diagonal entry beyond which Jacobi's preconditioner pays
