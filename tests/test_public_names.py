@@ -251,8 +251,8 @@ NAMES = {
     "SelfDistiller.fit()": "cv_results_ estimator_ estimators_ n_features_in_ verdict_ xi_",
     "Spectrum methods": """
         from_design(X) from_design(fit_intercept) from_design(sample_weight) from_design(solver) from_kernel(K)
-        from_kernel(fit_intercept) from_kernel(sample_weight) from_kernel(solver) limit(lam) limit(xi) limit(y) path(lam)
-        path(n_steps) path(xi) path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
+        from_kernel(fit_intercept) from_kernel(sample_weight) from_kernel(solver) limit(lam) limit(xi) limit(y)
+        path(lam) path(n_steps) path(xi) path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
     """,
 }
 

@@ -32,10 +32,10 @@ from fastdistill.base import validation
 from fastdistill.spectral.coordinates import Coordinates
 from fastdistill.spectral.decompositions.cholesky import Cholesky
 from fastdistill.spectral.frame import Frame
-from fastdistill.spectral.one_penalty import OnePenaltyPath
 from fastdistill.spectral.path import DistillationLimit, DistillationPath, ToleranceRounds
 from fastdistill.spectral.problems import DesignProblem, KernelProblem, Problem
 from fastdistill.spectral.queries import Queries
+from fastdistill.spectral.solved_path import OnePenaltyPath
 
 # A kernel matrix whose rounding is this many times the penalty, and whose eigenvalues all stand this far above that
 # rounding, is one of few huge directions: smaller ones may have been lost in it.

@@ -30,7 +30,7 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse.linalg import LinearOperator
 
-from fastdistill.spectral.centre import FAR
+from fastdistill.spectral.decompositions.centre import FAR
 
 BLOCK_ENTRIES = 2**17  # entries of a block of rows that is converted or centred (1 MiB)
 KERNEL_ENTRIES = 2**20  # entries of a block of kernel rows that is evaluated at once (8 MiB)

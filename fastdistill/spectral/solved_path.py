@@ -1,16 +1,16 @@
-"""Every student of one penalty from a Cholesky factor: fits, coefficients, errors, traces, exact leave-one-out.
+"""Paths of a solver: students without eigenvalues and eigenvectors.
 
-What the factor does not give (filters, standard deviations, standard errors) comes from the
-decomposition, which is then made.
+A solver gives coefficients and fits of the scaled problem (`decompositions.solved`), and traces of smoothers. What it
+does not give (filters, standard deviations, ...) comes from the decomposition, which the spectrum then makes.
 
-Cost: see ``decompositions/cholesky.py``.
+Cost: that of the solver; see its module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,8 +25,21 @@ from fastdistill.spectral.queries import Queries
 NEARLY_FITTED = 1e-4
 
 
-class OnePenaltyPath(DistillationPath):
-    """A `DistillationPath` of one penalty; `queries` say how new points enter."""
+class Solver(Protocol):
+    """What a path asks of a solver, for families of penalties lam (P,) and weights xi (P, k), scaled targets (n, m)."""
+
+    def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray, *, with_fits: bool = True) -> Solved:
+        """Coefficients and fits; without fits their array may have no rows."""
+
+    def traces(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
+        """Traces (P, k+1) of the smoothers, without the intercept's one."""
+
+    def remaining(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
+        """Traces (P, k+1) of I − smoother."""
+
+
+class SolvedPath(DistillationPath):
+    """A `DistillationPath` by a solver; `queries` say how new points enter."""
 
     def __init__(
         self,
@@ -34,15 +47,15 @@ class OnePenaltyPath(DistillationPath):
         targets: Targets,
         lam: np.ndarray,
         xi: np.ndarray,
-        factor: Cholesky,
+        solver: Solver,
         queries: Queries,
     ) -> None:
         super().__init__(spectrum, targets, lam, xi)
-        self._factor, self.queries = factor, queries
+        self._solver, self.queries = solver, queries
 
     def _solved(self, *, with_fits: bool) -> Solved:
         penalties = self.family_penalties[:, 0]
-        return self._factor.students(self.targets.scaled, penalties, self.family_weights, with_fits=with_fits)
+        return self._solver.students(self.targets.scaled, penalties, self.family_weights, with_fits=with_fits)
 
     @cached_property
     def _coefficients(self) -> np.ndarray:
@@ -71,7 +84,7 @@ class OnePenaltyPath(DistillationPath):
     @cached_property
     def dof(self) -> np.ndarray:
         """Effective degrees of freedom (...): the trace of the smoother, plus one for an intercept."""
-        traces = self._factor.traces(self.family_penalties[:, 0], self.family_weights).reshape(-1, 1)
+        traces = self._solver.traces(self.family_penalties[:, 0], self.family_weights).reshape(-1, 1)
         return self._result(traces + self.spectrum.frame.fit_intercept, "degrees of freedom", per_target=False)
 
     @cached_property
@@ -80,15 +93,31 @@ class OnePenaltyPath(DistillationPath):
         residuals = np.linalg.norm(y - self._scaled_fits, axis=1)
         if np.any(residuals < NEARLY_FITTED * np.linalg.norm(y, axis=0)):
             return super()._residuals
-        left = self._factor.remaining(self.family_penalties[:, 0], self.family_weights).reshape(-1, 1)
+        left = self._solver.remaining(self.family_penalties[:, 0], self.family_weights).reshape(-1, 1)
         return residuals / np.sqrt(frame.total_weight), left - frame.fit_intercept
+
+    def query_map(self, queries: Any) -> Callable[[int, int], np.ndarray]:
+        """Centred predictions (students, q, m) of a range of students on checked queries."""
+
+        def predict(start: int, stop: int) -> np.ndarray:
+            coefficients = self._coefficients[start:stop].swapaxes(1, 2)
+            flat = coefficients.reshape(-1, coefficients.shape[2])
+            return self._by_target(self.queries.evaluate(queries, flat))
+
+        return predict
+
+
+class OnePenaltyPath(SolvedPath):
+    """By a Cholesky factor, with exact leave-one-out."""
+
+    _solver: Cholesky
 
     @cached_property
     def _left_out(self) -> np.ndarray | None:
         """Scaled leave-one-out predictions (students, n, m) of one schedule; None where they need the decomposition."""
         if len(self.family_weights) > 1:
             return None
-        return self._factor.leave_one_out(
+        return self._solver.leave_one_out(
             self.targets.scaled, self.family_weights[0], self.spectrum.frame.intercept_share
         )
 
@@ -108,13 +137,3 @@ class OnePenaltyPath(DistillationPath):
             return super().loo_mse
         errors = np.square(self.targets.scaled - self._left_out).sum(axis=1) / self.spectrum.frame.total_weight
         return self._result(errors, "mean squared errors", power=2)
-
-    def query_map(self, queries: Any) -> Callable[[int, int], np.ndarray]:
-        """Centred predictions (students, q, m) of a range of students on checked queries."""
-
-        def predict(start: int, stop: int) -> np.ndarray:
-            coefficients = self._coefficients[start:stop].swapaxes(1, 2)
-            flat = coefficients.reshape(-1, coefficients.shape[2])
-            return self._by_target(self.queries.evaluate(queries, flat))
-
-        return predict
