@@ -270,6 +270,7 @@ BETWEEN_ROOMS = [
     "smallest",
     "n_students",
     "null_multipliers",
+    "of_design",
     "queries",
     "query_map",
     "rotated",

@@ -120,15 +120,22 @@ class Spectrum:
         >>> S.d, S.rank
         (array([4., 1.]), 2)
         """
+        return cls.of_design(X, fit_intercept, sample_weight, solver, copy=True)
+
+    @classmethod
+    def of_design(
+        cls, X: Any, fit_intercept: Any, sample_weight: Any, solver: str = "auto", *, copy: bool = False
+    ) -> Spectrum:
+        """`from_design`, which without a copy reads the caller's array until it is decomposed."""
         fit_intercept = validation.boolean(fit_intercept, "fit_intercept")
         validation.choice(solver, "solver", DESIGN_SOLVERS)
         dtype = validation.result_dtype(X)
         design = validation.design(X)
         weight = validation.sample_weight(sample_weight, design.shape[0])
-        if isinstance(design, np.ndarray) and (design is X or not design.flags.owndata):
-            design = design.copy()  # later calls read it again
-        frame = Frame(design.shape[0], weight, fit_intercept)
-        return cls(DesignProblem(design, frame), design.shape[1], dtype, solver, is_kernel=False)
+        if copy and isinstance(design, np.ndarray) and (design is X or not design.flags.owndata):
+            design = design.copy()
+        problem = DesignProblem(design, Frame(design.shape[0], weight, fit_intercept))
+        return cls(problem, design.shape[1], dtype, solver, is_kernel=False)
 
     @classmethod
     def from_kernel(
