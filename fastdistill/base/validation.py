@@ -225,12 +225,14 @@ def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
 
 def targets(y: Any, n_samples: int, name: str = "y") -> tuple[np.ndarray, bool]:
     """Targets as (n, m) float64, and whether they came as one 1-D target."""
-    arr = real_array(y, name, ndim=(1, 2))
+    is_checked = type(y) is np.ndarray and y.ndim in (1, 2) and is_ordinary(y)
+    arr = y if is_checked else real_array(y, name, ndim=(1, 2))
     if len(arr) != n_samples:
         raise ValueError(f"{name} has {len(arr)} rows, but there are {n_samples} samples.")
     if arr.ndim == 2 and arr.shape[1] == 0:
         raise ValueError(f"{name} is empty: shape {arr.shape}; at least one target is needed.")
-    sized(arr, name, LARGEST_LINEAR)
+    if not is_checked:
+        sized(arr, name, LARGEST_LINEAR)
     return (arr[:, None], True) if arr.ndim == 1 else (arr, False)
 
 

@@ -98,7 +98,7 @@ class Frame:
     def targets(self, y: Any) -> Targets:
         """Checked, centred and scaled targets of y (n,) or (n, m)."""
         values, is_single = validation.targets(y, self.n_samples)
-        unit = validation.unit_size(values)
+        unit = 1.0 if validation.is_ordinary(values, validation.LARGEST_TARGET) else validation.unit_size(values)
         values = values / unit if unit != 1.0 else values
         sizes = np.maximum(values.max(axis=0), -values.min(axis=0))
         extreme = (sizes > validation.LARGEST) | ((sizes < 1.0 / validation.LARGEST) & (sizes > 0.0))
