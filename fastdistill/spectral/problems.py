@@ -24,8 +24,8 @@ from fastdistill.spectral.decompositions.eigen import (
     decompose_kernel,
     entry_scale,
     has_heavy_rows,
-    negated_kernel,
     scaled_design,
+    scaled_kernel,
 )
 from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.queries import DesignQueries, KernelQueries, Queries
@@ -89,7 +89,8 @@ class DesignProblem:
 class KernelProblem:
     """A checked symmetric matrix with entries known to a relative `resolution`.
 
-    With `indefinite` it may have negative eigenvalues; with `known_definite` none is looked for.
+    With `indefinite` it may have negative eigenvalues; with `known_definite` none is looked for, and the matrix may be
+    overwritten.
     """
 
     def __init__(
@@ -99,23 +100,28 @@ class KernelProblem:
         self._light = kernel[frame.light]
         self._heavy = kernel.copy() if has_heavy_rows(frame.weight) else None
         self._scale = entry_scale(kernel.diagonal(), frame.weight, frame.fit_intercept)
-        self._negated, self._centre = negated_kernel(kernel, frame.weight, frame.fit_intercept)
+        self._scaled, self._centre = scaled_kernel(kernel, frame.weight, frame.fit_intercept, overwrite=known_definite)
         self._queries = KernelQueries(frame, self._centre)
         self._known_definite = known_definite
 
     def is_definite(self) -> bool:
         """Whether a Cholesky factor shows K_s to be positive semi-definite; if not, eigenvalues have the last word."""
         # the largest entry is at most the largest eigenvalue, so that this allows no more than they do
-        allowed = max(INDEFINITE, self._resolution * len(self._negated)) * -self._negated.diagonal().min(initial=0.0)
-        if not self._known_definite and allowed > 0 and np.isfinite(self._negated.sum()):
-            self._known_definite = is_positive_semidefinite(-self._negated, allowed)
+        allowed = max(INDEFINITE, self._resolution * len(self._scaled)) * self._scaled.diagonal().max(initial=0.0)
+        if not self._known_definite and allowed > 0 and np.isfinite(self._scaled.sum()):
+            self._known_definite = is_positive_semidefinite(self._scaled, allowed)
         return self._known_definite
 
     def decompose(self) -> tuple[Decomposition, KernelQueries]:
         """By all eigenvalues; of heavy rows by the graded SVD of a factor."""
         weight = self.frame.weight
         decomposition = decompose_kernel(
-            self._negated, self._centre, weight, self._scale, self._resolution, indefinite=self._indefinite
+            np.negative(self._scaled, out=self._scaled),
+            self._centre,
+            weight,
+            self._scale,
+            self._resolution,
+            indefinite=self._indefinite,
         )
         is_indefinite = self._indefinite and decomposition.d.min(initial=0.0) < 0
         if self._heavy is not None and weight is not None and not is_indefinite:
@@ -126,7 +132,7 @@ class KernelProblem:
         """Of K_s + λI, where K_s is positive semi-definite."""
         if not self.is_definite():
             return None
-        factor = _factored(lambda: Cholesky.of_kernel(-self._negated, lam, overwrite=True))
+        factor = _factored(lambda: Cholesky.of_kernel(self._scaled, lam))
         return None if factor is None else (factor, self._queries)
 
     def light_queries(self) -> np.ndarray:

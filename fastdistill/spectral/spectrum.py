@@ -191,13 +191,13 @@ class Spectrum:
         """`from_kernel`, which with `indefinite` may have negative eigenvalues, for penalties above minus the smallest:
 
         then K + λ I is positive definite and students, fits, predictions and leave-one-out are what they are for a
-        kernel; standard deviations, evidence and tolerances are not defined. With `known_definite` no negative
-        eigenvalue is looked for.
+        kernel; standard deviations, evidence and tolerances are not defined. With `known_definite` K is an
+        array of such a kernel, of which neither symmetry nor eigenvalues are checked, and which may be overwritten.
         """
         fit_intercept = validation.boolean(fit_intercept, "fit_intercept")
         validation.choice(solver, "solver", KERNEL_SOLVERS)
         dtype = validation.result_dtype(K)
-        kernel = validation.kernel_matrix(K)
+        kernel = K if known_definite and validation.is_ordinary(K) else validation.kernel_matrix(K)
         weight = validation.sample_weight(sample_weight, len(kernel))
         frame = Frame(len(kernel), weight, fit_intercept)
         resolution = float(np.finfo(dtype).eps)
