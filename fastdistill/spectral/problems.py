@@ -27,6 +27,7 @@ from fastdistill.spectral.decompositions.eigen import (
     scaled_design,
     scaled_kernel,
 )
+from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.queries import DesignQueries, KernelQueries, Queries
 
@@ -41,8 +42,8 @@ class Problem(Protocol):
 
     frame: Frame
 
-    def decompose(self) -> tuple[Decomposition, Queries]:
-        """Eigenvalues and bases, and how new points enter; a kernel can be decomposed once."""
+    def decompose(self, solver: str) -> tuple[Decomposition, Queries]:
+        """Eigenvalues and bases, by the solver named or "auto", and how new points enter; a kernel only once."""
 
     def factor(self, lam: float) -> tuple[Cholesky, Queries] | None:
         """A Cholesky factor for the penalty, and how new points enter; None where it would cost digits."""
@@ -57,9 +58,9 @@ class DesignProblem:
     def __init__(self, design: Any, frame: Frame) -> None:
         self.design, self.frame = design, frame
 
-    def decompose(self) -> tuple[Decomposition, DesignQueries]:
+    def decompose(self, solver: str) -> tuple[Decomposition, DesignQueries]:
         """By the smaller Gram matrix, or an SVD."""
-        decomposition = decompose_design(self.design, self.frame.weight, self.frame.fit_intercept)
+        decomposition = decompose_design(self.design, self.frame.weight, self.frame.fit_intercept, solver)
         return decomposition, DesignQueries(self.design.shape[1], decomposition.centre)
 
     def factor(self, lam: float) -> tuple[Cholesky, DesignQueries] | None:
@@ -112,7 +113,7 @@ class KernelProblem:
             self._known_definite = is_positive_semidefinite(self._scaled, allowed)
         return self._known_definite
 
-    def decompose(self) -> tuple[Decomposition, KernelQueries]:
+    def decompose(self, solver: str) -> tuple[Decomposition, KernelQueries]:
         """By all eigenvalues; of heavy rows by the graded SVD of a factor."""
         weight = self.frame.weight
         decomposition = decompose_kernel(
@@ -134,6 +135,10 @@ class KernelProblem:
             return None
         factor = _factored(lambda: Cholesky.of_kernel(self._scaled, lam))
         return None if factor is None else (factor, self._queries)
+
+    def tridiagonal(self) -> tuple[Tridiagonal, KernelQueries]:
+        """The tridiagonal form of K_s, and how new points enter."""
+        return Tridiagonal(self._scaled), self._queries
 
     def light_queries(self) -> np.ndarray:
         """Rows of K."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastdistill.spectral.decompositions.cholesky import Cholesky
 from fastdistill.spectral.decompositions.solved import Solved
+from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.path import DistillationPath
 from fastdistill.spectral.protocol import Decomposed
@@ -28,8 +29,8 @@ NEARLY_FITTED = 1e-4
 class Solver(Protocol):
     """What a path asks of a solver, for families of penalties lam (P,) and weights xi (P, k), scaled targets (n, m)."""
 
-    def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray, *, with_fits: bool = True) -> Solved:
-        """Coefficients and fits; without fits their array may have no rows."""
+    def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> Solved:
+        """Coefficients and fits."""
 
     def traces(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
         """Traces (P, k+1) of the smoothers, without the intercept's one."""
@@ -53,21 +54,24 @@ class SolvedPath(DistillationPath):
         super().__init__(spectrum, targets, lam, xi)
         self._solver, self.queries = solver, queries
 
-    def _solved(self, *, with_fits: bool) -> Solved:
-        penalties = self.family_penalties[:, 0]
-        return self._solver.students(self.targets.scaled, penalties, self.family_weights, with_fits=with_fits)
+    @cached_property
+    def _solved(self) -> Solved:
+        return self._solver.students(self.targets.scaled, self.family_penalties[:, 0], self.family_weights)
 
     @cached_property
     def _coefficients(self) -> np.ndarray:
         """Public coefficients (students, width, m)."""
-        solved = self._solved(with_fits=False).coefficients
-        flat = solved.reshape(self.n_students, *solved.shape[2:])
+        return self._public(self._solved.coefficients)
+
+    def _public(self, coefficients: np.ndarray) -> np.ndarray:
+        """(P, k+1, width, m) of the scaled problem -> (students, width, m)."""
+        flat = coefficients.reshape(self.n_students, *coefficients.shape[2:])
         return self.queries.coefficients(flat.swapaxes(1, 2)).swapaxes(1, 2)
 
     @cached_property
     def _scaled_fits(self) -> np.ndarray:
         """Fits of the scaled targets (students, n, m)."""
-        fits = self._solved(with_fits=True).fits
+        fits = self._solved.fits
         return fits.reshape(self.n_students, *fits.shape[2:])
 
     def _all_coefficients(self) -> np.ndarray:
@@ -107,10 +111,32 @@ class SolvedPath(DistillationPath):
         return predict
 
 
+class TridiagonalPath(SolvedPath):
+    """By the tridiagonal form of a kernel: every penalty, weight and step without eigenvectors."""
+
+    _solver: Tridiagonal
+
+    @cached_property
+    def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
+        frame, penalties = self.spectrum.frame, self.family_penalties[:, 0]
+        squares = self._solver.misfits(self.targets.scaled, penalties, self.family_weights)
+        left = self._solver.remaining(penalties, self.family_weights).reshape(-1, 1) - frame.fit_intercept
+        return np.sqrt(squares.reshape(self.n_students, -1) / frame.total_weight), left
+
+
 class OnePenaltyPath(SolvedPath):
     """By a Cholesky factor, with exact leave-one-out."""
 
     _solver: Cholesky
+
+    @cached_property
+    def _coefficients(self) -> np.ndarray:
+        """Public coefficients (students, width, m), without the product that fits of a design cost."""
+        if "_solved" in vars(self):
+            return super()._coefficients
+        penalties = self.family_penalties[:, 0]
+        solved = self._solver.students(self.targets.scaled, penalties, self.family_weights, with_fits=False)
+        return self._public(solved.coefficients)
 
     @cached_property
     def _left_out(self) -> np.ndarray | None:

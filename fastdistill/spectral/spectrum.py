@@ -31,11 +31,12 @@ import numpy as np
 from fastdistill.base import validation
 from fastdistill.spectral.coordinates import Coordinates
 from fastdistill.spectral.decompositions.cholesky import Cholesky
+from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.path import DistillationLimit, DistillationPath, ToleranceRounds
 from fastdistill.spectral.problems import DesignProblem, KernelProblem, Problem
 from fastdistill.spectral.queries import Queries
-from fastdistill.spectral.solved_path import OnePenaltyPath
+from fastdistill.spectral.solved_path import OnePenaltyPath, TridiagonalPath
 
 # A kernel matrix whose rounding is this many times the penalty, and whose eigenvalues all stand this far above that
 # rounding, is one of few huge directions: smaller ones may have been lost in it.
@@ -43,7 +44,7 @@ LOST, DISTINCT = 1e8, 1e3
 # Penalties over the largest eigenvalue: below, 1 / lam overflows beside d; above, fits of usual targets underflow.
 SMALLEST_RATIO, LARGEST_RATIO = 1e-304, 1e200
 DESIGN_SOLVERS = ("auto", "svd", "gram", "cholesky")
-KERNEL_SOLVERS = ("auto", "eigh", "cholesky")
+KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal")
 # Penalties that are factored one by one; for another one all students come from one decomposition.
 FACTORS = 2
 
@@ -75,6 +76,8 @@ class Spectrum:
         self._problem: Problem | None = problem
         self._width, self._solver = width, solver
         self._factors: dict[float, tuple[Cholesky, Queries]] = {}
+        self._method: str | None = None
+        self._reduced: tuple[Tridiagonal, Queries] | None = None
 
     @classmethod
     def from_design(
@@ -213,7 +216,7 @@ class Spectrum:
         if self._problem is None:
             raise ValueError("The decomposition of this spectrum has failed before.")
         problem, self._problem, self._factors = self._problem, None, {}
-        decomposition, queries = problem.decompose()
+        decomposition, queries = problem.decompose(self._solver)
         if not decomposition.d.all():
             raise ValueError("The squares of the data underflow: their eigenvalues must be positive; rescale the data.")
         self._method = decomposition.method
@@ -242,9 +245,9 @@ class Spectrum:
     @property
     def method(self) -> str:
         """How it was decomposed, or, before it was, what solved the last path."""
-        if not self._factors:
+        if self._method is None:
             self.coordinates  # noqa: B018
-        return self._method
+        return str(self._method)
 
     @property
     def d(self) -> np.ndarray:
@@ -287,7 +290,9 @@ class Spectrum:
         shape = f"n_samples={self.n_samples}"
         if self.n_features is not None:
             shape += f", n_features={self.n_features}"
-        return f"Spectrum({shape}, rank={self.rank}, method={self.method!r}, fit_intercept={self.fit_intercept})"
+        if self.is_decomposed:
+            shape += f", rank={self.rank}"
+        return f"Spectrum({shape}, method={self._method!r}, fit_intercept={self.fit_intercept})"
 
     def path(self, y: Any, lam: Any, xi: Any, n_steps: int | None = None) -> DistillationPath:
         """Every student from plain ridge (step 0) to step k: f_t = a ((1 − ξ_t) + ξ_t f_{t−1}), a = d / (d + λ).
@@ -335,6 +340,8 @@ class Spectrum:
             validation.penalties(lam),
             validation.schedule(xi, n_steps),
         )
+        if self._solver == "tridiagonal":
+            return TridiagonalPath(self, targets, penalties, schedules, *self._tridiagonal(penalties))
         factor = self._factor(float(penalties.ravel()[0])) if penalties.size == 1 else None
         if factor is not None:
             return OnePenaltyPath(self, targets, penalties, schedules, *factor)
@@ -355,6 +362,21 @@ class Spectrum:
             self._factors[lam] = factor
             self._method = "cholesky"
         return self._factors[lam]
+
+    def _tridiagonal(self, penalties: np.ndarray) -> tuple[Tridiagonal, Queries]:
+        """The tridiagonal form, for penalties at which it loses no digits."""
+        if self._reduced is None:
+            if not isinstance(self._problem, KernelProblem) or len(self.frame.light):
+                raise ValueError(
+                    "solver='tridiagonal' takes no weights of zero, or next to nothing beside the largest; use "
+                    "solver='eigh', or leave these samples out."
+                )
+            self._reduced, self._method = self._problem.tridiagonal(), "tridiagonal"
+        accurate = self._reduced[0].accurate(penalties.ravel())
+        if not np.all(accurate & (penalties.ravel() > 0)):
+            worst = float(penalties.min())
+            raise ValueError(f"solver='tridiagonal' would lose digits at lam={worst:.3g}; use solver='eigh'.")
+        return self._reduced
 
     def _warn_of_lost_directions(self, path: DistillationPath, penalties: np.ndarray) -> None:
         """Where a kernel matrix of few, huge directions cannot hold the small ones that a penalty would keep."""

@@ -56,12 +56,22 @@ class Decomposition(NamedTuple):
     noise: float = 0.0  # eigenvalues of a kernel below this were cut: rounding could have made them of zero
 
 
-def decompose_design(design: Any, weight: np.ndarray | None, fit_intercept: bool) -> Decomposition:
-    """Of a checked design, dense (n, p) or CSR."""
+def decompose_design(
+    design: Any, weight: np.ndarray | None, fit_intercept: bool, solver: str = "auto"
+) -> Decomposition:
+    """Of a checked design, dense (n, p) or CSR; `solver` may ask for "svd" or "gram", which is refused if inexact."""
     means = column_means(design, weight) if fit_intercept else None
-    if isinstance(design, np.ndarray):
-        return _decompose_dense(design, weight, means)
-    return _decompose_sparse(design, weight, means)
+    if solver == "svd":
+        dense = design if isinstance(design, np.ndarray) else design.toarray()
+        return _svd(*scaled_design(dense, weight, means), weight)
+    found = _decompose_dense if isinstance(design, np.ndarray) else _decompose_sparse
+    decomposition = found(design, weight, means)
+    if solver == "gram" and decomposition.method != "gram":
+        raise ValueError(
+            f"solver='gram' would lose digits: the Gram matrix of X squares its condition, so that its smallest "
+            f"eigenvalues (below {GRAM_CONDITION:g} of the largest) are inexact. Use solver='svd' or 'auto'."
+        )
+    return decomposition
 
 
 def decompose_kernel(
