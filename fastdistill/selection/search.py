@@ -1,14 +1,15 @@
-"""How the tuned estimators choose penalty and imitation weights: on leave-one-out predictions or on folds.
+"""The search of the tuned estimators for penalty and imitation weights: on leave-one-out predictions or on folds.
 
 For each penalty a criterion gives values p_i of the pure steps and wanted values v (`fastdistill.selection.tuning`)::
 
     min over λ, w of ‖Σ_i w_i p_i(λ) − v‖² / total,   Σ w = 1
 
 "loo" and "gcv" are those of `fastdistill.tune`. With a splitter p_i are the predictions of held-out samples, v their
-targets, both times sqrt(w), and the rows of all folds are pooled into one problem per penalty. A scorer judges the same
-predictions: the weights of each penalty still have the smallest squared error, the scorer chooses among the penalties.
+targets, both times sqrt(w), and the rows of all folds are pooled into one problem per penalty. A function that scores
+predictions judges the same ones: the weights of each penalty still have the smallest squared error, the score chooses
+among the penalties.
 
-Cost: one decomposition (one more per fold), then O(n r k) per penalty; a scorer keeps n (k + 1) predictions of each.
+Cost: one decomposition (one more per fold), then O(n r k) per penalty; a score keeps n (k + 1) predictions of each.
 """
 
 from __future__ import annotations
@@ -18,18 +19,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.metrics import get_scorer
 
 from fastdistill.base import validation
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps
-from fastdistill.selection.tuning import PENALTIES, Tuned, add_held_out, checked_bounds, choose, tune
+from fastdistill.selection.tuning import Tuned, add_held_out, choose, tune
 from fastdistill.selection.verdict import verdict
 from fastdistill.spectral.path import DistillationPath
 from fastdistill.spectral.spectrum import Spectrum
 
-Scorer = Callable[..., float]
-SQUARED = ("loo", "gcv")  # criteria of squared errors
+# of predictions (q[, m]), targets and sample weights (q,) or None; larger is better
+Score = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
 
 
 @dataclass(frozen=True)
@@ -42,28 +41,20 @@ class Fold:
     queries: Any
 
 
-class HeldOut(RegressorMixin, BaseEstimator):
-    """What a scorer is called with: an estimator whose predictions are the samples it is given."""
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """The predictions X themselves."""
-        return X
-
-
 class ScoredProblem(MixtureProblem):
-    """A problem of one penalty whose mixtures have the least squared error, but are compared by a scorer."""
+    """A problem of one penalty whose mixtures have the least squared error, but are compared by a score."""
 
-    def __init__(self, n_steps: int, scorer: Scorer) -> None:
+    def __init__(self, n_steps: int, score_of: Score) -> None:
         super().__init__(n_steps, 0.0)
-        self.scorer = scorer
-        self.parts: list[tuple[np.ndarray, np.ndarray, dict[str, Any]]] = []
+        self.score_of = score_of
+        self.parts: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
 
     def add_part(self, predictions: np.ndarray, wanted: np.ndarray, weight: np.ndarray | None) -> None:
         """Predictions (k+1, q[, m]) of the pure steps and targets (q[, m]), to be scored together."""
-        self.parts.append((predictions, wanted, {} if weight is None else {"sample_weight": weight}))
+        self.parts.append((predictions, wanted, weight))
 
     def solutions(self, strategy: str, limits: tuple[float, float] | None) -> list[Solution]:
-        """Students of 0..k steps of least squared error, judged by the scorer."""
+        """Students of 0..k steps of least squared error, judged by the score."""
         return [found._replace(score=self.score(found.mixture)) for found in super().solutions(strategy, limits)]
 
     def score(self, mixture: np.ndarray) -> float:
@@ -71,72 +62,51 @@ class ScoredProblem(MixtureProblem):
         if not self.is_defined:
             return np.inf
         scores = [
-            self.scorer(HeldOut(), np.tensordot(mixture, predictions[: len(mixture)], 1), wanted, **options)
-            for predictions, wanted, options in self.parts
+            self.score_of(np.tensordot(mixture, predictions[: len(mixture)], 1), wanted, weight)
+            for predictions, wanted, weight in self.parts
         ]
         mean = float(np.mean(scores))
         return np.inf if np.isnan(mean) else -mean
 
 
-def checked_scoring(scoring: Any) -> str | Scorer:
-    """ "loo", "gcv" or a scorer."""
-    if scoring is None or (isinstance(scoring, str) and scoring in SQUARED):
-        return scoring or "loo"
-    if isinstance(scoring, str):
-        try:
-            return get_scorer(scoring)
-        except ValueError as err:
-            raise ValueError(f"scoring must be None, 'loo', 'gcv', a scorer or the name of one. {err}") from None
-    if not callable(scoring):
-        raise TypeError(f"scoring must be None, 'loo', 'gcv', a scorer or the name of one, got {scoring!r}.")
-    return scoring
-
-
 @dataclass(frozen=True)
 class Search:
-    """How the penalty and the weights are chosen; the checked parameters that the tuned estimators share."""
+    """How the penalty and the weights are chosen; checked parameters.
+
+    Attributes
+    ----------
+    penalties : ndarray (L,)
+    n_steps : int or None
+        k; None with "safe" only: as many as the rank.
+    strategy : {"safe", "ridge", "joint", "greedy"}
+        "ridge" distils nothing and has ``n_steps=0``.
+    criterion : {"loo", "gcv"} or Score
+        Squared errors, with folds of their samples, or a function that scores predictions.
+    bounds : (float, float) or None
+        Every ξ within [low, high].
+    per_target : bool
+        Whether every target has its own penalty and weights.
+    store : bool
+        Whether leave-one-out of every sample at every penalty is stored.
+    """
 
     penalties: np.ndarray
     n_steps: int | None
     strategy: str
-    scoring: str | Scorer
+    criterion: str | Score
     bounds: tuple[float, float] | None
-    alpha_per_target: bool
+    per_target: bool
     store: bool
 
-    @classmethod
-    def of(cls, model: Any) -> Search:
-        """From the parameters of an estimator."""
-        for name in ("fit_intercept", "alpha_per_target", "store_cv_results"):
-            validation.boolean(getattr(model, name), name)
-        grid = PENALTIES if model.alphas is None else np.atleast_1d(validation.penalties(model.alphas, "alphas"))
-        strategy = validation.choice(model.strategy, "strategy", ("safe", "ridge", "joint", "greedy"))
-        scoring = checked_scoring(model.scoring)
-        n_steps = None if model.n_steps is None else validation.integer(model.n_steps, "n_steps", minimum=0)
-        bounds = None if model.bounds is None else checked_bounds(model.bounds)
-        if strategy == "ridge":
-            n_steps, bounds = 0, None
-        if n_steps is None and (strategy != "safe" or bounds is not None):
-            raise ValueError('n_steps=None needs strategy="safe" and no bounds; pass a number of steps.')
-        if model.cv is not None and scoring == "gcv":
-            raise ValueError(
-                f"cv and scoring={validation.shown(scoring)} exclude each other: with cv the held-out error is scored."
-            )
-        if model.store_cv_results and model.cv is not None:
-            raise ValueError("cv!=None and store_cv_results=True are incompatible: it is leave-one-out that is stored.")
-        if model.store_cv_results and scoring == "gcv":
-            raise ValueError("store_cv_results=True stores leave-one-out, which scoring='gcv' does not form.")
-        return cls(grid, n_steps, strategy, scoring, bounds, model.alpha_per_target, model.store_cv_results)
-
     def in_units(self, y: np.ndarray) -> tuple[np.ndarray, float]:
-        """Targets whose squares float64 can hold and their unit, as `validation.in_units`; a scorer's is not known."""
-        if not isinstance(self.scoring, str):
+        """Targets whose squares float64 can hold and their unit, as `validation.in_units`; a score's is not known."""
+        if not isinstance(self.criterion, str):
             return validation.sized(y, "y", validation.LARGEST_TARGET), 1.0
         return validation.in_units(y)
 
     def separates(self, y: np.ndarray) -> bool:
         """Whether the targets y (n,) or (n, m) are chosen for one by one."""
-        return bool(self.alpha_per_target and y.ndim == 2 and y.shape[1] > 1)
+        return bool(self.per_target and y.ndim == 2 and y.shape[1] > 1)
 
     def no_scores(self, y: np.ndarray) -> np.ndarray:
         """Scores (L, k+1[, m]) of a kernel that admits none of the penalties."""
@@ -163,9 +133,9 @@ class Search:
     def _tuned(
         self, spectrum: Spectrum, parts: list[np.ndarray], weight: Any, folds: Iterable[Fold] | None
     ) -> list[Tuned]:
-        if folds is None and isinstance(self.scoring, str):
+        if folds is None and isinstance(self.criterion, str):
             strategy = "joint" if self.strategy == "ridge" else self.strategy
-            options: dict[str, Any] = {"criterion": self.scoring, "strategy": strategy, "bounds": self.bounds}
+            options: dict[str, Any] = {"criterion": self.criterion, "strategy": strategy, "bounds": self.bounds}
             return [tune(spectrum, part, self.penalties, self.n_steps, **options) for part in parts]
         steps = useful_steps(spectrum.rank, self.n_steps or 0, self.strategy, self.bounds)
         if folds is not None:
@@ -181,7 +151,7 @@ class Search:
         )
 
     def _problem(self, steps: int) -> Any:
-        return MixtureProblem(steps, 0.0) if isinstance(self.scoring, str) else ScoredProblem(steps, self.scoring)
+        return MixtureProblem(steps, 0.0) if isinstance(self.criterion, str) else ScoredProblem(steps, self.criterion)
 
     def _scored(self, spectrum: Spectrum, y: np.ndarray, weight: np.ndarray | None, steps: int) -> list[Any]:
         """One problem per penalty, of leave-one-out predictions (k+1, n[, m])."""
@@ -204,14 +174,14 @@ class Search:
             for y, problems in zip(parts, pooled, strict=True):
                 pure = fold.spectrum.path(y[fold.train], self.penalties, np.ones(steps))
                 add_held_out(problems, pure, fold.queries, y[fold.test], held)
-                if not isinstance(self.scoring, str):
+                if not isinstance(self.criterion, str):
                     _add_scored(problems, pure.predict(fold.queries), y[fold.test], held)
         if pooled[0][0].total == 0.0:
             raise ValueError("cv gives no held-out sample of positive sample_weight; use other splits.")
         return pooled
 
     def _leave_one_out(self, spectrum: Spectrum, parts: list[np.ndarray], y: np.ndarray, weight: Any) -> np.ndarray:
-        """What `store_cv_results` asks for, (n[, m], L): weighted squared errors or, for a scorer, predictions.
+        """What is stored of leave-one-out, (n[, m], L): weighted squared errors or, for a score, predictions.
 
         Of the student that each penalty has on its own; of ridge where distillation needs evidence.
         """
@@ -222,7 +192,7 @@ class Search:
             predictions = [_exact_leave_one_out(student) for student in tuned]
             columns.append(np.stack([values.reshape(len(y), -1) for values in predictions], axis=1))
         values = np.stack(columns, axis=-1).reshape(*y.shape, len(columns))
-        if not isinstance(self.scoring, str):
+        if not isinstance(self.criterion, str):
             return values
         squares = np.square(y[..., np.newaxis] - values, dtype=values.dtype)
         return squares if weight is None else (squares.T * weight).T.astype(squares.dtype)
@@ -235,7 +205,7 @@ def _exact_leave_one_out(student: Tuned) -> np.ndarray:
 
 
 def _add_scored(problems: list[Any], predictions: np.ndarray, wanted: np.ndarray, weight: np.ndarray | None) -> None:
-    """Held-out predictions (L, k+1, q[, m]) of a fold, scored by itself; samples of zero weight are left out."""
+    """Held-out predictions (L, k+1, q[, m]) of a fold, scored on its own; samples of zero weight are left out."""
     used = slice(None) if weight is None else weight > 0
     if len(wanted[used]):
         for problem, of_penalty in zip(problems, predictions, strict=True):
@@ -266,28 +236,29 @@ class Choices:
 
     @property
     def _scale(self) -> float:
-        """Squared errors are Σ w e² / Σ w, those of `RidgeCV` Σ w e² / n; a scorer has a scale of its own."""
+        """Squared errors are Σ w e² / Σ w, those of scikit-learn Σ w e² / n; a score has a scale of its own."""
         frame = self.tuned[0].path.spectrum.frame
-        return frame.total_weight / frame.n_samples if isinstance(self.search.scoring, str) else 1.0
+        return frame.total_weight / frame.n_samples if isinstance(self.search.criterion, str) else 1.0
 
     def of_student(self, name: str) -> Any:
         """An attribute of the chosen students, targets on the last axis; a copy, as a view would keep all students."""
         return self._each([getattr(tuned.path, name)[-1].copy() for tuned in self.tuned])
 
-    def record(self, model: Any) -> None:
-        """Set the fitted attributes that say what was chosen."""
+    def values(self) -> dict[str, Any]:
+        """What was chosen, by the names of scikit-learn's fitted attributes without their underscore."""
         penalties = self.search.penalties
         verdicts = [verdict(tuned, penalties, y) for tuned, y in zip(self.tuned, self.parts, strict=True)]
-        model.alpha_ = self._each([tuned.lam for tuned in self.tuned])
-        model.n_steps_ = self._each([tuned.n_steps for tuned in self.tuned])
-        model.best_score_ = self._each([float(-tuned.score * self._scale) for tuned in self.tuned])
         lists: dict[str, list[Any]] = {
             name: [getattr(tuned, name) for tuned in self.tuned] for name in ("xi", "mixture", "evidence")
         }
         lists["verdict"] = verdicts
-        for name, values in lists.items():
-            setattr(model, f"{name}_", values if self.separate else values[0])
-        model.cv_results_ = {"alpha": penalties.copy(), "scores": self.scores} if self.stored is None else self.stored
+        return {
+            "alpha": self._each([tuned.lam for tuned in self.tuned]),
+            "n_steps": self._each([tuned.n_steps for tuned in self.tuned]),
+            "best_score": self._each([float(-tuned.score * self._scale) for tuned in self.tuned]),
+            "cv_results": {"alpha": penalties.copy(), "scores": self.scores} if self.stored is None else self.stored,
+            **{name: values if self.separate else values[0] for name, values in lists.items()},
+        }
 
     def _each(self, values: list[Any]) -> Any:
         return np.stack(values, axis=-1) if self.separate else values[0]
