@@ -9,7 +9,8 @@ targets, both times sqrt(w), and the rows of all folds are pooled into one probl
 predictions judges the same ones: the weights of each penalty still have the smallest squared error, the score chooses
 among the penalties.
 
-Cost: one decomposition (one more per fold), then O(n r k) per penalty; a score keeps n (k + 1) predictions of each.
+Cost: one decomposition and one rotation of y (one more of each per fold), then O(n r k) per penalty; a score keeps
+n (k + 1) predictions of each.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import numpy as np
 
 from fastdistill.base import validation
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps
-from fastdistill.selection.tuning import Tuned, add_held_out, choose, tune
+from fastdistill.selection.tuning import CRITERIA, Tuned, add_held_out, choose, times
 from fastdistill.selection.verdict import verdict
-from fastdistill.spectral.path import DistillationPath
+from fastdistill.spectral.path import DistillationPath, of_same_targets
+from fastdistill.spectral.protocol import Decomposed
 from fastdistill.spectral.spectrum import Spectrum
 
 # of predictions (q[, m]), targets and sample weights (q,) or None; larger is better
@@ -39,6 +41,22 @@ class Fold:
     train: np.ndarray
     test: np.ndarray
     queries: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Targets that are chosen for together, and their students of pure steps (L, k+1): rotated once, used everywhere.
+
+    y (n,) or (n, m) is in units of `unit`, a power of two, where float64 could not hold its squares; 1 for all others.
+    """
+
+    y: np.ndarray
+    unit: float
+    pure: DistillationPath
+
+    def at(self, penalties: Any, steps: int) -> DistillationPath:
+        """Students of pure steps at other penalties."""
+        return of_same_targets(self.pure, penalties, np.ones(steps))
 
 
 class ScoredProblem(MixtureProblem):
@@ -126,69 +144,75 @@ class Search:
         if spectrum.n_effective < 2:
             raise ValueError("Choosing a penalty needs at least 2 samples of positive weight, got n_samples = 1.")
         separate = self.separates(y)
-        parts = list(y.T) if separate else [y]
-        stored = self._leave_one_out(spectrum, parts, y, weight) if self.store else None
-        return Choices(self, parts, self._tuned(spectrum, parts, weight, folds), separate, stored)
+        columns = list(y.T) if separate else [y]
+        parts = [self._part(spectrum, column) for column in columns]
+        stored = self._leave_one_out(parts, y, weight) if self.store else None
+        return Choices(self, columns, self._tuned(parts, weight, folds), separate, stored)
 
-    def _tuned(
-        self, spectrum: Spectrum, parts: list[np.ndarray], weight: Any, folds: Iterable[Fold] | None
-    ) -> list[Tuned]:
-        if folds is None and isinstance(self.criterion, str):
-            strategy = "joint" if self.strategy == "ridge" else self.strategy
-            options: dict[str, Any] = {"criterion": self.criterion, "strategy": strategy, "bounds": self.bounds}
-            return [tune(spectrum, part, self.penalties, self.n_steps, **options) for part in parts]
-        steps = useful_steps(spectrum.rank, self.n_steps or 0, self.strategy, self.bounds)
+    def _part(self, spectrum: Spectrum, y: np.ndarray) -> Part:
+        y, unit = validation.in_units(y) if isinstance(self.criterion, str) else (y, 1.0)
+        return Part(y, unit, spectrum.path(y, self.penalties, np.ones(self._steps(spectrum))))
+
+    def _steps(self, spectrum: Decomposed) -> int:
+        return useful_steps(spectrum.coordinates.rank, self.n_steps or 0, self.strategy, self.bounds)
+
+    def _tuned(self, parts: list[Part], weight: Any, folds: Iterable[Fold] | None) -> list[Tuned]:
         if folds is not None:
-            problems = self._held_out(parts, weight, folds, steps)
+            problems = self._held_out(parts, weight, folds)
+        elif isinstance(self.criterion, str):
+            problems = [list(CRITERIA[self.criterion](part.pure)) for part in parts]
         else:
-            problems = [self._scored(spectrum, part, weight, steps) for part in parts]
-        return [self._choose(spectrum, part, of_part, steps) for part, of_part in zip(parts, problems, strict=True)]
-
-    def _choose(self, spectrum: Spectrum, y: np.ndarray, problems: list[Any], steps: int) -> Tuned:
-        pure = spectrum.path(y, self.penalties, np.ones(steps))
-        return choose(
-            pure, y, problems, self.n_steps, "joint" if self.strategy == "ridge" else self.strategy, self.bounds
-        )
+            problems = [self._scored(part, weight) for part in parts]
+        strategy = "joint" if self.strategy == "ridge" else self.strategy
+        found = [
+            choose(part.pure, part.y, of_part, self.n_steps, strategy, self.bounds)
+            for part, of_part in zip(parts, problems, strict=True)
+        ]
+        return [
+            tuned if part.unit == 1.0 else times(tuned, part.unit) for tuned, part in zip(found, parts, strict=True)
+        ]
 
     def _problem(self, steps: int) -> Any:
         return MixtureProblem(steps, 0.0) if isinstance(self.criterion, str) else ScoredProblem(steps, self.criterion)
 
-    def _scored(self, spectrum: Spectrum, y: np.ndarray, weight: np.ndarray | None, steps: int) -> list[Any]:
+    def _scored(self, part: Part, weight: np.ndarray | None) -> list[Any]:
         """One problem per penalty, of leave-one-out predictions (k+1, n[, m])."""
-        problems = []
+        problems, y, steps = [], part.y, part.pure.n_steps
         root = np.ones(len(y)) if weight is None else np.sqrt(weight)
         root = root.reshape(-1, *(1,) * (y.ndim - 1))
         for penalty in self.penalties:
-            problem, predictions = self._problem(steps), spectrum.path(y, penalty, np.ones(steps)).loo
+            problem, predictions = self._problem(steps), part.at(penalty, steps).loo
             problem.add((predictions * root).reshape(len(predictions), -1), (y * root).ravel())
-            problem.total = spectrum.total_weight * y[0].size
+            problem.total = part.pure.spectrum.frame.total_weight * y[0].size
             problem.add_part(predictions, y, weight)
             problems.append(problem)
         return problems
 
-    def _held_out(self, parts: list[np.ndarray], weight: Any, folds: Iterable[Fold], steps: int) -> list[list[Any]]:
+    def _held_out(self, parts: list[Part], weight: Any, folds: Iterable[Fold]) -> list[list[Any]]:
         """For each part and penalty the held-out predictions of the pure steps, all folds in one problem."""
+        steps = parts[0].pure.n_steps
         pooled = [[self._problem(steps) for _ in self.penalties] for _ in parts]
         for fold in folds:
             held = None if weight is None else weight[fold.test]
-            for y, problems in zip(parts, pooled, strict=True):
-                pure = fold.spectrum.path(y[fold.train], self.penalties, np.ones(steps))
-                add_held_out(problems, pure, fold.queries, y[fold.test], held)
+            for part, problems in zip(parts, pooled, strict=True):
+                pure = fold.spectrum.path(part.y[fold.train], self.penalties, np.ones(steps))
+                add_held_out(problems, pure, fold.queries, part.y[fold.test], held)
                 if not isinstance(self.criterion, str):
-                    _add_scored(problems, pure.predict(fold.queries), y[fold.test], held)
+                    _add_scored(problems, pure.predict(fold.queries), part.y[fold.test], held)
         if pooled[0][0].total == 0.0:
             raise ValueError("cv gives no held-out sample of positive sample_weight; use other splits.")
         return pooled
 
-    def _leave_one_out(self, spectrum: Spectrum, parts: list[np.ndarray], y: np.ndarray, weight: Any) -> np.ndarray:
+    def _leave_one_out(self, parts: list[Part], y: np.ndarray, weight: Any) -> np.ndarray:
         """What is stored of leave-one-out, (n[, m], L): weighted squared errors or, for a score, predictions.
 
         Of the student that each penalty has on its own; of ridge where distillation needs evidence.
         """
         alone = replace(self, strategy="ridge", n_steps=0) if self.strategy == "safe" else self
-        columns = []
-        for penalty in self.penalties:
-            tuned = replace(alone, penalties=np.array([penalty]))._tuned(spectrum, parts, weight, None)
+        steps, columns = alone._steps(parts[0].pure.spectrum), []
+        for penalty in self.penalties[:, np.newaxis]:
+            at_penalty = [replace(part, pure=part.at(penalty, steps)) for part in parts]
+            tuned = replace(alone, penalties=penalty)._tuned(at_penalty, weight, None)
             predictions = [_exact_leave_one_out(student) for student in tuned]
             columns.append(np.stack([values.reshape(len(y), -1) for values in predictions], axis=1))
         values = np.stack(columns, axis=-1).reshape(*y.shape, len(columns))
@@ -214,10 +238,10 @@ def _add_scored(problems: list[Any], predictions: np.ndarray, wanted: np.ndarray
 
 @dataclass(frozen=True)
 class Choices:
-    """What was chosen for each part of the targets: for all of them together, or for each on its own."""
+    """What was chosen for each of `targets`: for all of them together, or for each on its own."""
 
     search: Search
-    parts: list[np.ndarray]
+    targets: list[np.ndarray]
     tuned: list[Tuned]
     separate: bool
     stored: np.ndarray | None
@@ -247,7 +271,7 @@ class Choices:
     def values(self) -> dict[str, Any]:
         """What was chosen, by the names of scikit-learn's fitted attributes without their underscore."""
         penalties = self.search.penalties
-        verdicts = [verdict(tuned, penalties, y) for tuned, y in zip(self.tuned, self.parts, strict=True)]
+        verdicts = [verdict(tuned, penalties, y) for tuned, y in zip(self.tuned, self.targets, strict=True)]
         lists: dict[str, list[Any]] = {
             name: [getattr(tuned, name) for tuned in self.tuned] for name in ("xi", "mixture", "evidence")
         }
