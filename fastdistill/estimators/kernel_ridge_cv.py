@@ -29,8 +29,9 @@ from sklearn.utils.validation import validate_data
 from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, multiply
 from fastdistill.estimators._selection import record, search_of
-from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor, posterior
+from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor
 from fastdistill.selection.search import Choices, Fold
+from fastdistill.spectral.gaussian_process import Posterior
 
 KERNEL_PARAMETERS = ("gamma", "degree", "coef0", "kernel_params")  # each may hold several values
 
@@ -254,7 +255,9 @@ class DistilledKernelRidgeCV(KernelRegressor):
         self.intercept_ = best.of_student("intercept") if self.fit_intercept else 0.0
         multiply(self, scale, "dual_coef_", "intercept_")
         self.X_fit_ = X
-        self._posterior = posterior(best.tuned[0].path.spectrum.coordinates, np.atleast_1d(self.alpha_))
+        coordinates = best.tuned[0].path.spectrum.coordinates
+        definite = coordinates.smallest == 0.0
+        self._posterior = Posterior(coordinates, np.atleast_1d(self.alpha_)) if definite else None
         names = getattr(self, "feature_names_in_", None)
         self._kernel.warn_of_lost_columns(X, float(np.min(self.alpha_)), names)
         return self

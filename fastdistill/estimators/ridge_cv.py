@@ -184,7 +184,7 @@ class DistilledRidgeCV(LinearRegressor):
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
         given, (y, scale) = y, search.in_units(y)
         weight = validation.sample_weight(sample_weight, X.shape[0])
-        spectrum = Spectrum.from_design(X, self.fit_intercept, weight)
+        spectrum = Spectrum.of_design(X, self.fit_intercept, weight)
         folds = None if self.cv is None else self._folds(X, y, weight)
         choices = search.run(spectrum, y, weight, folds)
         record(self, choices)
@@ -197,4 +197,4 @@ class DistilledRidgeCV(LinearRegressor):
     def _folds(self, X: Any, y: np.ndarray, weight: np.ndarray | None) -> Iterator[Fold]:
         for train, test in check_cv(self.cv, y).split(X, y):
             part = None if weight is None else weight[train]
-            yield Fold(Spectrum.from_design(X[train], self.fit_intercept, part), train, test, X[test])
+            yield Fold(Spectrum.of_design(X[train], self.fit_intercept, part), train, test, X[test])
