@@ -115,15 +115,15 @@ NAMES = {
         rank tolerance_path total_weight
     """,
     "DistillationPath": """
-        coef dof dual_coef filters fitted gcv intercept lam loo loo_mse mse n_steps predict predict_std
-        spectrum standard_error times train_mse xi
+        coef dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse n_steps
+        predict predict_std spectrum standard_error times train_mse xi
     """,
     "DistillationLimit": """
-        coef dof dual_coef filters fitted gcv intercept lam loo loo_mse mse predict predict_std spectrum
-        standard_error times train_mse xi
+        coef dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse predict
+        predict_std spectrum standard_error times train_mse xi
     """,
     "ToleranceRounds": """
-        coef collapsed dof dual_coef eps filters fitted gcv intercept mse multipliers n_rounds predict
+        coef collapsed dof dof_error dual_coef eps error_estimate filters fitted gcv intercept mse multipliers n_rounds predict
         spectrum times train_mse
     """,
     "Tuned": "evidence lam mixture n_steps path score scores xi",
@@ -153,18 +153,18 @@ NAMES = {
         temperature variant y
     """,
     "tune()": "bounds criterion cv lam_grid n_steps spectrum strategy y",
-    "DistilledKernelRidge()": "alpha coef0 degree fit_intercept gamma kernel kernel_params n_steps xi",
+    "DistilledKernelRidge()": "alpha coef0 degree fit_intercept gamma kernel kernel_params n_steps solver tol xi",
     "DistilledKernelRidgeCV()": """
         alpha_per_target alphas bounds coef0 cv degree fit_intercept gamma kernel kernel_params n_steps
-        scoring store_cv_results strategy
+        scoring solver store_cv_results strategy
     """,
-    "DistilledRidge()": "alpha fit_intercept n_steps xi",
+    "DistilledRidge()": "alpha fit_intercept n_steps solver tol xi",
     "DistilledRidgeCV()": """
-        alpha_per_target alphas bounds cv fit_intercept n_steps scoring store_cv_results strategy
+        alpha_per_target alphas bounds cv fit_intercept n_steps scoring solver store_cv_results strategy
     """,
-    "DistilledRidgeClassifier()": "alpha class_weight fit_intercept n_steps xi",
+    "DistilledRidgeClassifier()": "alpha class_weight fit_intercept n_steps solver tol xi",
     "DistilledRidgeClassifierCV()": """
-        alphas bounds class_weight cv fit_intercept n_steps scoring store_cv_results strategy
+        alphas bounds class_weight cv fit_intercept n_steps scoring solver store_cv_results strategy
     """,
     "KDSGDClassifier()": """
         average batch_size class_weight compressor early_stopping fit_intercept kd_weight l2 max_iter
@@ -250,9 +250,9 @@ NAMES = {
     """,
     "SelfDistiller.fit()": "cv_results_ estimator_ estimators_ n_features_in_ verdict_ xi_",
     "Spectrum methods": """
-        from_design(X) from_design(fit_intercept) from_design(sample_weight) from_design(solver) from_kernel(K)
-        from_kernel(fit_intercept) from_kernel(sample_weight) from_kernel(solver) limit(lam) limit(xi) limit(y)
-        path(lam) path(n_steps) path(xi) path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
+        from_design(X) from_design(fit_intercept) from_design(sample_weight) from_design(solver) from_design(tol)
+        from_kernel(K) from_kernel(fit_intercept) from_kernel(sample_weight) from_kernel(solver) from_kernel(tol)
+        limit(lam) limit(xi) limit(y) path(lam) path(n_steps) path(xi) path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
     """,
 }
 
@@ -265,6 +265,8 @@ BETWEEN_ROOMS = [
     "family_penalties",
     "family_weights",
     "frame",
+    "from_kept",
+    "from_kernel_rows",
     "from_symmetric",
     "is_decomposed",
     "smallest",
