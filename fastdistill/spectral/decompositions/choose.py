@@ -30,10 +30,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 FACTORS = 2  # penalties that are factored one by one; for another one all students come from one decomposition
-MANY_STEPS = 3  # one Krylov basis serves all steps, conjugate gradients start again at each
+MANY_STEPS = 2  # one Krylov basis serves all steps, conjugate gradients start again at each
 EXACT_SIDE = 2000  # of a Gram matrix that is formed where an iterative solver has failed, or cannot say
 SMALL_SIDE = 1000  # of a sparse design's Gram matrix whose eigenvalues may be cheaper than a Krylov basis
-EXPECTED = 60  # iterations of an iterative solver, before anything is known
+EXPECTED = 30  # iterations of an iterative solver, before anything is known
 FEWEST, MOST = 100, 1000  # iterations that conjugate gradients are allowed
 
 # Seconds, measured on one core.
@@ -41,6 +41,7 @@ PRODUCT, SHARED_PRODUCT = 1.9e-9, 1.0e-9  # a stored value and column: alone, an
 VECTOR, CALL = 8e-9, 8e-5  # an entry of the vectors of an iteration; what it costs besides
 PAIR, ENTRY = 17e-9, 3e-9  # of a sparse Gram matrix: pairs of stored values multiplied, entries made dense
 FACTOR, EIGEN = 12e-12, 200e-12  # times side³
+SOLVE, SHARED_SOLVE = 1e-9, 3e-10  # times side², by a factor: a student alone, and beside others
 
 
 class Shape(NamedTuple):
@@ -97,7 +98,8 @@ def gram_seconds(shape: Shape) -> float:
 def cholesky_seconds(job: Job, shape: Shape) -> float:
     """Of a Gram matrix, its factor, and the students."""
     students = (job.steps + 1) * job.columns
-    return gram_seconds(shape) + FACTOR * shape.side**3 + students * ENTRY * shape.side**2
+    solve = SOLVE if job.columns <= 2 else SHARED_SOLVE
+    return gram_seconds(shape) + FACTOR * shape.side**3 + students * solve * shape.side**2
 
 
 def iteration_seconds(columns: int, shape: Shape) -> float:

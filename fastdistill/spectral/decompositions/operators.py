@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+from scipy.linalg import blas
 from scipy.sparse.linalg import LinearOperator
 
 from fastdistill.spectral.decompositions.centre import FAR
@@ -181,8 +182,11 @@ class KernelOperator:
         fit_intercept: bool = False,
     ) -> None:
         self._rows: Callable[[int, int], np.ndarray] | None = None
+        self._triangle: np.ndarray | None = None  # K in Fortran order, as BLAS reads it
         if isinstance(K, np.ndarray):
             self._columns, n = _Columns(K), K.shape[0]
+            if K.dtype == np.float64 and K.flags.c_contiguous and not isinstance(K, np.memmap):
+                self._triangle = K.T
         elif n is None:
             raise TypeError("A kernel given by a function needs n, the number of its rows.")
         else:
@@ -203,7 +207,7 @@ class KernelOperator:
             matrix = matrix * self._root
         if self._share is not None:
             matrix = matrix - np.outer(self._share, matrix.sum(axis=0))
-        out = self._columns.product(matrix) if self._rows is None else self._evaluated(matrix)
+        out = self._stored(matrix) if self._rows is None else self._evaluated(matrix)
         if self._share is not None:
             out -= self._share @ out
         return out
@@ -225,6 +229,12 @@ class KernelOperator:
             out += self._share @ means - 2.0 * means
             np.maximum(out, 0.0, out=out)
         return out if self._root is None else out * np.square(self._root[:, 0])
+
+    def _stored(self, matrix: np.ndarray) -> np.ndarray:
+        """K B; a single column reads one triangle only, at half the price."""
+        if self._triangle is None or matrix.shape[1] > 1:
+            return self._columns.product(matrix)
+        return blas.dsymv(1.0, self._triangle, matrix[:, 0], lower=1)[:, None]
 
     def _evaluated(self, matrix: np.ndarray) -> np.ndarray:
         assert self._rows is not None
