@@ -1,6 +1,6 @@
-"""Designs and kernels in their frame, before anything is decomposed: each solver takes from here what it needs.
+"""Designs and kernels with their weights and intercept, before anything is decomposed or factored.
 
-::
+Solvers and decompositions see the scaled problem, with the symbols of `fastdistill.spectral.frame` and k̿ = w̄ᵀ K w̄::
 
     design   X_s = W^½ (X − 1 x̄ᵀ)                kernel   K_s = W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½
 
@@ -38,7 +38,7 @@ NEAR, FEW_ROWS = 1e3, 16
 
 
 class Problem(Protocol):
-    """A design or kernel in its frame."""
+    """A design or kernel, its weights and its intercept."""
 
     frame: Frame
 
@@ -46,10 +46,10 @@ class Problem(Protocol):
         """Eigenvalues and bases, by the solver named or "auto", and how new points enter; a kernel only once."""
 
     def factor(self, lam: float) -> tuple[Cholesky, Queries] | None:
-        """A Cholesky factor for the penalty, and how new points enter; None where it would cost digits."""
+        """A Cholesky factor for the penalty, and how new points enter; None where it is not accurate enough."""
 
     def light_queries(self) -> Any:
-        """The rows of the data that the frame calls light."""
+        """The samples of next to no weight, `Frame.light`, as queries."""
 
 
 class DesignProblem:
@@ -59,12 +59,12 @@ class DesignProblem:
         self.design, self.frame = design, frame
 
     def decompose(self, solver: str) -> tuple[Decomposition, DesignQueries]:
-        """By the smaller Gram matrix, or an SVD."""
+        """By the eigenvalues of the smaller Gram matrix, or an SVD."""
         decomposition = decompose_design(self.design, self.frame.weight, self.frame.fit_intercept, solver)
         return decomposition, DesignQueries(self.design.shape[1], decomposition.centre)
 
     def factor(self, lam: float) -> tuple[Cholesky, DesignQueries] | None:
-        """Of the smaller Gram matrix of a dense design."""
+        """Of the smaller Gram matrix plus λI, for a dense design."""
         if not isinstance(self.design, np.ndarray):
             return None
         scaled, centre = self._scaled()
@@ -72,7 +72,7 @@ class DesignProblem:
         return None if factor is None else (factor, DesignQueries(self.design.shape[1], centre))
 
     def _scaled(self) -> tuple[np.ndarray, Centre | None]:
-        """X_s and x̄; in half the passes over X where no column is far from zero."""
+        """X_s and x̄, as `scaled_design`; in half the passes over X where no column is far from zero."""
         weight, fit_intercept = self.frame.weight, self.frame.fit_intercept
         if fit_intercept and weight is None:
             means = np.full(len(self.design), 1.0 / len(self.design)) @ self.design
@@ -88,9 +88,9 @@ class DesignProblem:
 
 
 class KernelProblem:
-    """A checked symmetric matrix with entries known to a relative `resolution`.
+    """A checked symmetric kernel matrix K (n, n), with entries known to a relative `resolution`.
 
-    With `indefinite` it may have negative eigenvalues; with `known_definite` none is looked for, and the matrix may be
+    With `indefinite` it may have negative eigenvalues. With `known_definite` it is taken to have none, and may be
     overwritten.
     """
 
@@ -106,7 +106,7 @@ class KernelProblem:
         self._known_definite = known_definite
 
     def is_definite(self) -> bool:
-        """Whether a Cholesky factor shows K_s to be positive semi-definite; if not, eigenvalues have the last word."""
+        """Whether K_s is positive semi-definite by a Cholesky factor; if not, eigenvalues must decide."""
         # the largest entry is at most the largest eigenvalue, so that this allows no more than they do
         allowed = max(INDEFINITE, self._resolution * len(self._scaled)) * self._scaled.diagonal().max(initial=0.0)
         if not self._known_definite and allowed > 0 and np.isfinite(self._scaled.sum()):
@@ -114,7 +114,7 @@ class KernelProblem:
         return self._known_definite
 
     def decompose(self, solver: str) -> tuple[Decomposition, KernelQueries]:
-        """By all eigenvalues; of heavy rows by the graded SVD of a factor."""
+        """By all eigenvalues; where some weights are huge, by the graded SVD of a factor."""
         weight = self.frame.weight
         decomposition = decompose_kernel(
             np.negative(self._scaled, out=self._scaled),
