@@ -257,7 +257,7 @@ NAMES = {
 
 # Read by other rooms of the package; not promised to users.
 BETWEEN_ROOMS = [
-    "check_scored",
+    "check_labelled_queries",
     "complements",
     "coordinates",
     "dtype",
@@ -270,7 +270,7 @@ BETWEEN_ROOMS = [
     "is_decomposed",
     "smallest",
     "n_students",
-    "null_multipliers",
+    "outside_multipliers",
     "of_design",
     "queries",
     "query_map",

@@ -429,7 +429,7 @@ def _if_it_pays(
     """
     solutions = [problem.solutions("joint", limits) for problem in problems]
     scores = _scores(solutions)
-    queries, wanted = pure.check_scored(criterion.queries, criterion.yq)
+    queries, wanted = pure.check_labelled_queries(criterion.queries, criterion.yq)
     q, k, best = len(wanted), pure.n_steps, scores.argmin(axis=0)
     squares = []
     for steps in range(k + 1 if q > k + 2 else 1):
@@ -462,7 +462,7 @@ def add_held_out(
     problems: list[MixtureProblem], pure: DistillationPath, queries: Any, yq: Any, weight: np.ndarray | None
 ) -> None:
     """Add the squared errors of held-out samples of the weights (q,) to one problem per penalty of the path."""
-    queries, wanted = pure.check_scored(queries, yq)
+    queries, wanted = pure.check_labelled_queries(queries, yq)
     root = np.ones(len(wanted)) if weight is None else np.sqrt(weight)
     predict, steps = pure.query_map(queries), pure.n_steps + 1
     for i, problem in enumerate(problems):

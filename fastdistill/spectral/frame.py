@@ -1,10 +1,11 @@
-"""The frame of a problem: sample weights, the intercept, and targets centred and scaled alike.
+"""The frame of a problem: sample weights and the intercept, by which samples and targets are centred and scaled.
 
-With weights W = diag(w), w̄ = w / Σw, an unpenalised intercept centring by w̄, and rows scaled by sqrt(w)::
+Weighted ridge with an unpenalised intercept is plain ridge on centred samples and targets, with rows scaled by sqrt(w).
+With weights W = diag(w) and w̄ = w / Σw::
 
     targets   y_s = W^½ (y − 1 ȳ),  ȳ = w̄ᵀ y            fits   ŷ = ȳ + W^-½ ŷ_s
 
-Without an intercept ȳ = 0; without weights W is the identity. Every decomposition sees the scaled problem only.
+Without an intercept ȳ = 0; without weights W is the identity. Solvers and decompositions see the scaled problem only.
 
 Cost: O(n m) for m targets.
 """
@@ -18,16 +19,16 @@ import numpy as np
 
 from fastdistill.base import validation
 
-# Rows lighter than this fraction of the heaviest are predicted like queries: U / sqrt(w) would amplify rounding.
+# Samples with a weight below this fraction of the largest are `Frame.light`.
 LIGHT_ROW = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Centred and scaled targets; plain values.
+    """Centred and scaled targets.
 
-    Targets whose squares float64 cannot hold are in units of `unit`, a power of two (1 for all others): students are
-    linear in y, and every result is multiplied by it at the end.
+    Where float64 cannot hold the squares of y, all values are divided by `unit`, a power of two (1 otherwise). Students
+    are linear in y, and every result is multiplied by it at the end.
 
     Attributes
     ----------
@@ -37,7 +38,7 @@ class Targets:
         y_s = W^½ (y − ȳ).
     unit : float
     largest : float
-        The largest absolute entry of y, in units of `unit`.
+        The largest absolute entry of y, divided by `unit`.
     is_single : bool
         Whether y had one axis, so that results have no axis of targets.
     """
@@ -70,7 +71,8 @@ class Frame:
     total_weight : float
         Σ w.
     light : ndarray of int
-        Rows so light that they are predicted as queries are.
+        Samples whose weight is 0, or next to nothing beside the largest. They are predicted as queries are, since
+        W^-½ U would amplify rounding errors.
     """
 
     def __init__(self, n_samples: int, weight: np.ndarray | None, fit_intercept: bool) -> None:
@@ -110,7 +112,7 @@ class Frame:
             mean = np.average(values, axis=0, weights=self.weight)
         scaled = values - mean
         if self.weight is not None and self.root is not None:
-            if self.fit_intercept:  # what rounding left of the mean, as of the columns of a design
+            if self.fit_intercept:  # once more: a heavy sample needs a mean exact beyond its last digit
                 scaled -= self.weight / self.total_weight @ scaled
             scaled *= self.root[:, None]
         return Targets(mean, scaled, unit, float(sizes.max(initial=0.0)), is_single)

@@ -1,6 +1,6 @@
-"""Designs and kernels in their frame, before anything is decomposed: each solver takes from here what it needs.
+"""Designs and kernels with their weights and intercept, before anything is decomposed or factored.
 
-::
+Solvers and decompositions see the scaled problem, with the symbols of `fastdistill.spectral.frame` and k̿ = w̄ᵀ K w̄::
 
     design   X_s = W^½ (X − 1 x̄ᵀ)                kernel   K_s = W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½
 
@@ -48,7 +48,7 @@ NEAR, FEW_ROWS = 1e3, 16
 
 
 class Problem(Protocol):
-    """A design or kernel in its frame."""
+    """A design or kernel, its weights and its intercept."""
 
     frame: Frame
 
@@ -60,13 +60,13 @@ class Problem(Protocol):
         """Eigenvalues and bases, and how new points enter; a kernel can be decomposed once."""
 
     def factor(self, lam: float) -> tuple[Cholesky, Queries] | None:
-        """A Cholesky factor for the penalty, and how new points enter; None where it would cost digits."""
+        """A Cholesky factor for the penalty, and how new points enter; None where it is not accurate enough."""
 
     def products(self) -> tuple[DesignOperator | KernelOperator, Queries]:
         """Products with the scaled problem, for an iterative solver, and how new points enter."""
 
     def light_queries(self) -> Any:
-        """The rows of the data that the frame calls light."""
+        """The samples of next to no weight, `Frame.light`, as queries."""
 
 
 class DesignProblem:
@@ -103,7 +103,7 @@ class DesignProblem:
         return None if factor is None else (factor, DesignQueries(self.design.shape[1], centre))
 
     def _scaled(self) -> tuple[np.ndarray, Centre | None]:
-        """X_s and x̄; in half the passes over X where no column is far from zero."""
+        """X_s and x̄, as `scaled_design`; in half the passes over X where no column is far from zero."""
         weight, fit_intercept = self.frame.weight, self.frame.fit_intercept
         if fit_intercept and weight is None:
             means = np.full(len(self.design), 1.0 / len(self.design)) @ self.design
@@ -194,9 +194,9 @@ class ImplicitKernel:
 
 
 class KernelProblem:
-    """A checked symmetric matrix with entries known to a relative `resolution`.
+    """A checked symmetric kernel matrix K (n, n), with entries known to a relative `resolution`.
 
-    With `indefinite` it may have negative eigenvalues; with `known_definite` none is looked for, and the matrix may be
+    With `indefinite` it may have negative eigenvalues. With `known_definite` it is taken to have none, and may be
     overwritten.
     """
 
@@ -213,7 +213,7 @@ class KernelProblem:
         self.shape = Shape("dense", *kernel.shape)
 
     def is_definite(self) -> bool:
-        """Whether a Cholesky factor shows K_s to be positive semi-definite; if not, eigenvalues have the last word."""
+        """Whether K_s is positive semi-definite by a Cholesky factor; if not, eigenvalues must decide."""
         # the largest entry is at most the largest eigenvalue, so that this allows no more than they do
         allowed = max(INDEFINITE, self._resolution * len(self._scaled)) * self._scaled.diagonal().max(initial=0.0)
         if not self._known_definite and allowed > 0 and np.isfinite(self._scaled.sum()):
@@ -221,7 +221,7 @@ class KernelProblem:
         return self._known_definite
 
     def decompose(self, solver: str) -> tuple[Decomposition, KernelQueries]:
-        """By all eigenvalues; of heavy rows by the graded SVD of a factor."""
+        """By all eigenvalues; where some weights are huge, by the graded SVD of a factor."""
         weight = self.frame.weight
         decomposition = decompose_kernel(
             np.negative(self._scaled, out=self._scaled),
