@@ -133,6 +133,17 @@ def test_a_spectrum_is_shown_without_being_decomposed(rng):
     assert "rank=5, method='gram'" in repr(S)
 
 
+@pytest.mark.parametrize("xi", [np.full(20, 0.9), np.array([30.0, -40.0, 50.0])], ids=["many", "large"])
+def test_many_steps_and_large_weights(xi, rng):
+    X, y, w, _ = problem("tall", True, 2, rng)
+    exact = fd.Spectrum.from_design(X, True, w, solver="svd").path(y, LAM, xi)
+    for S, queries in ((fd.Spectrum.from_design(X, True, w), X), (fd.Spectrum.from_kernel(X @ X.T, True, w), X @ X.T)):
+        path = S.path(y, LAM, xi)
+        for name in ("fitted", "dof", "gcv", "train_mse", "loo"):
+            np.testing.assert_allclose(getattr(path, name), getattr(exact, name), rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(path.predict(queries), exact.fitted, rtol=1e-8, atol=1e-10)
+
+
 def test_nearly_fitted_targets_keep_the_digits_of_their_errors(rng):
     X = rng.standard_normal((9, 9)) + 5.0 * np.eye(9)
     y = rng.standard_normal((9, 1))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastdistill.spectral.decompositions.centre import Centre
-from fastdistill.spectral.decompositions.cholesky import Cholesky, is_positive_semidefinite
+from fastdistill.spectral.decompositions.cholesky import MIN_RCOND_KERNEL, Cholesky, is_positive_semidefinite
 from fastdistill.spectral.decompositions.eigen import (
     INDEFINITE,
     Decomposition,
@@ -130,8 +130,8 @@ class KernelProblem:
         return decomposition, self._queries
 
     def factor(self, lam: float) -> tuple[Cholesky, KernelQueries] | None:
-        """Of K_s + λI, where K_s is positive semi-definite."""
-        if not self.is_definite():
+        """Of K_s + λI, where K_s is positive semi-definite and λ well above the rounding of K before it was centred."""
+        if lam < MIN_RCOND_KERNEL * self._scale or not self.is_definite():
             return None
         factor = _factored(lambda: Cholesky.of_kernel(self._scaled, lam))
         return None if factor is None else (factor, self._queries)

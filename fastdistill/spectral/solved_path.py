@@ -24,6 +24,8 @@ from fastdistill.spectral.queries import Queries
 
 # Residuals below this share of the targets are differences of nearly equal numbers: the decomposition has them exactly.
 NEARLY_FITTED = 1e-4
+# Every second step takes a product of n by n matrices: at six, leave-one-out costs 0.7 of the eigenvalues.
+MOST_POWERS = 6
 
 
 class Solver(Protocol):
@@ -138,10 +140,24 @@ class OnePenaltyPath(SolvedPath):
         solved = self._solver.students(self.targets.scaled, penalties, self.family_weights, with_fits=False)
         return self._public(solved.coefficients)
 
+    @property
+    def _has_traces(self) -> bool:
+        """Whether powers of the smoother cost less than its eigenvalues."""
+        return self.n_steps <= MOST_POWERS
+
+    @cached_property
+    def dof(self) -> np.ndarray:
+        """Effective degrees of freedom (...), as of `DistillationPath`."""
+        return super().dof if self._has_traces else super(SolvedPath, self).dof
+
+    @cached_property
+    def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
+        return super()._residuals if self._has_traces else super(SolvedPath, self)._residuals
+
     @cached_property
     def _left_out(self) -> np.ndarray | None:
         """Scaled leave-one-out predictions (students, n, m) of one schedule; None where they need the decomposition."""
-        if len(self.family_weights) > 1:
+        if len(self.family_weights) > 1 or not self._has_traces:
             return None
         return self._solver.leave_one_out(
             self.targets.scaled, self.family_weights[0], self.spectrum.frame.intercept_share

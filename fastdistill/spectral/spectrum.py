@@ -47,6 +47,8 @@ DESIGN_SOLVERS = ("auto", "svd", "gram", "cholesky")
 KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal")
 # Penalties that are factored one by one; for another one all students come from one decomposition.
 FACTORS = 2
+# Weights of a schedule multiply to at most this where every step is solved for: each carries the rounding on.
+LARGEST_GROWTH = 1e3
 
 
 class Spectrum:
@@ -342,7 +344,8 @@ class Spectrum:
         )
         if self._solver == "tridiagonal":
             return TridiagonalPath(self, targets, penalties, schedules, *self._tridiagonal(penalties))
-        factor = self._factor(float(penalties.ravel()[0])) if penalties.size == 1 else None
+        is_tame = np.prod(np.maximum(np.abs(schedules), 1.0), axis=-1).max() <= LARGEST_GROWTH
+        factor = self._factor(float(penalties.ravel()[0])) if penalties.size == 1 and is_tame else None
         if factor is not None:
             return OnePenaltyPath(self, targets, penalties, schedules, *factor)
         path = DistillationPath(self, targets, self._check_penalties(penalties), schedules)
