@@ -21,6 +21,7 @@ from fastdistill.spectral.decompositions.cholesky import Cholesky
 from fastdistill.spectral.decompositions.choose import EXACT_SIDE, Job, choose, iterations
 from fastdistill.spectral.decompositions.conjugate_gradients import ConjugateGradients, Stalled
 from fastdistill.spectral.decompositions.krylov import Krylov
+from fastdistill.spectral.decompositions.operators import DesignOperator
 from fastdistill.spectral.decompositions.solved import Solved
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.krylov_path import KrylovPath, checked_size
@@ -33,6 +34,8 @@ from fastdistill.spectral.solved_path import OnePenaltyPath
 # Relative error of the fits of iterative solvers that the user has not named: that of coefficients may be a thousand
 # times as large. Beyond the last, another solver is due.
 AUTO_TOL, ACCEPTED = 1e-12, 1e-9
+ITERATIVE = ("conjugate_gradients", "krylov")
+UNEVEN, LARGE = 1e6, 1e8  # squares of columns, beside the smallest of them and beside the penalty
 TRACE_TOL = 1e-8  # traces are estimates: their quadrature need not be exact
 
 
@@ -67,6 +70,8 @@ class PathSolvers:
         job, solver = Job(len(different), xi.shape[-1], columns, factored), self.solver
         if solver == "auto":
             solver = choose(job, self.problem.shape)
+            if solver in ITERATIVE and self._is_small and self._is_uneven(float(different[0])):
+                solver = "decomposition"
         if solver == "cholesky" and lam.size == 1:
             factor = self._factor(float(different[0]))
             if factor is not None:
@@ -80,6 +85,14 @@ class PathSolvers:
         if path is None and solver == "krylov":
             path = self._by_basis(spectrum, targets, lam, xi)
         return path
+
+    def _is_uneven(self, lam: float) -> bool:
+        """Whether columns are so unlike, and large beside the penalty, that only a graded SVD keeps the small ones."""
+        operator = self.problem.products()[0]
+        if not isinstance(operator, DesignOperator) or operator.column_squares is None:
+            return False
+        squares = operator.column_squares[operator.column_squares > 0]
+        return bool(len(squares) and squares.max() > max(UNEVEN * squares.min(), LARGE * lam))
 
     def _factor(self, lam: float) -> tuple[Cholesky, Queries] | None:
         """A Cholesky factor for a penalty, where it loses no digits."""
