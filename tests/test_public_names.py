@@ -123,8 +123,8 @@ NAMES = {
         predict_std spectrum standard_error times train_mse xi
     """,
     "ToleranceRounds": """
-        coef collapsed dof dof_error dual_coef eps error_estimate filters fitted gcv intercept mse multipliers n_rounds predict
-        spectrum times train_mse
+        coef collapsed dof dof_error dual_coef eps error_estimate filters fitted gcv intercept mse multipliers
+        n_rounds predict spectrum times train_mse
     """,
     "Tuned": "evidence lam mixture n_steps path score scores xi",
     "SGDRun": "coef intercept iterate kd_weight n_epochs status step_size trace",
@@ -252,7 +252,8 @@ NAMES = {
     "Spectrum methods": """
         from_design(X) from_design(fit_intercept) from_design(sample_weight) from_design(solver) from_design(tol)
         from_kernel(K) from_kernel(fit_intercept) from_kernel(sample_weight) from_kernel(solver) from_kernel(tol)
-        limit(lam) limit(xi) limit(y) path(lam) path(n_steps) path(xi) path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
+        limit(lam) limit(xi) limit(y) path(lam)
+        path(n_steps) path(xi) path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
     """,
 }
 
