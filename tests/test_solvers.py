@@ -74,6 +74,27 @@ def test_leave_one_out_of_a_factor(fit_intercept, weighted, rng):
         assert S.method == "cholesky"
 
 
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_weights_of_zero_leave_samples_out(fit_intercept, rng):
+    X, y, w, _ = problem("tall", True, 2, rng)
+    w[[2, 5, 11]] = 0.0
+    exact = oracle.students(X, y, LAM, XI, kernel=False, fit_intercept=fit_intercept, sample_weight=w)
+    left_out = oracle.leave_one_out(X, y, LAM, XI, kernel=False, fit_intercept=fit_intercept, sample_weight=w)
+    for kernel in (False, True):
+        S = (
+            fd.Spectrum.from_kernel(X @ X.T, fit_intercept, w)
+            if kernel
+            else fd.Spectrum.from_design(X, fit_intercept, w)
+        )
+        path = S.path(y, LAM, XI)
+        for name in ("fitted", "intercept", "train_mse", "gcv", "dof"):
+            assert oracle.relative_error(getattr(path, name), getattr(exact, name), 1.0) < 1e-9, name
+        assert oracle.relative_error(path.loo, left_out, 1.0) < 1e-9
+        errors = np.average(np.square(y - left_out), axis=1, weights=w)
+        np.testing.assert_allclose(path.loo_mse, errors, rtol=1e-9)
+        assert S.method == "cholesky"
+
+
 @pytest.mark.parametrize("solver", ["eigh", "tridiagonal"])
 def test_grids_of_penalties_and_schedules(solver, rng):
     X, y, w, _ = problem("square", True, 2, rng)
