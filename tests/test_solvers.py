@@ -8,8 +8,8 @@ import pytest
 import fastdistill as fd
 from tests import oracle
 
-DESIGN_SOLVERS = ("auto", "svd", "gram", "cholesky")
-KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal")
+DESIGN_SOLVERS = ("auto", "svd", "gram", "cholesky", "krylov")
+KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal", "krylov")
 REGIMES = {"tall": (24, 5, 5), "wide": (12, 30, 12), "deficient": (20, 7, 3), "square": (9, 8, 8)}
 LAM, XI = 2.5, np.array([0.6, -1.3, 2.0])
 
@@ -43,7 +43,7 @@ def check(path, exact, queries, kernel, w):
 def test_designs(solver, regime, fit_intercept, weighted, m, rng):
     X, y, w, queries = problem(regime, weighted, m, rng)
     exact = oracle.students(X, y, LAM, XI, kernel=False, fit_intercept=fit_intercept, sample_weight=w)
-    S = fd.Spectrum.from_design(X, fit_intercept, w, solver=solver)
+    S = fd.Spectrum.from_design(X, fit_intercept, w, solver=solver, tol=1e-11)
     check(S.path(y, LAM, XI), exact, queries, False, w)
     assert S.method == {"auto": "cholesky"}.get(solver, solver)
 
@@ -56,7 +56,7 @@ def test_designs(solver, regime, fit_intercept, weighted, m, rng):
 def test_kernels(solver, regime, fit_intercept, weighted, m, rng):
     X, y, w, queries = problem(regime, weighted, m, rng)
     exact = oracle.students(X @ X.T, y, LAM, XI, kernel=True, fit_intercept=fit_intercept, sample_weight=w)
-    S = fd.Spectrum.from_kernel(X @ X.T, fit_intercept, w, solver=solver)
+    S = fd.Spectrum.from_kernel(X @ X.T, fit_intercept, w, solver=solver, tol=1e-11)
     check(S.path(y, LAM, XI), exact, queries @ X.T, True, w)
     assert S.method == {"auto": "cholesky"}.get(solver, solver)
 
