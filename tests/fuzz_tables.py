@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fastdistill import diagnosis_page, table
-from fastdistill.cells import TableError
-from fastdistill.diagnosis import diagnose_columns
-from fastdistill.read_table import read_table
+from fastdistill.diagnosis import page as diagnosis_page
+from fastdistill.diagnosis import table
+from fastdistill.diagnosis.cells import TableError
+from fastdistill.diagnosis.diagnosis import diagnose_columns
+from fastdistill.diagnosis.read_table import read_table
 
 GAPS = ("", "NA", "n/a", "NaN", "null", "?")
 STRAY = ("-", "--", ".", "missing", "#N/A", "oops", "<5")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastdistill as fd
-from fastdistill import batch as room
+from fastdistill.spectral import batch as room
 from tests import oracle
 
 N_PROBLEMS = 3

@@ -245,19 +245,19 @@ def test_ctrl_c_while_writing_leaves_nothing(command, tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c_while_old_files_are_replaced_waits_until_they_are(tmp_path, monkeypatch):
-    from fastdistill.reproduce import report
+    from fastdistill.pages import files
 
     def replace(old, new):
         os.kill(os.getpid(), signal.SIGINT)
         os.rename(old, new)
 
     def write():
-        with report.staged(tmp_path) as folder:
+        with files.staged(tmp_path) as folder:
             (folder / "a").write_text("a")
             (folder / "b").write_text("b")
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr(report.os, "replace", replace)
+    monkeypatch.setattr(files.os, "replace", replace)
     try:
         with pytest.raises(KeyboardInterrupt):
             write()
@@ -278,12 +278,12 @@ def test_a_file_is_no_folder_to_write_to(out, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError("too large")])
 def test_a_full_disk_leaves_nothing(error, tmp_path, capsys, monkeypatch):
-    from fastdistill.reproduce import report
+    from fastdistill.pages import files
 
     def write(*arguments):
         raise error
 
-    monkeypatch.setattr(report, "_write_csv", write)
+    monkeypatch.setattr(files, "_write_csv", write)
     monkeypatch.chdir(tmp_path)
     small_table(tmp_path)
     assert cli.main(["diagnose", "table.csv", "--target", "y"]) == 2

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import fastdistill as fd
-from fastdistill import table
-from fastdistill.cells import PLAIN, TableError, marks_of
-from fastdistill.columns import read_columns
+from fastdistill.diagnosis import table
+from fastdistill.diagnosis.cells import PLAIN, TableError, marks_of
+from fastdistill.diagnosis.columns import read_columns
 from tests.fuzz_tables import fuzz
 
 

@@ -7,8 +7,8 @@ import pytest
 from scipy.sparse import csr_array
 
 import fastdistill as fd
-from fastdistill import deep_linear
-from fastdistill import linear_losses as losses
+from fastdistill.base import linear_losses as losses
+from fastdistill.sgd import deep_linear
 
 SHAPES = {1: [5], 2: [5, 4], 3: [5, 4, 6]}  # inputs of each layer
 

@@ -15,7 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastdistill as fd
-from fastdistill import cli, diagnosis, diagnosis_page
+from fastdistill import cli
+from fastdistill.diagnosis import diagnosis
+from fastdistill.diagnosis import page as diagnosis_page
 from tests import oracle
 from tests.test_read_table import csv_text
 from tests.test_table import GRID, X20, Y20, frame, problem

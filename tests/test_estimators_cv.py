@@ -23,7 +23,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 import fastdistill as fd
 from fastdistill import DistilledKernelRidge, DistilledKernelRidgeCV, DistilledRidge, DistilledRidgeCV
-from fastdistill.tuning import PENALTIES
+from fastdistill.selection.tuning import PENALTIES
 from tests import oracle
 
 ESTIMATORS = (DistilledRidgeCV, DistilledKernelRidgeCV)

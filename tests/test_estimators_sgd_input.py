@@ -151,7 +151,7 @@ WRONG = [
     (2, {}, {"teacher_outputs": np.full(60, 1.5)}, ValueError, "probabilities"),
     (2, {}, {"teacher_outputs": np.ones((60, 3))}, ValueError, r"\(60,\) or \(60, 2\) is needed"),
     (3, {}, {"teacher_outputs": np.ones((60, 3))}, ValueError, "summing to 1"),
-    (3, {"temperature": 2.0}, {}, ValueError, "temperature is of variant"),
+    (3, {"temperature": 2.0}, {}, ValueError, "temperature applies only to variant"),
     (3, {"class_weight": "balance"}, {}, ValueError, "class_weight must be one of 'balanced'"),
 ]
 

@@ -99,7 +99,7 @@ def test_other_loops_let_interrupts_through(rng, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, y)
         assert not hasattr(model, "estimator_")
-    monkeypatch.setattr("fastdistill.deep_linear._Training.step", lambda *_: signal.default_int_handler(2, None))
+    monkeypatch.setattr("fastdistill.sgd.deep_linear._Training.step", lambda *_: signal.default_int_handler(2, None))
     with pytest.raises(KeyboardInterrupt):
         fd.deep_linear_distillation(X, y, [np.ones((1, 5))], kd_weight=0.5, step_size=0.01, n_epochs=3)
 

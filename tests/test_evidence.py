@@ -7,11 +7,11 @@ import pytest
 from scipy.stats import norm
 
 import fastdistill as fd
-from fastdistill import evidence as room
-from fastdistill import tuning
-from fastdistill.evidence import weigh_evidence
-from fastdistill.paired import grouped_folds
-from fastdistill.verdict import verdict
+from fastdistill.selection import evidence as room
+from fastdistill.selection import tuning
+from fastdistill.selection.evidence import weigh_evidence
+from fastdistill.selection.paired import grouped_folds
+from fastdistill.selection.verdict import verdict
 from tests import oracle
 
 GRID = np.logspace(-4, 5, 40)

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastdistill as fd
 from fastdistill import DistilledKernelRidge
-from fastdistill.gaussian_process import Posterior
+from fastdistill.spectral.gaussian_process import Posterior
 from tests import oracle
 from tests.test_path import make_rows, make_spectrum
 
@@ -371,7 +371,7 @@ def test_what_a_fitted_model_keeps(rng):
     X[...] = 0.0
     model.set_params(alpha=50.0)
     assert np.array_equal(model.predict(queries, return_std=True), first)
-    kept = model._posterior.coordinates.basis
+    kept = model._posterior.projection.basis
     assert kept.base is None
     assert kept.shape[0] == 60
     assert kept.shape[1] < 40  # a smooth kernel: most of its eigenvalues are below 1e-5 alpha
@@ -383,8 +383,8 @@ def test_what_is_not_kept_changes_nothing(rng):
     for fit_intercept, w in product((False, True), (None, rng.uniform(0.2, 2.0, 60))):
         spectrum = fd.Spectrum.from_kernel(K, fit_intercept=fit_intercept, sample_weight=w)
         lam = np.array([1.0])
-        short = Posterior(spectrum, lam)
-        whole = Posterior(spectrum, np.array([1e-300, 1.0]))
+        short = Posterior(spectrum.coordinates, lam)
+        whole = Posterior(spectrum.coordinates, np.array([1e-300, 1.0]))
         assert short.gain.shape[0] < 0.7 * whole.gain.shape[0]
         np.testing.assert_allclose(
             short.variance(Kq, np.ones(8))[0], whole.variance(Kq, np.ones(8))[1], rtol=2e-10, atol=1e-15

@@ -1,13 +1,6 @@
-"""The laws of the house, read off the syntax trees: who may import whom, and what a kernel may do.
+"""The laws of the code, read off the syntax trees: who may import whom, what is private, and what a kernel may do.
 
-Rooms and the rooms beneath them, at run time (imports under ``TYPE_CHECKING`` are free)::
-
-    kernels ← students ← path ← spectrum ← tuning ← estimators ← plot, reproduce, cli
-    tuning ← verdict ← estimators, diagnosis;   table ← diagnosis ← diagnosis_page ← cli
-    cells ← columns ← table ← read_table ← cli
-    mixtures, evidence, paired ← tuning;   leave_one_out, gaussian_process ← path;   theory ← estimators, reproduce
-    linear_losses ← sgd ← estimators;   linear_losses ← theory, deep_linear;   spectrum ← distributed, batch
-
+`ROOMS` is ordered: a room imports from those before it. Imports inside functions and under ``TYPE_CHECKING`` count.
 Every checker takes sources and returns violations as strings, so that it can be tested on planted ones.
 """
 
@@ -27,55 +20,41 @@ MAX_FILE_LINES = 600
 MAX_KERNEL_LINES = 60
 MAX_KERNEL_ARGUMENTS = 10
 
-THIRD_PARTY = {
-    "sklearn": {"estimators", "reproduce", "plot", "_status"},  # the last for the base of one warning, when it is used
-    "matplotlib": {"plot", "reproduce"},
+ROOMS = (
+    "base",
+    "kernels",
+    "spectral",
+    "selection",
+    "sgd",
+    "theory",
+    "estimators",
+    "",  # the package itself: its public names
+    "pages",
+    "diagnosis",
+    "plot",
+    "reproduce",
+    "distributed",
+    "cli",
+    "__main__",
+)
+APART = {  # rooms that come later, but do not use an earlier one
+    "sgd": {"spectral", "selection"},
+    "theory": {"spectral", "selection"},
+    "reproduce": {"base"},  # the first user: public names only
+}
+THIRD_PARTY = {  # rooms, or single files
+    "numba": {"kernels"},
+    "llvmlite": {"kernels"},
+    "sklearn": {"estimators", "diagnosis", "reproduce", "plot", "base/status.py"},  # the last: the base of a warning
+    "matplotlib": {"plot", "pages", "reproduce"},
     "dask": {"distributed"},
-    "pyarrow": {"read_table"},
+    "pyarrow": {"diagnosis"},
 }
+TOP = {"__init__.py", "__init__.pyi", "__main__.py", "cli.py", "py.typed"}
 
-GATE = {"_validation", "_status"}
-BASE = {*GATE, "kernels", "students", "leave_one_out", "gaussian_process"}
-CORE = {*BASE, "_decompose", "path", "spectrum", "mixtures", "evidence", "paired", "tuning", "verdict", "sgd"}
-CORE |= {"theory", "linear_losses", "deep_linear", "_centre", "_graded"}
-TABLES = {"cells", "columns", "table", "read_table"}
-TOP = {*CORE, *TABLES, "estimators", "diagnosis", "plot", ""}  # "" is the package itself: its public names
-BENEATH: dict[str, set[str]] = {
-    "": set(),
-    "_validation": set(),
-    "_status": set(),
-    "_centre": set(),
-    "_graded": set(),
-    "_decompose": {*GATE, "_centre", "_graded"},
-    "kernels": set(),
-    "students": {*GATE, "kernels"},
-    "leave_one_out": {*GATE, "kernels", "students"},
-    "gaussian_process": {*GATE, "kernels"},
-    "path": BASE,
-    "spectrum": {*BASE, "_centre", "_decompose", "path"},
-    "evidence": GATE,
-    "mixtures": {*GATE, "kernels"},
-    "batch": {*BASE, "spectrum"},
-    "paired": {*BASE, "path", "spectrum"},
-    "tuning": {*BASE, "path", "spectrum", "mixtures", "evidence", "paired"},
-    "verdict": {*BASE, "path", "spectrum", "evidence", "paired", "tuning"},
-    "cells": GATE,
-    "columns": {*GATE, "cells"},
-    "table": {*GATE, "cells", "columns"},
-    "read_table": {*GATE, "cells", "columns", "table"},
-    "diagnosis": {*BASE, "path", "spectrum", "evidence", "paired", "tuning", "verdict", "table"},
-    "diagnosis_page": {"diagnosis", "table", "reproduce"},
-    "linear_losses": GATE,
-    "deep_linear": {*GATE, "linear_losses"},
-    "sgd": {*GATE, "kernels", "linear_losses"},
-    "theory": {*GATE, "kernels", "path", "sgd", "linear_losses"},
-    "estimators": CORE,
-    "distributed": {*CORE, ""},
-    "plot": TOP - {"plot"},
-    "reproduce": TOP - GATE - {"_centre", "_decompose", "_graded"},
-    "cli": {*TOP, "diagnosis_page", "reproduce"},
-    "__main__": {"cli"},
-}
+# Private names of other libraries that have no public one.
+FOREIGN = {"_asdict", "_fields", "_make", "_replace", "_exit", "_getframe"}
+FOREIGN_IN = {"fastdistill/kernels/_compile.py": {"_cache", "_source_stamp"}}  # of numba's cache
 
 
 def room_of(path: str) -> str:
@@ -87,22 +66,10 @@ def room_of(path: str) -> str:
 parsed = cache(ast.parse)
 
 
-def run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node except those under `if TYPE_CHECKING:`."""
-    for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
-            for node in child.orelse:
-                yield node
-                yield from run_time_nodes(node)
-            continue
-        yield child
-        yield from run_time_nodes(child)
-
-
 def imports(source: str, path: str) -> Iterator[tuple[int, str]]:
-    """(line, dotted name) of everything imported at run time; names imported from the package keep their own name."""
+    """(line, dotted name) of all that is imported, wherever; names imported from the package keep their own name."""
     package = Path(path).parent.parts
-    for node in run_time_nodes(parsed(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -118,13 +85,44 @@ def layer_violations(source: str, path: str) -> list[str]:
     room, found = room_of(path), []
     for line, name in imports(source, path):
         top, *rest = name.split(".")
-        if room not in THIRD_PARTY.get(top, {room}):
+        if not {room, path.removeprefix("fastdistill/")} & THIRD_PARTY.get(top, {room}):
             found.append(f"{path}:{line}: {top} may only be imported in {', '.join(sorted(THIRD_PARTY[top]))}")
         if top == "fastdistill":
-            target = rest[0] if rest and rest[0] in BENEATH else ""
-            if target not in {room, *BENEATH[room]}:
+            target = rest[0] if rest and rest[0] in ROOMS else ""
+            if target != room and (target in APART.get(room, set()) or ROOMS.index(target) > ROOMS.index(room)):
                 found.append(f"{path}:{line}: {room} may not import {target or 'the package itself'}")
     return found
+
+
+def file_of(name: str, paths: set[str]) -> str | None:
+    """The file of the module that a dotted name is, or is found in: 'fastdistill.sgd.SGDRun' -> that of `sgd`."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        stem = "/".join(parts[:length])
+        for path in (f"{stem}.py", f"{stem}/__init__.py"):
+            if path in paths:
+                return path
+    return None
+
+
+def circles(sources: dict[str, str]) -> list[set[str]]:
+    """Sets of files each of which imports, through others, all of them."""
+    paths = set(sources)
+    imported = {
+        path: {file_of(name, paths) for _, name in imports(source, path)} - {None, path}
+        for path, source in sources.items()
+    }
+    reached: dict[str, set[str]] = {}
+    for path in paths:
+        found, waiting = set(), list(imported[path])
+        while waiting:
+            following = waiting.pop()
+            if following not in found:
+                found.add(following)
+                waiting.extend(imported[following])
+        reached[path] = found
+    together = {frozenset(other for other in reached[path] if path in reached[other]) for path in paths}
+    return [set(circle) for circle in together if circle]
 
 
 KERNEL_TOOLS = ("fastdistill.kernels._compile.", "fastdistill.kernels._intrinsics.")
@@ -157,6 +155,52 @@ def private_use_violations(source: str, path: str) -> list[str]:
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in {"self", "cls"}:
             used.append((node.lineno, ast.unparse(node)))
     return [f"{path}:{line}: {name} is private" for line, name in used if any(map(is_private, name.split(".")))]
+
+
+def intrusions(source: str, path: str) -> list[tuple[int, str]]:
+    """(line, name) of private names read outside their class or module: ``obj._x``, and ``_x`` of another module.
+
+    A class may read what it has on ``self``, ``cls`` and ``super()``, and on others what it defines itself.
+    """
+    found: list[tuple[int, str]] = []
+    allowed = FOREIGN | FOREIGN_IN.get(path, set())
+
+    def visit(node: ast.AST, own: frozenset[str]) -> None:
+        if isinstance(node, ast.ClassDef):
+            own |= defined_in(node)
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in {*own, *allowed}:
+            if ast.unparse(node.value) not in {"self", "cls", "super()"}:
+                found.append((node.lineno, node.attr))
+        elif isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("fastdistill.")):
+            names = [alias.name for alias in node.names if is_private(alias.name)]
+            found.extend((node.lineno, name) for name in names if not is_module(node.module or "", name))
+        for child in ast.iter_child_nodes(node):
+            visit(child, own)
+
+    visit(parsed(source), frozenset())
+    return found
+
+
+def defined_in(cls: ast.ClassDef) -> set[str]:
+    """Names of methods and attributes that a class sets itself."""
+    names = {node.name for node in ast.walk(cls) if isinstance(node, ast.FunctionDef)}
+    for node in ast.walk(cls):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            names.add(node.attr)
+    for node in cls.body:
+        if isinstance(node, ast.AnnAssign | ast.Assign):
+            names |= {ast.unparse(t) for t in (node.targets if isinstance(node, ast.Assign) else [node.target])}
+    return names
+
+
+def is_module(package: str, name: str) -> bool:
+    folder = ROOT / package.replace(".", "/")
+    return (folder / f"{name}.py").is_file() or (folder / name).is_dir()
+
+
+def intrusion_violations(source: str, path: str) -> list[str]:
+    """Private names of others."""
+    return [f"{path}:{line}: {name} is private" for line, name in intrusions(source, path)]
 
 
 def is_private(name: str) -> bool:
@@ -262,6 +306,7 @@ def length_violations(source: str, path: str) -> list[str]:
 
 LAWS = [
     layer_violations,
+    intrusion_violations,
     kernel_import_violations,
     private_use_violations,
     compiled_code_violations,
@@ -286,35 +331,84 @@ def test_files_fit_a_reader(path):
 
 
 def test_every_room_is_known():
-    assert {room_of(path) for path in SOURCES} <= set(BENEATH)
+    assert {room_of(path) for path in SOURCES} <= set(ROOMS)
+
+
+def test_nothing_else_stands_at_the_top():
+    assert {path.name for path in PACKAGE.iterdir() if path.is_file()} == TOP
+
+
+def test_no_file_imports_itself_through_others():
+    """The names of the stub are imports of the package; so are those inside functions and for type checkers."""
+    sources = {path: file.read_text(encoding="utf-8") for path, file in SOURCES.items()}
+    sources["fastdistill/__init__.py"] += (PACKAGE / "__init__.pyi").read_text(encoding="utf-8")
+    assert circles(sources) == []
+
+
+A, B, C = (f"fastdistill/sgd/{name}.py" for name in "abc")
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from fastdistill.sgd import a",
+        "from fastdistill.sgd.a import Run",
+        "from .a import Run",
+        "import fastdistill.sgd.a",
+        "def f():\n    from fastdistill.sgd.a import Run",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fastdistill.sgd.a import Run",
+    ],
+)
+def test_planted_circles_are_found(back):
+    sources = {A: "from fastdistill.sgd.b import Step", B: "import fastdistill.sgd.c", C: back}
+    assert circles(sources) == [{A, B, C}]
+    assert circles({**sources, C: "import numpy"}) == []
+    package = {"fastdistill/sgd/__init__.py": "from fastdistill.sgd.a import Run", A: "from fastdistill.sgd import Run"}
+    assert circles(package) == [set(package)]
 
 
 HEAD = "import numpy as np\nfrom fastdistill.kernels._compile import jit\n"
 # Sources that break a law, each on purpose: strings to be refused, never run.
 PLANTED = [
-    (layer_violations, "path.py", "import sklearn.linear_model"),
+    (layer_violations, "spectral/path.py", "import sklearn.linear_model"),
     (layer_violations, "sgd/run.py", "from sklearn.exceptions import ConvergenceWarning"),
     (layer_violations, "sgd/run.py", "from fastdistill.estimators import DistilledRidge"),
-    (layer_violations, "sgd/trace.py", "from fastdistill import spectrum"),
+    (layer_violations, "sgd/trace.py", "from fastdistill import spectral"),
     (layer_violations, "kernels/sgd_csr.py", "from fastdistill.sgd import steps"),
-    (layer_violations, "_status.py", "import matplotlib"),
-    (layer_violations, "tuning.py", "def f():\n    from sklearn import svm"),
-    (layer_violations, "tuning.py", "from importlib import import_module\nimport_module('sklearn')"),
+    (layer_violations, "base/status.py", "import matplotlib"),
+    (layer_violations, "base/validation.py", "from sklearn.exceptions import ConvergenceWarning"),
+    (layer_violations, "base/validation.py", "from numba import njit"),
+    (layer_violations, "base/validation.py", "from fastdistill import kernels"),
+    (layer_violations, "theory/hilbert.py", "from fastdistill.spectral.path import DistillationPath"),
+    (layer_violations, "reproduce/borup.py", "from fastdistill.base import validation"),
+    (layer_violations, "diagnosis/page.py", "from fastdistill.reproduce import report"),
+    (layer_violations, "selection/tuning.py", "def f():\n    from sklearn import svm"),
+    (layer_violations, "selection/tuning.py", "from importlib import import_module\nimport_module('sklearn')"),
     (layer_violations, "estimators/ridge.py", "import matplotlib.pyplot as plt"),
-    (layer_violations, "spectrum.py", "import dask.array"),
-    (layer_violations, "path.py", "from fastdistill.spectrum import Spectrum"),
-    (layer_violations, "path.py", "from fastdistill import spectrum"),
-    (layer_violations, "path.py", "import fastdistill as fd"),
-    (layer_violations, "path.py", "def f():\n    from .spectrum import Spectrum"),
-    (layer_violations, "spectrum.py", "from fastdistill.tuning import tune"),
-    (layer_violations, "tuning.py", "from fastdistill.estimators import DistilledRidge"),
+    (layer_violations, "spectral/spectrum.py", "import dask.array"),
+    (layer_violations, "spectral/path.py", "from fastdistill.selection.tuning import tune"),
+    (layer_violations, "spectral/path.py", "from fastdistill import selection"),
+    (layer_violations, "spectral/path.py", "import fastdistill as fd"),
+    (layer_violations, "spectral/path.py", "def f():\n    from ..selection import tuning"),
+    (
+        layer_violations,
+        "spectral/path.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fastdistill.selection import tuning",
+    ),
+    (intrusion_violations, "spectral/path.py", "d = spectrum._d"),
+    (intrusion_violations, "spectral/path.py", "class Path:\n    def f(self, spectrum):\n        spectrum._fit()"),
+    (intrusion_violations, "spectral/path.py", "class Path:\n    def f(self):\n        return self.spectrum._d"),
+    (intrusion_violations, "spectral/path.py", "class A:\n    _d = 1\n\n\nd = A()._d"),
+    (intrusion_violations, "spectral/path.py", "from fastdistill.theory.fixed_design import _risk"),
+    (intrusion_violations, "spectral/path.py", "from .students import _filters"),
+    (layer_violations, "selection/tuning.py", "from fastdistill.estimators import DistilledRidge"),
     (layer_violations, "theory/hilbert.py", "from ..estimators import ridge"),
-    (layer_violations, "kernels/filters.py", "from fastdistill import _validation"),
+    (layer_violations, "kernels/filters.py", "from fastdistill import spectral"),
     (layer_violations, "reproduce/mobahi.py", "import fastdistill.distributed"),
-    (layer_violations, "_validation.py", "from fastdistill.path import multistep_filter"),
+    (layer_violations, "base/validation.py", "from fastdistill.spectral.path import multistep_filter"),
     (kernel_import_violations, "kernels/filters.py", "import scipy"),
     (kernel_import_violations, "kernels/sgd_dense.py", "from fastdistill.kernels.filters import multistep_filter"),
-    (kernel_import_violations, "kernels/__init__.py", "from fastdistill.path import multistep_filter"),
+    (kernel_import_violations, "kernels/__init__.py", "from fastdistill.spectral.path import multistep_filter"),
     (kernel_import_violations, "kernels/sgd_dense.py", "from llvmlite import ir"),
     (kernel_import_violations, "kernels/_intrinsics.py", "from fastdistill.kernels.sgd_dense import residual"),
     (compiled_code_violations, "kernels/sgd_csr.py", "@jit_sums\ndef f(d):\n    return prefetch(d, 0)"),
@@ -323,8 +417,8 @@ PLANTED = [
         "kernels/sgd_csr.py",
         "from fastdistill.kernels.sgd_dense import residual\n@jit\ndef f(d):\n    return residual(d)",
     ),
-    (private_use_violations, "reproduce/borup.py", "from fastdistill import _validation"),
-    (private_use_violations, "reproduce/borup.py", "from fastdistill.path import _grid"),
+    (private_use_violations, "reproduce/borup.py", "from fastdistill.estimators import _common"),
+    (private_use_violations, "reproduce/borup.py", "from fastdistill.theory.hilbert import _bound"),
     (private_use_violations, "reproduce/borup.py", "d = spectrum._d"),
     (compiled_code_violations, "kernels/filters.py", "@jit\ndef f(d):\n    return helper(d)"),
     (compiled_code_violations, "kernels/filters.py", "def g(d): ...\n@jit\ndef f(d):\n    return g(d)"),
@@ -341,10 +435,18 @@ PLANTED = [
     (length_violations, "path.py", "\n" * 601),
 ]
 KEPT = [
-    ("path.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fastdistill.spectrum import Spectrum"),
-    ("spectrum.py", "from fastdistill.path import DistillationPath"),
+    ("spectral/spectrum.py", "from fastdistill.spectral.path import DistillationPath"),
+    (
+        "spectral/path.py",
+        "class A:\n    def f(self, other):\n        self._d, super()._e, cls._g\n        other._replace(d=1)",
+    ),
+    (
+        "spectral/path.py",
+        "class A:\n    def __init__(self):\n        self._d = 1\n\n    def f(self, b):\n        return b._d",
+    ),
+    ("estimators/ridge.py", "from fastdistill.estimators import _common\nfrom sklearn.utils import _safe_indexing"),
     ("plot.py", "def plot():\n    import matplotlib.pyplot\n    from sklearn.utils import check_array"),
-    ("reproduce/borup.py", "import fastdistill as fd\nfrom fastdistill.reproduce._tables import rows\nd = fd.Spectrum"),
+    ("reproduce/borup.py", "import fastdistill as fd\nfrom fastdistill.reproduce.report import rows\nd = fd.Spectrum"),
     ("reproduce/borup.py", "class A:\n    def f(self):\n        return self._rows"),
     (
         "kernels/filters.py",
@@ -356,10 +458,10 @@ KEPT = [
         "from fastdistill.kernels._intrinsics import prefetch\n@jit_sums\ndef f(d):\n    prefetch(d, 0)",
     ),
     ("kernels/_intrinsics.py", "from llvmlite import ir\nfrom numba.extending import intrinsic"),
-    ("_status.py", "def f():\n    from sklearn.exceptions import ConvergenceWarning"),
+    ("base/status.py", "def f():\n    from sklearn.exceptions import ConvergenceWarning"),
     (
         "sgd/run.py",
-        "from fastdistill import _status, _validation, kernels\nfrom fastdistill.linear_losses import LOSSES",
+        "from fastdistill import kernels\nfrom fastdistill.base import status, validation",
     ),
 ]
 

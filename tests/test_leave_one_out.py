@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 import fastdistill as fd
-from fastdistill import leave_one_out as room
+from fastdistill.spectral import leave_one_out as room
 from tests import oracle
 from tests.test_path import make_rows, make_spectrum
 
@@ -129,7 +129,9 @@ CASES = list(product((False, True), ("none", "random", "some_zero"), (1, 3)))
 def grams_of(path):
     """Products of √w [loo_0 .. loo_k y], the targets one below the other, for each penalty: (L, k+2, k+2)."""
     grams = np.zeros((len(path.lam), path.n_steps + 2, path.n_steps + 2))
-    for family, rows, block in room.leave_one_out_blocks(path.spectrum, path._targets, path.lam, path._xi):
+    for family, rows, block in room.leave_one_out_blocks(
+        path.spectrum.coordinates, path.rotated, path.lam, path.family_weights
+    ):
         columns = np.concatenate([block, rows.y[None]]) * np.sqrt(rows.weight)[:, None]
         grams[family] += np.einsum("aij,bij->ab", columns, columns)
     return grams
@@ -146,7 +148,7 @@ def test_factors_are_those_of_the_predictions(fit_intercept, kind, m, crowded, r
     wanted, loo = grams_of(path), path.loo
     monkeypatch.setattr(room, "CROWDED", crowded)
     monkeypatch.setattr(room, "BLOCK_ENTRIES", 150)
-    found = room.leave_one_out_factors(spectrum, path._targets, path.lam, path._xi)
+    found = room.leave_one_out_factors(spectrum.coordinates, path.rotated, path.lam, path.family_weights)
     np.testing.assert_allclose(np.einsum("lia,lib->lab", found, found), wanted, rtol=1e-12)
     np.testing.assert_array_equal(found, np.triu(found))
     np.testing.assert_allclose(spectrum.path(y, path.lam, np.ones(2)).loo, loo, rtol=1e-11, atol=1e-13)
@@ -161,11 +163,11 @@ def test_products_through_fewer_directions(rng, monkeypatch):
     assert relative(plain.loo[20], oracle.leave_one_out(X, y, lam[20], xi, kernel=False, fit_intercept=True)) <= 1e-9
     monkeypatch.setattr(room, "WORTH_COMPRESSING", 1)
     path = spectrum.path(y, lam, xi)
-    families = room._Families(spectrum, path._targets, path._lam[:, 0], path._xi)
+    families = room._Families(spectrum.coordinates, path.rotated, path.family_penalties[:, 0], path.family_weights)
     assert [len(product.factors) for product in (families.kept_of, *families.fit_of)] == [2, 2]
-    rows = room._Rows(spectrum, path._targets, slice(0, 120))
+    rows = room._Rows(spectrum.coordinates, path.rotated, slice(0, 120))
     fits = families.fit_of[0](rows.expand)
-    exact = (families.filters * path._targets.z[:, 0]) @ rows.expand.T
+    exact = (families.filters * path.rotated.z[:, 0]) @ rows.expand.T
     assert (np.linalg.norm(fits - exact, axis=2) / np.linalg.norm(exact, axis=2)).max() <= 1e-13
     for i in range(40):
         assert relative(path.loo[i], plain.loo[i]) <= 1e-11

@@ -10,7 +10,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.sparse import csr_array
 
 import fastdistill as fd
-from fastdistill import linear_losses as losses
+from fastdistill.base import linear_losses as losses
 
 N, P, C = 7, 3, 4
 LOSSES = ("squared", "squared2", "logistic", "softmax")

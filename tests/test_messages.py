@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import fastdistill as fd
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 
 X = np.random.default_rng(0).standard_normal((30, 3))
 Y, LABELS = X[:, 0], np.array(list("abc") * 10)

@@ -1,4 +1,4 @@
-"""What surrounds the numbers: caches that cannot be written, crowded cold starts, users' compiled loops, documents."""
+"""What surrounds the numbers: caches that cannot be written, cold starts at once, users' compiled loops, documents."""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fastdistill import cli, diagnosis, table
-from fastdistill.cells import TableError
-from fastdistill.read_table import read_table
+from fastdistill import cli
+from fastdistill.diagnosis import diagnosis, table
+from fastdistill.diagnosis.cells import TableError
+from fastdistill.diagnosis.read_table import read_table
 
 PLAIN = "a,b,kind,y\n1,2.5,u,3\n-4e0,5,v,6\n7,8,u,9.5\n"
 WRITTEN = {

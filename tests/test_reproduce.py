@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fastdistill import cli, reproduce
+from fastdistill.pages import files
 from fastdistill.reproduce import borup, data, mobahi, pareek, report, safaryan, safaryan_runs
 
 MULTIPLIERS = (2.70525292e-06, 8.76276117e-05, 2.73755413e-04, 7.90017653e-04)
@@ -292,7 +293,7 @@ def test_a_failure_while_writing_leaves_the_old_files(tmp_path, monkeypatch, cap
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report, "_page", full)
+    monkeypatch.setattr(files, "page_of", full)
     assert "No space left" in fails(capsys, "mobahi", "--out", str(tmp_path))
     assert [file.name for file in tmp_path.iterdir()] == ["mobahi-published.csv"]
     assert (tmp_path / "mobahi-published.csv").read_text() == "old"
@@ -311,7 +312,7 @@ def test_out_cannot_be_written_to(tmp_path, capsys, monkeypatch):
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(report.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
     message = fails(capsys, "mobahi", "--out", str(tmp_path / "new"))
     assert "--out" in message
     assert "Permission denied" in message

@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 import fastdistill as fd
-from fastdistill import leave_one_out
+from fastdistill.spectral import leave_one_out
 from tests import oracle
 
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 import fastdistill as fd
-from fastdistill import _decompose
+from fastdistill.spectral.decompositions import eigen as _decompose
 from tests import oracle
 
 

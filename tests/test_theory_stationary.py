@@ -10,8 +10,8 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
 
 import fastdistill as fd
-from fastdistill import linear_losses as losses
 from fastdistill import theory
+from fastdistill.base import linear_losses as losses
 from tests.oracle_sgd import simulate
 
 

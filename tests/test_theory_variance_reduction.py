@@ -7,8 +7,8 @@ import pytest
 from scipy.optimize import minimize, minimize_scalar
 from scipy.sparse import csr_array
 
-from fastdistill import linear_losses as losses
 from fastdistill import theory
+from fastdistill.base import linear_losses as losses
 from tests.oracle_sgd import simulate
 
 KINDS = ("squared", "logistic", "softmax")

@@ -315,7 +315,7 @@ def test_bounds_hold_under_every_criterion(criterion, strategy, rng):
 
 
 def test_leave_one_out_in_blocks_of_rows(rng, monkeypatch):
-    from fastdistill import leave_one_out as room
+    from fastdistill.spectral import leave_one_out as room
 
     rows, y, *_ = problem(rng, n=25)
     S = fd.Spectrum.from_design(rows)

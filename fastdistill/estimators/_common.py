@@ -21,66 +21,22 @@ from sklearn.metrics import r2_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastdistill import _validation as validation
-from fastdistill._centre import Centre
-from fastdistill.spectrum import Spectrum
+from fastdistill.base import validation
+from fastdistill.spectral.decompositions.centre import Centre
+from fastdistill.spectral.queries import DesignQueries
+from fastdistill.spectral.spectrum import Spectrum
 
 # What `validate_data` is to make of X in `fit` and in `predict`: float32 stays float32, the rest becomes float64.
 DATA: dict[str, Any] = {"accept_sparse": ("csr", "csc"), "dtype": (np.float64, np.float32)}
 
 
-class DistilledRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
-    """Base of the regressors whose model is the last student of a `fastdistill.DistillationPath`."""
-
-    alpha: Any
-    xi: Any
-    n_steps: Any
-    fit_intercept: Any
+class Regressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Base of the regressors: tags, checks of queries, R²."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-    def _check_recursion(self) -> tuple[np.ndarray, np.ndarray]:
-        """The penalty () and schedule (k,) that `alpha`, `xi` and `n_steps` stand for; (m,) and (m, k) per target."""
-        validation.boolean(self.fit_intercept, "fit_intercept")
-        penalty = validation.penalties(self.alpha, "alpha")
-        xi = validation.parameter(self.xi, "xi", ndim=(0, 1, 2))
-        if xi.ndim and self.n_steps is not None:
-            n_steps = validation.integer(self.n_steps, "n_steps", minimum=0)
-            if n_steps != len(xi):
-                raise ValueError(
-                    f"xi holds a schedule of {len(xi)} steps, but n_steps={n_steps}; set n_steps={len(xi)} or "
-                    f"n_steps=None. (A weight for each target has the shape (n_steps, n_targets).)"
-                )
-        if xi.ndim < 2:
-            schedule = validation.schedule(xi, self.n_steps)
-        else:
-            schedule = xi[:, 0] if xi.shape[1] == 1 else xi.T
-        return penalty.reshape(()) if penalty.size == 1 else penalty, schedule
-
-    @staticmethod
-    def _last_student(
-        spectrum: Spectrum, y: np.ndarray, penalty: np.ndarray, schedule: np.ndarray, name: str
-    ) -> tuple[np.ndarray, Any]:
-        """`coef` or `dual_coef`, as named, and the intercept of the last student; copies, as views keep every student.
-
-        Targets with penalties or schedules of their own are fitted one by one, from one decomposition.
-        """
-        if penalty.ndim == 0 and schedule.ndim == 1:
-            path = spectrum.path(y, penalty, schedule)
-            return getattr(path, name)[-1].copy(), path.intercept[-1]
-        columns = y.reshape(len(y), -1).T
-        m = len(columns)
-        for given, what, count in ((penalty, "penalties", 0), (schedule, "schedules", 1)):
-            if given.ndim > count and len(given) != m:
-                raise ValueError(f"Number of targets and number of {what} do not correspond: {len(given)} != {m}")
-        own = zip(columns, np.broadcast_to(penalty, m), np.broadcast_to(schedule, (m, schedule.shape[-1])), strict=True)
-        paths = [spectrum.path(column, alone, weights) for column, alone, weights in own]
-        coef = np.stack([getattr(path, name)[-1] for path in paths], axis=-1)
-        intercept = np.stack([path.intercept[-1] for path in paths])
-        return (coef[..., 0], intercept[0]) if y.ndim == 1 else (coef, intercept)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Coefficient of determination R² of the predictions; of several targets the mean.
@@ -100,10 +56,52 @@ class DistilledRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         return r2_of(y, self.predict(X), sample_weight)
 
-    def _check_queries(self, X: Any) -> Any:
-        """X of `predict` through scikit-learn's gate."""
-        check_is_fitted(self)
-        return validate_data(self, X, reset=False, **DATA)
+
+def checked_queries(model: Any, X: Any) -> Any:
+    """X of a fitted estimator's `predict`, checked by scikit-learn."""
+    check_is_fitted(model)
+    return validate_data(model, X, reset=False, **DATA)
+
+
+def checked_recursion(model: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The penalty () and schedule (k,) of `alpha`, `xi` and `n_steps` of an estimator; (m,) and (m, k) per target."""
+    validation.boolean(model.fit_intercept, "fit_intercept")
+    penalty = validation.penalties(model.alpha, "alpha")
+    xi = validation.parameter(model.xi, "xi", ndim=(0, 1, 2))
+    if xi.ndim and model.n_steps is not None:
+        n_steps = validation.integer(model.n_steps, "n_steps", minimum=0)
+        if n_steps != len(xi):
+            raise ValueError(
+                f"xi holds a schedule of {len(xi)} steps, but n_steps={n_steps}; set n_steps={len(xi)} or "
+                f"n_steps=None. (A weight for each target has the shape (n_steps, n_targets).)"
+            )
+    if xi.ndim < 2:
+        schedule = validation.schedule(xi, model.n_steps)
+    else:
+        schedule = xi[:, 0] if xi.shape[1] == 1 else xi.T
+    return penalty.reshape(()) if penalty.size == 1 else penalty, schedule
+
+
+def last_student(
+    spectrum: Spectrum, y: np.ndarray, penalty: np.ndarray, schedule: np.ndarray, name: str
+) -> tuple[np.ndarray, Any]:
+    """`coef` or `dual_coef`, as named, and the intercept of the last student; copies, as views keep every student.
+
+    Targets with penalties or schedules of their own are fitted one by one, from one decomposition.
+    """
+    if penalty.ndim == 0 and schedule.ndim == 1:
+        path = spectrum.path(y, penalty, schedule)
+        return getattr(path, name)[-1].copy(), path.intercept[-1]
+    columns = y.reshape(len(y), -1).T
+    m = len(columns)
+    for given, what, count in ((penalty, "penalties", 0), (schedule, "schedules", 1)):
+        if given.ndim > count and len(given) != m:
+            raise ValueError(f"Number of targets and number of {what} do not correspond: {len(given)} != {m}")
+    own = zip(columns, np.broadcast_to(penalty, m), np.broadcast_to(schedule, (m, schedule.shape[-1])), strict=True)
+    paths = [spectrum.path(column, alone, weights) for column, alone, weights in own]
+    coef = np.stack([getattr(path, name)[-1] for path in paths], axis=-1)
+    intercept = np.stack([path.intercept[-1] for path in paths])
+    return (coef[..., 0], intercept[0]) if y.ndim == 1 else (coef, intercept)
 
 
 def r2_of(y: Any, predictions: np.ndarray, sample_weight: Any) -> float:
@@ -145,10 +143,10 @@ def as_linear_model(coef: np.ndarray, intercept: Any, fit_intercept: bool) -> tu
 
 def far_from_zero(spectrum: Spectrum, y: np.ndarray, weight: Any) -> tuple[Centre, Any] | None:
     """The means of columns and targets, where a column is so far from zero that X coef + intercept would cancel."""
-    means = spectrum._means
-    if means is None or means.far is None:
+    queries = spectrum.queries
+    if not isinstance(queries, DesignQueries) or queries.centre is None or queries.centre.far is None:
         return None
-    return means, np.average(y, axis=0, weights=None if weight is None else np.broadcast_to(weight, len(y)))
+    return queries.centre, np.average(y, axis=0, weights=None if weight is None else np.broadcast_to(weight, len(y)))
 
 
 def affine(

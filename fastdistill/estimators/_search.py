@@ -1,6 +1,6 @@
 """How the tuned estimators choose penalty and imitation weights: on leave-one-out predictions or on folds.
 
-For each penalty a criterion gives values p_i of the pure steps and wanted values v (`fastdistill.tuning`)::
+For each penalty a criterion gives values p_i of the pure steps and wanted values v (`fastdistill.selection.tuning`)::
 
     min over λ, w of ‖Σ_i w_i p_i(λ) − v‖² / total,   Σ w = 1
 
@@ -21,12 +21,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import get_scorer
 
-from fastdistill import _validation as validation
-from fastdistill.mixtures import MixtureProblem, Solution, useful_steps
-from fastdistill.path import DistillationPath
-from fastdistill.spectrum import Spectrum
-from fastdistill.tuning import PENALTIES, Tuned, add_held_out, checked_bounds, choose, tune
-from fastdistill.verdict import verdict
+from fastdistill.base import validation
+from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps
+from fastdistill.selection.tuning import PENALTIES, Tuned, add_held_out, checked_bounds, choose, tune
+from fastdistill.selection.verdict import verdict
+from fastdistill.spectral.path import DistillationPath
+from fastdistill.spectral.spectrum import Spectrum
 
 Scorer = Callable[..., float]
 SQUARED = ("loo", "gcv")  # criteria of squared errors
@@ -267,8 +267,8 @@ class Choices:
     @property
     def _scale(self) -> float:
         """Squared errors are Σ w e² / Σ w, those of `RidgeCV` Σ w e² / n; a scorer has a scale of its own."""
-        spectrum = self.tuned[0].path.spectrum
-        return spectrum.total_weight / spectrum.n_samples if isinstance(self.search.scoring, str) else 1.0
+        frame = self.tuned[0].path.spectrum.frame
+        return frame.total_weight / frame.n_samples if isinstance(self.search.scoring, str) else 1.0
 
     def of_student(self, name: str) -> Any:
         """An attribute of the chosen students, targets on the last axis; a copy, as a view would keep all students."""

@@ -1,4 +1,4 @@
-"""The training loop of the SGD estimators: batches, the step "auto", when to stop, and what is kept.
+"""The training loop of the SGD estimators: batches, the step "auto", when to stop, and which iterate is the model.
 
 ::
 
@@ -32,12 +32,11 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
-from fastdistill import _status as status
-from fastdistill import _validation as validation
+from fastdistill.base import status, validation
+from fastdistill.base.linear_losses import loss_values, residuals, single_share
 from fastdistill.estimators._common import affine
 from fastdistill.estimators._scaling import FAR, VISIBLE, Features, improved
 from fastdistill.estimators._teachers import Data
-from fastdistill.linear_losses import loss_values, residuals, single_share
 from fastdistill.sgd import SGDRun, run_sgd
 from fastdistill.sgd.problem import CURVATURE, Model, Problem
 
@@ -422,7 +421,7 @@ class KDSGD(BaseEstimator):
             data.X,
             data.targets,
             self._loss,
-            teacher=data.taught,
+            teacher=data.run_teacher,
             kd_weight=rate(self.kd_weight, "kd_weight", plan.offset, strict=False) if is_taught else 0.0,
             variant=self.variant,
             step_size=plan.step,

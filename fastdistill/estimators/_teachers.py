@@ -22,8 +22,8 @@ from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from fastdistill import _validation as validation
-from fastdistill.linear_losses import predictions
+from fastdistill.base import validation
+from fastdistill.base.linear_losses import predictions
 from fastdistill.sgd import SGDRun, TeacherOutputs
 from fastdistill.sgd.problem import Model, linear_model
 
@@ -54,7 +54,7 @@ class Data:
         return self if self.weight is None or self.weight.all() else self.at(np.flatnonzero(self.weight))
 
     @property
-    def taught(self) -> Any:
+    def run_teacher(self) -> Any:
         """The teacher as `run_sgd` takes it."""
         return TeacherOutputs(self.teacher) if isinstance(self.teacher, np.ndarray) else self.teacher
 

@@ -4,7 +4,7 @@ With the centred, weighted kernel matrix K_s = U diag(d) Uᵀ, targets z = Uᵀ 
 `fastdistill.kernels`::
 
     f_0 = d / (d + λ),   f_t = f_0 ((1 − ξ_t) + ξ_t f_{t−1}),   dual_coef_ = W^½ U ((f_k / d) ∘ z)
-    predictive variance k(x, x) − k_xᵀ (K + λ W⁻¹)⁻¹ k_x (+ the constant's)  [`fastdistill.gaussian_process`]
+    predictive variance k(x, x) − k_xᵀ (K + λ W⁻¹)⁻¹ k_x (+ the constant's)  [`fastdistill.spectral.gaussian_process`]
 
 ======================================  ==================
 paper                                   here
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -31,10 +32,11 @@ from scipy.sparse import csr_array, issparse
 from sklearn.metrics.pairwise import kernel_metrics, pairwise_kernels
 from sklearn.utils.validation import validate_data
 
-from fastdistill import _validation as validation
-from fastdistill.estimators._common import DATA, DistilledRegressor, affine
-from fastdistill.gaussian_process import Posterior
-from fastdistill.spectrum import Spectrum
+from fastdistill.base import validation
+from fastdistill.estimators._common import DATA, Regressor, affine, checked_queries, checked_recursion, last_student
+from fastdistill.spectral.coordinates import Coordinates
+from fastdistill.spectral.gaussian_process import Posterior
+from fastdistill.spectral.spectrum import Spectrum
 
 DIAGONAL_BLOCK = 64  # samples
 WITH_GAMMA = ("rbf", "laplacian", "poly", "polynomial", "sigmoid", "chi2")
@@ -51,7 +53,80 @@ _ADVICE = {
 }
 
 
-class DistilledKernelRidge(DistilledRegressor):
+class KernelRegressor(Regressor):
+    """Base of the kernel regressors, which are Σ_i dual_coef_i kernel(x, x_i) + intercept."""
+
+    kernel: Any
+    dual_coef_: np.ndarray
+    intercept_: Any
+    X_fit_: Any
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = Kernel.of(self).is_precomputed
+        return tags
+
+    @property
+    def coef_(self) -> np.ndarray:
+        """Coefficients of the features (n_features,) or (n_targets, n_features), of the linear kernel only."""
+        if not (isinstance(self.kernel, str) and self.kernel == "linear"):
+            raise AttributeError(f"coef_ is only available with kernel='linear', not with kernel={self.kernel!r}.")
+        coef = np.asarray(self.X_fit_.T @ self.dual_coef_).T
+        return np.ascontiguousarray(coef, dtype=self.X_fit_.dtype)
+
+    @overload
+    def predict(self, X: Any, return_std: Literal[False] = False, kernel_diag: Any = None) -> np.ndarray: ...
+
+    @overload
+    def predict(self, X: Any, return_std: Literal[True], kernel_diag: Any = None) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def predict(
+        self, X: Any, return_std: bool = False, kernel_diag: Any = None
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Predict with the last student: Σ_i dual_coef_i kernel(x, x_i) + intercept.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
+            Samples; with ``kernel="precomputed"`` kernel(query, train), (n_samples, n_samples_fitted).
+        return_std : bool, default=False
+            Whether to return the standard deviations of the Gaussian-process view too. They are those of the function;
+            for a new noisy target add alpha to their squares.
+        kernel_diag : array-like of shape (n_samples,), default=None
+            kernel(x, x) of the samples: the prior variances, needed with ``kernel="precomputed"`` and `return_std`.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Predictions; float32 if the training data and X are.
+        std : ndarray of the shape and dtype of y
+            Predictive standard deviations, the same for every target of the same penalty; only with `return_std`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            Another number of features or other names than in `fit`; NaN or inf; `kernel_diag` missing where it is
+            needed, given where it is not, or of a wrong length; `return_std` with an indefinite kernel.
+        """
+        X = checked_queries(self, X)
+        dtype = np.result_type(X.dtype, self.X_fit_.dtype)
+        values = self._kernel.values(X, self.X_fit_)
+        mean = affine(values, self.dual_coef_, self.intercept_, dtype)
+        if not return_std:
+            return mean
+        if self._posterior is None:
+            raise ValueError(
+                "The kernel matrix of the training data is indefinite, so that no Gaussian process has it for a "
+                "covariance: there are no standard deviations. Use a positive semi-definite kernel, such as 'rbf'."
+            )
+        rows = np.asarray(values.toarray() if issparse(values) else values, dtype=np.float64)
+        std = np.sqrt(self._posterior.variance(rows, self._kernel.diagonal(X, kernel_diag)))  # (1 or n_targets, q)
+        return mean, np.broadcast_to(std[0] if mean.ndim == 1 else std.T, mean.shape).astype(dtype)
+
+
+class DistilledKernelRidge(KernelRegressor):
     """Kernel ridge regression distilled into itself, ``n_steps`` times, at the price of one eigendecomposition.
 
     Student 0 is kernel ridge regression on y. Student t minimises, over g in the space of the kernel and an
@@ -183,15 +258,6 @@ class DistilledKernelRidge(DistilledRegressor):
         self.kernel_params = kernel_params
         self.fit_intercept = fit_intercept
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.pairwise = self._is_precomputed
-        return tags
-
-    @property
-    def _is_precomputed(self) -> bool:
-        return isinstance(self.kernel, str) and self.kernel == "precomputed"
-
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DistilledKernelRidge:
         """Fit the last student.
 
@@ -222,83 +288,49 @@ class DistilledKernelRidge(DistilledRegressor):
         RuntimeWarning
             The kernel matrix is indefinite, or ``kernel="linear"`` loses columns of X in it beside larger ones.
         """
-        penalty, schedule = self._check_recursion()
-        self._check_kernel()
+        penalty, schedule = checked_recursion(self)
+        kernel = Kernel.of(self)
+        kernel.check()
         # The copy keeps the model as it is when the caller reuses the memory of X.
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not self._is_precomputed, **DATA)
-        spectrum = self._spectrum(X, sample_weight)
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not kernel.is_precomputed, **DATA)
+        spectrum = kernel.spectrum(X, sample_weight)
         penalties = np.atleast_1d(penalty)
-        if not self._admitted(spectrum, penalties).all():
-            raise ValueError(self._refusal(spectrum, float(penalties.min())))
-        coef, intercept = self._last_student(spectrum, y, penalty, schedule, "dual_coef")
+        if not kernel.admitted(spectrum, penalties).all():
+            raise ValueError(kernel.refusal(spectrum, float(penalties.min())))
+        coef, intercept = last_student(spectrum, y, penalty, schedule, "dual_coef")
         # In float64 also for float32 data: of order y / alpha, they cancel in predictions (linear kernel, n = 200,
         # alpha = 1e-3: relative error 2e-3 when stored as float32, 5e-8 so).
         self.dual_coef_, self.intercept_ = coef, intercept if self.fit_intercept else 0.0
         self.X_fit_ = X
-        self._posterior = posterior(spectrum, penalties)
-        self._warn_of_lost_columns(X, float(penalties.min()))
+        self._posterior = posterior(spectrum.coordinates, penalties)
+        self._kernel = kernel
+        kernel.warn_of_lost_columns(X, float(penalties.min()), getattr(self, "feature_names_in_", None))
         return self
 
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """The kernel of an estimator: its values, its matrix on training data, and the penalties that this admits."""
+
+    kernel: Any
+    gamma: Any
+    degree: Any
+    coef0: Any
+    kernel_params: Any
+    fit_intercept: bool
+
+    @classmethod
+    def of(cls, model: Any) -> Kernel:
+        """From the parameters of an estimator, which have the names of the fields."""
+        return cls(*(getattr(model, field.name) for field in fields(cls)))
+
     @property
-    def coef_(self) -> np.ndarray:
-        """Coefficients of the features (n_features,) or (n_targets, n_features), of the linear kernel only."""
-        if not (isinstance(self.kernel, str) and self.kernel == "linear"):
-            raise AttributeError(f"coef_ is only available with kernel='linear', not with kernel={self.kernel!r}.")
-        coef = np.asarray(self.X_fit_.T @ self.dual_coef_).T
-        return np.ascontiguousarray(coef, dtype=self.X_fit_.dtype)
+    def is_precomputed(self) -> bool:
+        """Whether X is the kernel matrix itself."""
+        return isinstance(self.kernel, str) and self.kernel == "precomputed"
 
-    @overload
-    def predict(self, X: Any, return_std: Literal[False] = False, kernel_diag: Any = None) -> np.ndarray: ...
-
-    @overload
-    def predict(self, X: Any, return_std: Literal[True], kernel_diag: Any = None) -> tuple[np.ndarray, np.ndarray]: ...
-
-    def predict(
-        self, X: Any, return_std: bool = False, kernel_diag: Any = None
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Predict with the last student: Σ_i dual_coef_i kernel(x, x_i) + intercept.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Samples; with ``kernel="precomputed"`` kernel(query, train), (n_samples, n_samples_fitted).
-        return_std : bool, default=False
-            Whether to return the standard deviations of the Gaussian-process view too. They are those of the function;
-            for a new noisy target add alpha to their squares.
-        kernel_diag : array-like of shape (n_samples,), default=None
-            kernel(x, x) of the samples: the prior variances, needed with ``kernel="precomputed"`` and `return_std`.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Predictions; float32 if the training data and X are.
-        std : ndarray of the shape and dtype of y
-            Predictive standard deviations, the same for every target of the same penalty; only with `return_std`.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            Another number of features or other names than in `fit`; NaN or inf; `kernel_diag` missing where it is
-            needed, given where it is not, or of a wrong length; `return_std` with an indefinite kernel.
-        """
-        X = self._check_queries(X)
-        dtype = np.result_type(X.dtype, self.X_fit_.dtype)
-        values = self._kernel_values(X, self.X_fit_)
-        mean = affine(values, self.dual_coef_, self.intercept_, dtype)
-        if not return_std:
-            return mean
-        if self._posterior is None:
-            raise ValueError(
-                "The kernel matrix of the training data is indefinite, so that no Gaussian process has it for a "
-                "covariance: there are no standard deviations. Use a positive semi-definite kernel, such as 'rbf'."
-            )
-        rows = np.asarray(values.toarray() if issparse(values) else values, dtype=np.float64)
-        std = np.sqrt(self._posterior.variance(rows, self._kernel_diag(X, kernel_diag)))  # (1 or n_targets, q)
-        return mean, np.broadcast_to(std[0] if mean.ndim == 1 else std.T, mean.shape).astype(dtype)
-
-    def _check_kernel(self) -> None:
+    def check(self) -> None:
+        """Raise where a parameter is of the wrong kind or out of range."""
         if not callable(self.kernel):
             validation.choice(self.kernel, "kernel", (*kernel_metrics(), "precomputed"))
         if self.gamma is not None:
@@ -308,9 +340,9 @@ class DistilledKernelRidge(DistilledRegressor):
         if self.kernel_params is not None and not isinstance(self.kernel_params, dict):
             raise TypeError(f"kernel_params must be a dict or None, got {validation.shown(self.kernel_params)}.")
 
-    def _kernel_values(self, X: Any, Y: Any) -> Any:
+    def values(self, X: Any, Y: Any) -> Any:
         """kernel(X, Y) in float64 and dense; with "precomputed" X as it is."""
-        if self._is_precomputed:
+        if self.is_precomputed:
             return X
         X = X.astype(np.float64, copy=False)
         if callable(self.kernel):
@@ -345,9 +377,9 @@ class DistilledKernelRidge(DistilledRegressor):
                 f"example by dividing its columns by their standard deviations, or set gamma."
             )
 
-    def _kernel_diag(self, X: Any, given: Any) -> Any:
+    def diagonal(self, X: Any, given: Any) -> Any:
         """kernel(x, x) of checked samples (q,): as given for a precomputed kernel, evaluated for any other."""
-        if self._is_precomputed:
+        if self.is_precomputed:
             if given is None:
                 raise ValueError(
                     "With kernel='precomputed', return_std=True needs kernel_diag=, the kernel(x, x) of each sample."
@@ -361,28 +393,28 @@ class DistilledKernelRidge(DistilledRegressor):
         rows = X.tocsr() if issparse(X) else X
         size = 1 if callable(self.kernel) else DIAGONAL_BLOCK
         blocks = (rows[start : start + size] for start in range(0, X.shape[0], size))
-        return np.concatenate([np.diagonal(self._kernel_values(block, None)).copy() for block in blocks])
+        return np.concatenate([np.diagonal(self.values(block, None)).copy() for block in blocks])
 
-    def _spectrum(self, X: Any, weight: Any) -> Spectrum:
+    def spectrum(self, X: Any, weight: Any) -> Spectrum:
         """The spectrum of the training kernel; what is wrong with that matrix is said in terms of the kernel."""
-        K = self._kernel_values(X, None)
-        if not (callable(self.kernel) or self._is_precomputed):
+        K = self.values(X, None)
+        if not (callable(self.kernel) or self.is_precomputed):
             validation.sized(X.data if issparse(X) else X, "X")
         if self.kernel in WITH_GAMMA and self.gamma is None:
             self._check_tells_apart(K, X)
-        return self._spectrum_of(K, validation.sample_weight(weight, X.shape[0]))
+        return self.spectrum_of(K, validation.sample_weight(weight, X.shape[0]))
 
-    def _spectrum_of(self, K: Any, weight: np.ndarray | None) -> Spectrum:
+    def spectrum_of(self, K: Any, weight: np.ndarray | None) -> Spectrum:
         """The spectrum of a kernel matrix, which may be indefinite."""
         K = K.toarray() if issparse(K) else K
         try:
-            return Spectrum._from_symmetric(K, self.fit_intercept, weight, indefinite=True)
+            return Spectrum.from_symmetric(K, self.fit_intercept, weight, indefinite=True)
         except ValueError as err:
             raise ValueError(f"Cannot fit with kernel={self.kernel!r}. {err}") from err
 
-    def _admitted(self, spectrum: Spectrum, penalties: np.ndarray) -> np.ndarray:
+    def admitted(self, spectrum: Spectrum, penalties: np.ndarray) -> np.ndarray:
         """Which penalties (L,) leave K + λ I positive definite; warns where K is not, but some do."""
-        least = spectrum._least
+        least = spectrum.coordinates.smallest
         if least == 0.0:
             return np.ones(len(penalties), dtype=bool)
         admitted = penalties > -least * (1.0 + DEFINITE_BY)
@@ -396,7 +428,7 @@ class DistilledKernelRidge(DistilledRegressor):
             )
         return admitted
 
-    def _warn_of_lost_columns(self, X: Any, penalty: float) -> None:
+    def warn_of_lost_columns(self, X: Any, penalty: float, names: Any) -> None:
         """Where X Xᵀ of the linear kernel rounds away columns that the penalty keeps; one float64 holds 16 digits."""
         if not (isinstance(self.kernel, str) and self.kernel == "linear"):
             return
@@ -407,7 +439,7 @@ class DistilledKernelRidge(DistilledRegressor):
             squares = np.square(largest) * X.shape[0]
         lost = np.flatnonzero((squares > 0) & (rounding > LOST_SHARE * (squares + penalty)) & (squares > EPS * penalty))
         if len(lost):
-            names = getattr(self, "feature_names_in_", [f"column {j}" for j in range(X.shape[1])])
+            names = [f"column {j}" for j in range(X.shape[1])] if names is None else names
             warnings.warn(
                 f"kernel='linear' loses {validation.shown(names[lost[0]])}"
                 f"{f' and {len(lost) - 1} more' if len(lost) > 1 else ''}: in X Xᵀ the squares of columns of very "
@@ -417,18 +449,20 @@ class DistilledKernelRidge(DistilledRegressor):
                 stacklevel=3,
             )
 
-    def _refusal(self, spectrum: Spectrum, penalty: float) -> str:
+    def refusal(self, spectrum: Spectrum, penalty: float) -> str:
+        """What to say where K + λ I is not positive definite."""
         advice = _ADVICE.get(self.kernel, "") if isinstance(self.kernel, str) else ""
+        smallest = spectrum.coordinates.smallest
         return (
             f"Cannot fit with kernel={self.kernel!r} and alpha={penalty:.6g}. K must be positive semi-definite, or "
-            f"alpha above minus its smallest eigenvalue, which is {spectrum._least:.6g}: use an alpha above "
-            f"{-spectrum._least:.6g}, check the kernel, or clip its eigenvalues. {advice}"
+            f"alpha above minus its smallest eigenvalue, which is {smallest:.6g}: use an alpha above "
+            f"{-smallest:.6g}, check the kernel, or clip its eigenvalues. {advice}"
         ).rstrip()
 
 
-def posterior(spectrum: Spectrum, penalties: np.ndarray) -> Posterior | None:
+def posterior(coordinates: Coordinates, penalties: np.ndarray) -> Posterior | None:
     """What standard deviations need; an indefinite kernel has none."""
-    return Posterior(spectrum, penalties) if spectrum._least == 0.0 else None
+    return Posterior(coordinates, penalties) if coordinates.smallest == 0.0 else None
 
 
 def _short_indices(X: Any) -> Any:

@@ -26,15 +26,15 @@ from scipy.sparse import issparse
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, multiply
 from fastdistill.estimators._search import Choices, Fold, Search
-from fastdistill.estimators.kernel_ridge import DistilledKernelRidge, posterior
+from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor, posterior
 
-GRID = ("gamma", "degree", "coef0", "kernel_params")  # each may hold several values
+KERNEL_PARAMETERS = ("gamma", "degree", "coef0", "kernel_params")  # each may hold several values
 
 
-class DistilledKernelRidgeCV(DistilledKernelRidge):
+class DistilledKernelRidgeCV(KernelRegressor):
     """Kernel ridge regression with a tuned penalty and kernel, distilled only where there is evidence that this helps.
 
     min over kernel, λ, w of ‖Σ_i w_i p_i(kernel, λ) − y‖² with leave-one-out predictions p_i of i pure distillation
@@ -111,7 +111,7 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
     verdict_ : Verdict or list of Verdict
         Paired leave-one-out comparison with the best plain kernel ridge of the chosen kernel: `gain` (share of its
         error), `standard_error`, `n_steps`, `evidence`, and `sentence`. What is held fixed: see Notes.
-    evidence_ : fastdistill.evidence.Evidence, None, or a list of these
+    evidence_ : fastdistill.selection.evidence.Evidence, None, or a list of these
         What the data say about a concentrated signal; None unless the strategy is "safe".
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_targets)
         Dual coefficients of the chosen student; float64 unless `kernel` is "precomputed" and X float32.
@@ -134,10 +134,10 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
 
     Notes
     -----
-    `fastdistill.evidence` explains and measures the strategy "safe". Where it distils, the leave-one-out residuals of
-    the verdict are (y_i − ŷ_i) / (1 − h_i), with the filter held fixed in the eigenbasis of all samples. For the other
-    strategies they are exact, teachers refitted too, with the weights held fixed. The choice was made on the same
-    samples, so both flatter.
+    `fastdistill.selection.evidence` explains and measures the strategy "safe". Where it distils, the leave-one-out
+    residuals of the verdict are (y_i − ŷ_i) / (1 − h_i), with the filter held fixed in the eigenbasis of all samples.
+    For the other strategies they are exact, teachers refitted too, with the weights held fixed. The choice was made
+    on the same samples, so both flatter.
 
     Cost: O(n³) for each combination of kernel parameters, and once more per fold with `cv`; then O(n² k) per penalty.
 
@@ -225,49 +225,50 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
         """
         search = Search.of(self)
         kernels = self._kernels()
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not self._is_precomputed, **DATA)
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not kernels[0].is_precomputed, **DATA)
         y, scale = search.in_units(y)
         weight = validation.sample_weight(sample_weight, X.shape[0])
         splits = None if self.cv is None else list(check_cv(self.cv, y).split(X, y))
         best: Choices | None = None
         scores, refusal = [], ""
         for kernel in kernels:
-            spectrum = kernel._spectrum(X, weight)
-            admitted = kernel._admitted(spectrum, search.penalties)
+            spectrum = kernel.spectrum(X, weight)
+            admitted = kernel.admitted(spectrum, search.penalties)
             scores.append(search.no_scores(y))
             if not admitted.any():
-                refusal = kernel._refusal(spectrum, float(search.penalties.max()))
+                refusal = kernel.refusal(spectrum, float(search.penalties.max()))
                 continue
             folds = None if splits is None else _folds(kernel, X, weight, splits)
-            choices = search.within(admitted, spectrum._least < 0.0).run(spectrum, y, weight, folds)
+            choices = search.within(admitted, spectrum.coordinates.smallest < 0.0).run(spectrum, y, weight, folds)
             scores[-1][admitted] = choices.scores
             if best is None or choices.error < best.error:
-                best, self._chosen = choices, kernel
+                best, self._kernel = choices, kernel
         if best is None:
             raise ValueError(refusal)
         best.record(self)
         self._complete_results(search.penalties, best.search.penalties, kernels, scores)
-        self.kernel_params_ = _params(self._chosen)
+        self.kernel_params_ = _params(self._kernel)
         # float64 also for float32 data, as they cancel in predictions
         self.dual_coef_ = best.of_student("dual_coef")
         self.intercept_ = best.of_student("intercept") if self.fit_intercept else 0.0
         multiply(self, scale, "dual_coef_", "intercept_")
         self.X_fit_ = X
-        self._posterior = posterior(best.tuned[0].path.spectrum, np.atleast_1d(self.alpha_))
-        self._warn_of_lost_columns(X, float(np.min(self.alpha_)))
+        self._posterior = posterior(best.tuned[0].path.spectrum.coordinates, np.atleast_1d(self.alpha_))
+        names = getattr(self, "feature_names_in_", None)
+        self._kernel.warn_of_lost_columns(X, float(np.min(self.alpha_)), names)
         return self
 
     def _complete_results(
         self,
         penalties: np.ndarray,
         used: np.ndarray,
-        kernels: list[DistilledKernelRidge],
+        kernels: list[Kernel],
         scores: list[np.ndarray],
     ) -> None:
         """`cv_results_` of all penalties and kernels; until then of the best kernel and what was used with it."""
         if isinstance(self.cv_results_, dict):
-            several = any(_is_several(getattr(self, name)) for name in GRID)
-            chosen = scores[kernels.index(self._chosen)]
+            several = any(_is_several(getattr(self, name)) for name in KERNEL_PARAMETERS)
+            chosen = scores[kernels.index(self._kernel)]
             self.cv_results_ = {"alpha": penalties.copy(), "scores": np.stack(scores) if several else chosen}
             if several:
                 self.cv_results_["params"] = [_params(kernel) for kernel in kernels]
@@ -276,34 +277,32 @@ class DistilledKernelRidgeCV(DistilledKernelRidge):
             stored[..., np.isin(penalties, used)] = self.cv_results_
             self.cv_results_ = stored
 
-    def _kernels(self) -> list[DistilledKernelRidge]:
-        """A model for every combination of kernel parameters, checked."""
-        values = [list(value) if _is_several(value) else [value] for value in (getattr(self, name) for name in GRID)]
+    def _kernels(self) -> list[Kernel]:
+        """One for every combination of kernel parameters, checked."""
+        given = [getattr(self, name) for name in KERNEL_PARAMETERS]
         options = {"kernel": self.kernel, "fit_intercept": self.fit_intercept}
-        models = [DistilledKernelRidge(**options, **dict(zip(GRID, v, strict=True))) for v in product(*values)]
-        if not models:
+        combinations = product(*(value if _is_several(value) else [value] for value in given))
+        kernels = [Kernel(**options, **dict(zip(KERNEL_PARAMETERS, c, strict=True))) for c in combinations]
+        if not kernels:
             raise ValueError("A kernel parameter is an empty array; give at least one value.")
-        for model in models:
-            model._check_kernel()
-        return models
-
-    def _kernel_values(self, X: Any, Y: Any) -> Any:
-        return self._chosen._kernel_values(X, Y)
+        for kernel in kernels:
+            kernel.check()
+        return kernels
 
 
 def _is_several(value: Any) -> bool:
     return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
-def _params(kernel: DistilledKernelRidge) -> dict[str, Any]:
-    return {name: getattr(kernel, name) for name in GRID}
+def _params(kernel: Kernel) -> dict[str, Any]:
+    return {name: getattr(kernel, name) for name in KERNEL_PARAMETERS}
 
 
-def _folds(kernel: DistilledKernelRidge, X: Any, weight: np.ndarray | None, splits: list[Any]) -> Iterator[Fold]:
+def _folds(kernel: Kernel, X: Any, weight: np.ndarray | None, splits: list[Any]) -> Iterator[Fold]:
     """Training and held-out blocks of the kernel matrix."""
-    K = kernel._kernel_values(X, None)
+    K = kernel.values(X, None)
     K = K.toarray() if issparse(K) else K
     for train, test in splits:
         part = None if weight is None else weight[train]
-        spectrum = kernel._spectrum_of(K[np.ix_(train, train)], part)
+        spectrum = kernel.spectrum_of(K[np.ix_(train, train)], part)
         yield Fold(spectrum, train, test, K[np.ix_(test, train)])

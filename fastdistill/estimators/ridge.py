@@ -23,11 +23,62 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from fastdistill.estimators._common import DATA, DistilledRegressor, affine, as_linear_model, far_from_zero
-from fastdistill.spectrum import Spectrum
+from fastdistill.estimators._common import (
+    DATA,
+    Regressor,
+    affine,
+    as_linear_model,
+    checked_queries,
+    checked_recursion,
+    far_from_zero,
+    last_student,
+)
+from fastdistill.spectral.spectrum import Spectrum
 
 
-class DistilledRidge(DistilledRegressor):
+class LinearModel:
+    """X coef_ᵀ + intercept_, computed so that it does not cancel where columns are far from zero."""
+
+    coef_: np.ndarray
+    intercept_: Any
+    _means: Any
+
+    def _use_model_of(self, fitted: LinearModel) -> None:
+        """The coefficients of another model of the same data."""
+        self.coef_, self.intercept_, self._means = fitted.coef_, fitted.intercept_, fitted._means
+
+    def _linear_values(self, X: Any) -> np.ndarray:
+        X = checked_queries(self, X)
+        return affine(X, self.coef_.T, self.intercept_, np.result_type(X.dtype, self.coef_.dtype), self._means)
+
+
+class LinearRegressor(LinearModel, Regressor):
+    """Base of the ridge regressors, whose predictions are linear in X."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict with the last student: X coef_ᵀ + intercept_.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Predictions; float32 if the training data and X are.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            Another number of features or other names than in `fit`; NaN or inf.
+        """
+        return self._linear_values(X)
+
+
+class DistilledRidge(LinearRegressor):
     """Ridge regression distilled into itself, ``n_steps`` times, at the price of one ridge fit.
 
     Student 0 is ridge regression on y. Student t minimises, over β and an unpenalised β₀,
@@ -130,33 +181,10 @@ class DistilledRidge(DistilledRegressor):
         TypeError
             Parameters or weights of the wrong kind.
         """
-        penalty, schedule = self._check_recursion()
+        penalty, schedule = checked_recursion(self)
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
         spectrum = Spectrum.from_design(X, self.fit_intercept, sample_weight)
-        coef, intercept = self._last_student(spectrum, y, penalty, schedule, "coef")
+        coef, intercept = last_student(spectrum, y, penalty, schedule, "coef")
         self.coef_, self.intercept_ = as_linear_model(coef, intercept, self.fit_intercept)
         self._means = far_from_zero(spectrum, y, sample_weight)
         return self
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict with the last student: X coef_ᵀ + intercept_.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Predictions; float32 if the training data and X are.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            Another number of features or other names than in `fit`; NaN or inf.
-        """
-        X = self._check_queries(X)
-        return affine(X, self.coef_.T, self.intercept_, np.result_type(X.dtype, self.coef_.dtype), self._means)

@@ -26,16 +26,39 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import check_cv
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d, validate_data
 
-from fastdistill import _validation as validation
-from fastdistill.estimators._common import DATA, affine, class_balance, counted_labels
+from fastdistill.base import validation
+from fastdistill.estimators._common import DATA, class_balance, counted_labels
 from fastdistill.estimators._search import Scorer, checked_scoring
-from fastdistill.estimators.ridge import DistilledRidge
+from fastdistill.estimators.ridge import DistilledRidge, LinearModel
 from fastdistill.estimators.ridge_cv import DistilledRidgeCV
 
 
-class RidgeTargets(ClassifierMixin, BaseEstimator):
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels and the targets −1 and +1 that stand for them."""
+
+    binarizer: LabelBinarizer
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The labels, sorted."""
+        return self.binarizer.classes_
+
+    @property
+    def are_several(self) -> bool:
+        """Whether a sample may have several labels."""
+        return bool(self.binarizer.y_type_.startswith("multilabel"))
+
+    def of(self, scores: np.ndarray) -> np.ndarray:
+        """The labels that decision values (n,) or (n, n_classes) stand for."""
+        if self.are_several:
+            return self.binarizer.inverse_transform(np.where(scores > 0, 1, -1).reshape(len(scores), -1))
+        return self.classes[scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(np.intp)]
+
+
+class RidgeTargets(ClassifierMixin, LinearModel, BaseEstimator):
     """Base of the classifiers by regression of −1 and +1."""
 
     class_weight: Any
@@ -50,26 +73,22 @@ class RidgeTargets(ClassifierMixin, BaseEstimator):
         """The fitted regression."""
         X, y = validate_data(self, X, y, multi_output=True, **DATA)
         weight = validation.sample_weight(sample_weight, X.shape[0])
-        self._binarizer = LabelBinarizer(neg_label=-1).fit(y)
-        if not self._is_multilabel:
+        labels = self._labels = Labels(LabelBinarizer(neg_label=-1).fit(y))
+        if not labels.are_several:
             y = counted_labels(column_or_1d(y, warn=True), weight)
-            self._binarizer.fit(y)
+            labels.binarizer.fit(y)
             if self.class_weight is not None:
                 balance = class_balance(self.class_weight, y, weight)
                 weight = balance if weight is None else weight * balance
-        Y = self._binarizer.transform(y)
-        self.classes_ = self._binarizer.classes_
+        Y = labels.binarizer.transform(y)
+        self.classes_ = labels.classes
         model = self._regression(X, y).fit(X, Y.astype(np.float64), weight)
-        self.coef_, self.intercept_, self._means = model.coef_, model.intercept_, model._means
+        self._use_model_of(model)
         return model
 
     def _regression(self, X: Any, y: np.ndarray) -> Any:
         """The unfitted regression for checked data."""
         raise TypeError("RidgeTargets is a base class; use DistilledRidgeClassifier.")
-
-    @property
-    def _is_multilabel(self) -> bool:
-        return bool(self._binarizer.y_type_.startswith("multilabel"))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Fitted targets between the classes: X coef_ᵀ + intercept_.
@@ -91,9 +110,7 @@ class RidgeTargets(ClassifierMixin, BaseEstimator):
         ValueError
             Another number of features or other names than in `fit`; NaN or inf.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, **DATA)
-        return affine(X, self.coef_.T, self.intercept_, np.result_type(X.dtype, self.coef_.dtype), self._means)
+        return self._linear_values(X)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict classes: the largest decision value, or with two classes (or several labels) its sign.
@@ -114,13 +131,8 @@ class RidgeTargets(ClassifierMixin, BaseEstimator):
         ValueError
             Another number of features or other names than in `fit`; NaN or inf.
         """
-        return self._labels(self.decision_function(X))
-
-    def _labels(self, scores: np.ndarray) -> np.ndarray:
-        """The labels that decision values (n,) or (n, n_classes) stand for."""
-        if self._is_multilabel:
-            return self._binarizer.inverse_transform(np.where(scores > 0, 1, -1).reshape(len(scores), -1))
-        return self._binarizer.classes_[scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(np.intp)]
+        scores = self.decision_function(X)
+        return self._labels.of(scores)
 
 
 class DistilledRidgeClassifier(RidgeTargets):
@@ -271,7 +283,7 @@ class DistilledRidgeClassifierCV(RidgeTargets):
         each class of more.
     verdict_ : Verdict
         Paired leave-one-out comparison of squared errors with the best plain ridge, as in :class:`DistilledRidgeCV`.
-    evidence_ : fastdistill.evidence.Evidence or None
+    evidence_ : fastdistill.selection.evidence.Evidence or None
         What the data say about a concentrated signal; None unless the strategy is "safe".
     classes_ : ndarray of shape (n_classes,)
         Labels of the samples with weight.
@@ -358,7 +370,7 @@ class DistilledRidgeClassifierCV(RidgeTargets):
             self.alphas,
             self.n_steps,
             self.strategy,
-            scoring if isinstance(scoring, str) else LabelScorer(scoring, self),
+            scoring if isinstance(scoring, str) else LabelScorer(scoring, self._labels),
             cv,
             self.bounds,
             self.fit_intercept,
@@ -369,13 +381,13 @@ class DistilledRidgeClassifierCV(RidgeTargets):
 class HeldOutLabels(ClassifierMixin, BaseEstimator):
     """What a scorer of labels is called with: a classifier whose decision values are the samples it is given."""
 
-    def __init__(self, model: RidgeTargets) -> None:
-        self.model = model
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
 
     @property
     def classes_(self) -> np.ndarray:
         """The labels of the model."""
-        return self.model._binarizer.classes_
+        return self.labels.classes
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
         """The decision values X themselves."""
@@ -383,7 +395,7 @@ class HeldOutLabels(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """The labels that the decision values X stand for."""
-        return self.model._labels(X)
+        return self.labels.of(X)
 
 
 @dataclass(frozen=True, eq=False)
@@ -391,12 +403,12 @@ class LabelScorer:
     """A scorer of decision values beside targets −1 and +1, by a scorer of labels."""
 
     scorer: Scorer
-    model: RidgeTargets
+    labels: Labels
 
     def __call__(self, estimator: Any, X: np.ndarray, y: np.ndarray, **options: Any) -> float:
         """The score of decision values X (n, n_targets) for targets y (n, n_targets)."""
         values, truth = (array[:, 0] if array.shape[1] == 1 else array for array in (X, y))
-        return self.scorer(HeldOutLabels(self.model), values, self.model._labels(truth), **options)
+        return self.scorer(HeldOutLabels(self.labels), values, self.labels.of(truth), **options)
 
 
 CHOSEN = ("alpha_", "n_steps_", "xi_", "mixture_", "best_score_", "cv_results_", "verdict_", "evidence_")

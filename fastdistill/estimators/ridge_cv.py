@@ -22,14 +22,14 @@ import numpy as np
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, as_linear_model, far_from_zero, multiply
 from fastdistill.estimators._search import Fold, Search
-from fastdistill.estimators.ridge import DistilledRidge
-from fastdistill.spectrum import Spectrum
+from fastdistill.estimators.ridge import LinearRegressor
+from fastdistill.spectral.spectrum import Spectrum
 
 
-class DistilledRidgeCV(DistilledRidge):
+class DistilledRidgeCV(LinearRegressor):
     """Ridge regression with a tuned penalty, distilled into itself only where there is evidence that this helps.
 
     min over λ, w of ‖Σ_i w_i p_i(λ) − y‖² with leave-one-out predictions p_i of i pure distillation steps: i = 0 is
@@ -88,7 +88,7 @@ class DistilledRidgeCV(DistilledRidge):
     verdict_ : Verdict or list of Verdict
         Paired leave-one-out comparison with the best plain ridge: `gain` (share of its error), `standard_error`,
         `n_steps`, `evidence`, and `sentence`. What is held fixed: see Notes.
-    evidence_ : fastdistill.evidence.Evidence, None, or a list of these
+    evidence_ : fastdistill.selection.evidence.Evidence, None, or a list of these
         What the data say about a concentrated signal; None unless the strategy is "safe".
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
         Coefficients of the chosen student; float32 if X is. (n_features,) also for a single column of targets.
@@ -108,10 +108,10 @@ class DistilledRidgeCV(DistilledRidge):
 
     Notes
     -----
-    `fastdistill.evidence` explains and measures the strategy "safe". Where it distils, the leave-one-out residuals of
-    the verdict are (y_i − ŷ_i) / (1 − h_i), with the filter held fixed in the eigenbasis of all samples. For the other
-    strategies they are exact, teachers refitted too, with the weights held fixed. The choice was made on the same
-    samples, so both flatter.
+    `fastdistill.selection.evidence` explains and measures the strategy "safe". Where it distils, the leave-one-out
+    residuals of the verdict are (y_i − ŷ_i) / (1 − h_i), with the filter held fixed in the eigenbasis of all samples.
+    For the other strategies they are exact, teachers refitted too, with the weights held fixed. The choice was made
+    on the same samples, so both flatter.
 
     Cost: O(n p min(n, p)) once, and once per fold with `cv`, then O(n min(n, p) k) per penalty; no refit. A scorer
     keeps the n (k + 1) predictions (times targets) of every penalty.

@@ -37,11 +37,11 @@ from sklearn.utils.metaestimators import _safe_split, available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_method_params, check_is_fitted, has_fit_parameter, validate_data
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.estimators._common import counted_labels, r2_of
-from fastdistill.paired import mean_and_error, relative_gain, squares
+from fastdistill.selection.paired import mean_and_error, relative_gain, squares
+from fastdistill.selection.verdict import Verdict
 from fastdistill.theory import best_step_weight
-from fastdistill.verdict import Verdict
 
 TRACE = 1e-8  # share of its weight that a class keeps where a teacher leaves it out
 

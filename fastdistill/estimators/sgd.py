@@ -24,7 +24,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 from fastdistill.estimators._common import affine
 from fastdistill.estimators._sgd import DATA, KDSGD
 from fastdistill.estimators._teachers import Data, find_teacher, sorted_rows

@@ -18,11 +18,11 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
+from fastdistill.base.linear_losses import predictions
 from fastdistill.estimators._common import affine, class_balance, counted_labels
 from fastdistill.estimators._sgd import DATA, KDSGD
 from fastdistill.estimators._teachers import Data, find_teacher, sorted_rows
-from fastdistill.linear_losses import predictions
 from fastdistill.sgd import Compressor
 
 

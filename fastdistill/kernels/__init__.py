@@ -63,6 +63,7 @@ from fastdistill.kernels.sgd_dense import (
     dense_lanes,
     dense_rows,
 )
+from fastdistill.kernels.tridiagonal import fits_and_duals, tridiagonal_students
 
 __all__ = [
     "COEF",
@@ -110,6 +111,7 @@ __all__ = [
     "descend_weights",
     "dual_multipliers",
     "filter_powers",
+    "fits_and_duals",
     "leave_one_out",
     "leave_one_out_direct",
     "leave_one_out_factors",
@@ -121,5 +123,6 @@ __all__ = [
     "student_grid",
     "tolerance_root",
     "tolerance_rounds",
+    "tridiagonal_students",
     "xi_from_mixture",
 ]

@@ -36,14 +36,14 @@ SETTLE_STEPS = 4096
 
 
 @jit
-def residual(score, label, taught, loss, kappa, temperature):
+def residual(score, label, imitated, loss, kappa, temperature):
     """∂ℓ/∂score of one output, distilled: by the mixed target, or by soft labels at a temperature other than one."""
-    mixed = (1.0 - kappa) * label + kappa * taught
+    mixed = (1.0 - kappa) * label + kappa * imitated
     if loss == SQUARED:
         return score - mixed
     if temperature == 1.0:
         return 1.0 / (1.0 + np.exp(-score)) - mixed
-    soft = 1.0 / (1.0 + np.exp(-score / temperature)) - taught
+    soft = 1.0 / (1.0 + np.exp(-score / temperature)) - imitated
     return (1.0 - kappa) * (1.0 / (1.0 + np.exp(-score)) - label) + kappa * temperature * soft
 
 
@@ -65,13 +65,13 @@ def residuals(scores, sample, loss, setting, workspace):
         _softmax(scores, 1.0, workspace[0])
         _softmax(scores, temperature, workspace[1])
     for c in range(n_outputs):
-        label, taught = sample[c], sample[n_outputs + c]
+        label, imitated = sample[c], sample[n_outputs + c]
         if loss != SOFTMAX:
-            slope = residual(scores[c], label, taught, loss, kappa, temperature)
+            slope = residual(scores[c], label, imitated, loss, kappa, temperature)
         elif temperature == 1.0:
-            slope = workspace[0, c] - ((1.0 - kappa) * label + kappa * taught)
+            slope = workspace[0, c] - ((1.0 - kappa) * label + kappa * imitated)
         else:
-            soft = temperature * (workspace[1, c] - taught)
+            soft = temperature * (workspace[1, c] - imitated)
             slope = (1.0 - kappa) * (workspace[0, c] - label) + kappa * soft
         scores[c] = sample[2 * n_outputs] * slope
 
@@ -153,11 +153,11 @@ def csr_rows(data, indices, indptr, order, samples, loss, setting, scale, state)
         values, places = data[stored], indices[stored]
         # as in ``sgd_dense.py``: compiled code calls its own file only, or the cache on disk would miss a change
         label = records[row * record]
-        taught, weight, mixing, push_score = label, 1.0, 0.0, 0.0
+        imitated, weight, mixing, push_score = label, 1.0, 0.0, 0.0
         if record > 1:
             push_score = records[(row + 1) * record - 1]
         if record > 2:
-            taught, weight, mixing = records[row * record + 1], records[row * record + 2], kappa
+            imitated, weight, mixing = records[row * record + 1], records[row * record + 2], kappa
         product = _product(values, places, coef, data, indices, np.intp(indptr[soon]), np.intp(indptr[later]))
         _ask(data, indices, indptr[later] + values.shape[0] // 8 * 8, indptr[later + 1] + 7)
         prefetch_soon(data, indptr[soon + 1] - 1)
@@ -166,7 +166,7 @@ def csr_rows(data, indices, indptr, order, samples, loss, setting, scale, state)
         if intercept:
             score += coef[p]
         rate = setting[STEP] * scale[t]
-        slope = weight * residual(score, label, taught, loss, mixing, setting[TEMPERATURE])
+        slope = weight * residual(score, label, imitated, loss, mixing, setting[TEMPERATURE])
         if intercept:
             coef[p] -= rate * (slope + kappa * push[0])
         decay = 1.0 - rate * setting[PENALTY]

@@ -64,14 +64,14 @@ SETTLE_STEPS = 256
 
 
 @jit
-def residual(score, label, taught, loss, kappa, temperature):
+def residual(score, label, imitated, loss, kappa, temperature):
     """∂ℓ/∂score of one output, distilled: by the mixed target, or by soft labels at a temperature other than one."""
-    mixed = (1.0 - kappa) * label + kappa * taught
+    mixed = (1.0 - kappa) * label + kappa * imitated
     if loss == SQUARED:
         return score - mixed
     if temperature == 1.0:
         return 1.0 / (1.0 + np.exp(-score)) - mixed
-    soft = 1.0 / (1.0 + np.exp(-score / temperature)) - taught
+    soft = 1.0 / (1.0 + np.exp(-score / temperature)) - imitated
     return (1.0 - kappa) * (1.0 / (1.0 + np.exp(-score)) - label) + kappa * temperature * soft
 
 
@@ -114,18 +114,18 @@ def dense_rows(X, order, samples, loss, setting, scale, coef, push):
         prefetch(records, far * record)
         previous, row = row, order[t]
         label = records[row * record]
-        taught, weight, mixing, push_score = label, 1.0, 0.0, 0.0
+        imitated, weight, mixing, push_score = label, 1.0, 0.0, 0.0
         if record > 1:
             push_score = records[(row + 1) * record - 1]
         if record > 2:
-            taught, weight, mixing = records[row * record + 1], records[row * record + 2], kappa
+            imitated, weight, mixing = records[row * record + 1], records[row * record + 2], kappa
         near, next_ = order[min(t + later, n - 1)] * p, order[min(t + soon, n - 1)] * p
         product = advance_row(flat, previous * p, row * p, next_, near, p, coef, X.dtype.type(change))
         score = shrunk * product + pushed * push_score
         if intercept:
             score += coef[p]
         rate = setting[STEP] * scale[t]
-        slope = weight * residual(score, label, taught, loss, mixing, setting[TEMPERATURE])
+        slope = weight * residual(score, label, imitated, loss, mixing, setting[TEMPERATURE])
         if intercept:
             coef[p] -= rate * (slope + kappa * push[p])
         decay = 1.0 - rate * setting[PENALTY]
@@ -205,7 +205,7 @@ def _lane_steps(work, g, samples, row, loss, factor, coef, push, p, moves):
 
     Where α and σ move AT_ONCE, settled before the row is subtracted, α may be zero, and nothing is divided by it.
     """
-    label, taught, weight, push_score = samples[row, 0], samples[row, 1], samples[row, 2], samples[row, 3]
+    label, imitated, weight, push_score = samples[row, 0], samples[row, 1], samples[row, 2], samples[row, 3]
     if moves != NOT:
         for lane in range(LANES):
             product, known = work[g, SCORES * LANES + lane], work[g, PUSHED * LANES + lane] * push_score
@@ -215,7 +215,7 @@ def _lane_steps(work, g, samples, row, loss, factor, coef, push, p, moves):
             work[g, SCORES * LANES + lane] += coef[g, p, lane]
     for lane in range(LANES):
         kappa, temperature = work[g, WEIGHT * LANES + lane], work[g, TEMPERATURE * LANES + lane]
-        slope = residual(work[g, SCORES * LANES + lane], label, taught, loss, kappa, temperature)
+        slope = residual(work[g, SCORES * LANES + lane], label, imitated, loss, kappa, temperature)
         work[g, (CHANGES + 1) * LANES + lane] = factor * work[g, STEP * LANES + lane] * weight * slope
     if coef.shape[1] > p:
         for lane in range(LANES):
@@ -319,15 +319,15 @@ def _batch_factors(scores, rows, size, samples, loss, setting, share, out):
         if loss == SOFTMAX:
             _softmax(scores, b, 1.0, scores.T)
         for c in range(n_outputs):
-            label = taught = samples[n, c]
+            label = imitated = samples[n, c]
             if not is_mixed:
-                taught = samples[n, n_outputs + c]
+                imitated = samples[n, n_outputs + c]
             if loss != SOFTMAX:
-                slope = residual(scores[b, c], label, taught, loss, kappa, temperature)
+                slope = residual(scores[b, c], label, imitated, loss, kappa, temperature)
             elif temperature != 1.0:
                 slope = (1.0 - kappa) * (scores[b, c] - label) + out[c, b]
             else:
-                slope = scores[b, c] - ((1.0 - kappa) * label + kappa * taught)
+                slope = scores[b, c] - ((1.0 - kappa) * label + kappa * imitated)
             out[c, b] = factor * slope
 
 

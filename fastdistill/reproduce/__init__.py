@@ -21,39 +21,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from fastdistill.pages.errors import InputError
+from fastdistill.reproduce.papers import PAPERS
 
 if TYPE_CHECKING:
-    from fastdistill.reproduce.report import Report
+    from fastdistill.pages.parts import Report
 
-
-class InputError(ValueError):
-    """Something the user named cannot be used: a folder, a file, a column; the message says what to do."""
-
-
-class Paper(NamedTuple):
-    """What the command line needs to know of a paper before its module is loaded."""
-
-    summary: str
-    datasets: tuple[str, ...] = ()
-
-
-PAPERS = {
-    "mobahi": Paper("Mobahi, Farajtabar, Bartlett 2020: self-distillation amplifies regularisation, then collapses"),
-    "borup": Paper("Borup, Andersen 2021: ground-truth targets dampen that; the limit is one ridge"),
-    "pareek": Paper(
-        "Pareek, Du, Oh 2024: when repeated self-distillation pays, and the UCI table",
-        datasets=("air_quality", "airfoil", "appliances_energy"),
-    ),
-    "dang": Paper(
-        "Dang, Patil, Rinaldo 2026: the best weight of one step, its sign, and tuning it in one shot",
-        datasets=("air_quality", "communities_crime"),
-    ),
-    "safaryan": Paper(
-        "Safaryan, Peste, Alistarh 2023: a teacher takes away part of the noise of SGD",
-        datasets=("mnist",),
-    ),
-}
+__all__ = ["PAPERS", "InputError", "page_name", "run"]
 
 
 def run(
@@ -91,12 +67,15 @@ def run(
     unknown = [name for name in names if name not in PAPERS]
     if unknown:
         raise InputError(f"{unknown[0]!r} is not one of the papers {', '.join(PAPERS)}.")
-    report = import_module("fastdistill.reproduce.report")
-    with report.staged(out) as folder:
+    from fastdistill.pages import files  # loads NumPy
+    from fastdistill.reproduce.report import ABOUT
+
+    modules = [import_module(f"{__name__}.{name}") for name in names]
+    with files.staged(out) as folder:
         wanted = dict.fromkeys(key for name in names for key in PAPERS[name].datasets)
         _prepare_data(list(wanted), data, download, progress)
-        reports = [import_module(f"{__name__}.{name}").reproduce(data, progress) for name in names]
-        report.write(reports, page_name(names), folder, progress)
+        reports = [module.reproduce(data, progress) for module in modules]
+        files.write(reports, page_name(names), folder, ABOUT, progress)
     return reports
 
 
@@ -111,7 +90,8 @@ def _prepare_data(keys: list[str], folder: Path | None, download: bool, progress
         if download:
             raise InputError("--download needs --data DIR, the folder to keep the files in.")
         return
-    data = import_module("fastdistill.reproduce.data")
+    from fastdistill.reproduce import data
+
     if download:
         data.download(keys, folder, progress)
     data.check(keys, folder)

@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 
 import fastdistill as fd
-from fastdistill.reproduce import report as page
+from fastdistill.pages import figures
+from fastdistill.pages.parts import Picture, Progress, Report, Table, grid_data, plain_table, stacked_data
 from fastdistill.reproduce.mobahi import X, Y, gaussian, truth
-from fastdistill.reproduce.report import Picture, Progress, Report, Row, Table
+from fastdistill.reproduce.report import Row, comparison
 
 PENALTY = 0.2
 STEPS = 5
@@ -70,7 +71,7 @@ def _losses(spectrum: Any, alpha: float) -> Table:
     rows = [Row(f"step {t}", p, float(loss)) for t, (p, loss) in enumerate(zip(printed, ours, strict=True))]
     rows.append(Row("limit", limit, float(spectrum.limit(Y, PENALTY, 1 - alpha).mse(queries, wanted))))
     kind = "without ground truth" if alpha == 0 else "with ground truth"
-    return page.comparison(f"loss-alpha-{alpha:g}", f"Loss, α = {alpha:g} ({kind})", rows)
+    return comparison(f"loss-alpha-{alpha:g}", f"Loss, α = {alpha:g} ({kind})", rows)
 
 
 def _theorems(spectrum: Any) -> Table:
@@ -91,7 +92,7 @@ def _theorems(spectrum: Any) -> Table:
             "yes" if distance[-1] <= bound + 1e-14 else "NO",
         ),
     ]
-    return page.plain_table(
+    return plain_table(
         "theorems",
         "What the theorems promise, α = 0.25",
         ("quantity", "promised", "ours", "holds"),
@@ -102,7 +103,7 @@ def _theorems(spectrum: Any) -> Table:
 
 def _curves(spectrum: Any) -> Picture:
     queries = gaussian(FINE, X)
-    figure, axes = page.panels(1, 2, 10.0, 4.4, sharey=True)
+    figure, axes = figures.panels(1, 2, 10.0, 4.4, sharey=True)
     data = [
         _curve("", "truth", FINE, truth(FINE)),
         _curve("", "data", X, Y),
@@ -111,21 +112,21 @@ def _curves(spectrum: Any) -> Picture:
         curves = spectrum.path(Y, PENALTY, 1 - alpha, STEPS).predict(queries)
         limit = spectrum.limit(Y, PENALTY, 1 - alpha).predict(queries)
         ax.plot(FINE, truth(FINE), color="black", linestyle="--", linewidth=1.2, label="truth sin 2πx")
-        ax.plot(X, Y, "o", color=page.GREY, markersize=6, label="data y")
-        for t, (curve, colour) in enumerate(zip(curves, page.shades(len(curves)), strict=True)):
+        ax.plot(X, Y, "o", color=figures.GREY, markersize=6, label="data y")
+        for t, (curve, colour) in enumerate(zip(curves, figures.shades(len(curves)), strict=True)):
             ax.plot(FINE, curve, color=colour, linewidth=1.8, label=f"step {t}")
-        ax.plot(FINE, limit, color=page.ORANGE, linestyle="-.", linewidth=2, label="limit")
-        page.label(ax, f"α = {alpha:g}", "x", "f(x)" if alpha == 0 else "")
+        ax.plot(FINE, limit, color=figures.ORANGE, linestyle="-.", linewidth=2, label="limit")
+        figures.label(ax, f"α = {alpha:g}", "x", "f(x)" if alpha == 0 else "")
         for name, values in [*((f"step {t}", curve) for t, curve in enumerate(curves)), ("limit", limit)]:
             data.append(_curve(f"{alpha:g}", name, FINE, values))
-    page.legend_below(figure, axes[0], 5)
+    figures.legend_below(figure, axes[0], 5)
     return Picture(
         "curves",
         "Steps with and without ground truth",
         "six fits without ground truth, which flatten out towards zero, beside six with α = 0.25, which stay together.",
         "the same. The limit is the zero function on the left, and a kernel ridge of the penalty 0.8 on the right.",
         figure,
-        page.stacked_data(data),
+        stacked_data(data),
     )
 
 
@@ -136,41 +137,41 @@ def _curve(alpha: str, name: str, x: np.ndarray, values: np.ndarray) -> dict[str
 def _bars(spectrum: Any) -> Picture:
     k, steps = np.arange(1, spectrum.rank + 1), np.arange(STEPS + 1)
     filters = np.array([spectrum.path(Y, PENALTY, 1 - alpha, STEPS).filters for alpha in LOSSES])
-    figure, axes = page.panels(2, 1, 9.5, 5.6, sharex=True)
+    figure, axes = figures.panels(2, 1, 9.5, 5.6, sharex=True)
     width = 0.84 / len(steps)
     for ax, alpha, rows in zip(axes, LOSSES, filters, strict=True):
-        for t, (row, colour) in enumerate(zip(rows, page.shades(len(steps)), strict=True)):
+        for t, (row, colour) in enumerate(zip(rows, figures.shades(len(steps)), strict=True)):
             ax.bar(k + (t - STEPS / 2) * width, row, width, color=colour, label=f"step {t}")
         ax.set_ylim(0, 1)
         ax.set_xticks(k)
-        page.label(ax, f"α = {alpha:g}", "k, largest eigenvalue first" if alpha else "", "[B]ₖₖ")
-    page.legend_below(figure, axes[0], 6)
+        figures.label(ax, f"α = {alpha:g}", "k, largest eigenvalue first" if alpha else "", "[B]ₖₖ")
+    figures.legend_below(figure, axes[0], 6)
     return Picture(
         "bars",
         "Diagonal of B for every step",
         "the diagonal entries fall with every step, the small ones faster; ground truth stops the fall.",
         "with α = 0 the last entries are nearly gone after five steps; with α = 0.25 all settle well above zero.",
         figure,
-        page.grid_data({"alpha": list(LOSSES), "step": steps, "k": k}, {"filter": filters}),
+        grid_data({"alpha": list(LOSSES), "step": steps, "k": k}, {"filter": filters}),
     )
 
 
 def _ratios(spectrum: Any) -> Picture:
     steps, k = np.arange(26), np.arange(1, spectrum.rank)
-    figure, axes = page.panels(1, 2, 10.0, 4.3)
+    figure, axes = figures.panels(1, 2, 10.0, 4.3)
     ratios = []
     for ax, alpha in zip(axes, LOSSES, strict=True):
         ratio = fd.theory.filter_ratios(spectrum.path(Y, PENALTY, 1 - alpha, len(steps) - 1).filters)
         ratios.append(ratio)
         limits = fd.theory.filter_ratios(spectrum.limit(Y, PENALTY, 1 - alpha).filters) if alpha else None
-        for j, colour in enumerate(page.shades(len(k))):
+        for j, colour in enumerate(figures.shades(len(k))):
             ax.plot(steps, ratio[:, j], color=colour, linewidth=1.8, label=f"k = {j + 1}")
             if limits is not None:
                 ax.axhline(limits[j], color=colour, linestyle=":", linewidth=1.2)
-        page.label(ax, f"α = {alpha:g}" + ("; dotted: limits" if alpha else ""), "step", "B[k] / B[k+1]")
+        figures.label(ax, f"α = {alpha:g}" + ("; dotted: limits" if alpha else ""), "step", "B[k] / B[k+1]")
     axes[0].set_yscale("log")
     axes[1].set_ylabel("")
-    page.legend_below(figure, axes[0], 5)
+    figures.legend_below(figure, axes[0], 5)
     return Picture(
         "ratios",
         "Ratios of neighbouring diagonal entries",
@@ -179,7 +180,7 @@ def _ratios(spectrum: Any) -> Picture:
         "straight lines on the logarithmic axis on the left, which is geometric growth; on the right, on a "
         "linear axis, limits that are reached in about ten steps.",
         figure,
-        page.grid_data({"alpha": list(LOSSES), "step": steps, "k": k}, {"ratio": np.array(ratios)}),
+        grid_data({"alpha": list(LOSSES), "step": steps, "k": k}, {"ratio": np.array(ratios)}),
     )
 
 
@@ -188,8 +189,8 @@ def _loss_over_steps(spectrum: Any) -> Picture:
     steps, alphas = np.arange(61), (0.0, 0.1, 0.25, 0.5, 1.0)
     losses = np.array([spectrum.path(Y, PENALTY, 1 - alpha, len(steps) - 1).mse(queries, wanted) for alpha in alphas])
     limits = np.array([float(spectrum.limit(Y, PENALTY, 1 - alpha).mse(queries, wanted)) for alpha in alphas])
-    figure, axes = page.panels(1, 2, 10.0, 4.2)
-    colours = (page.BLUE, page.GREEN, page.ORANGE, page.PINK, page.GREY)
+    figure, axes = figures.panels(1, 2, 10.0, 4.2)
+    colours = (figures.BLUE, figures.GREEN, figures.ORANGE, figures.PINK, figures.GREY)
     for ax in axes:
         for alpha, loss, limit, colour, mark in zip(alphas, losses, limits, colours, "osD^v", strict=True):
             ax.plot(
@@ -199,11 +200,11 @@ def _loss_over_steps(spectrum: Any) -> Picture:
     axes[1].set_xlim(-0.5, 20)
     axes[1].set_xticks(range(0, 21, 5))
     axes[1].set_ylim(0.147, 0.172)
-    page.label(
+    figures.label(
         axes[0], "Loss over the steps; dotted: limits", "step (0 is kernel ridge)", "mean squared error to sin 2πx"
     )
-    page.label(axes[1], "The same, enlarged", "step (0 is kernel ridge)")
-    page.legend_below(figure, axes[0], 5)
+    figures.label(axes[1], "The same, enlarged", "step (0 is kernel ridge)")
+    figures.legend_below(figure, axes[0], 5)
     return Picture(
         "loss",
         "Loss over the steps, with its limit",
@@ -212,10 +213,10 @@ def _loss_over_steps(spectrum: Any) -> Picture:
         "α = 0 rises to 0.495, the mean square of the truth itself; α = 0.1 settles higher than ridge alone, "
         "α = 0.25 and 0.5 lower. α = 1 is ridge at every step.",
         figure,
-        page.stacked_data(
+        stacked_data(
             [
-                page.grid_data({"alpha": alphas, "step": steps.astype(float)}, {"loss": losses}),
-                page.grid_data({"alpha": alphas, "step": [np.inf]}, {"loss": limits[:, None]}),
+                grid_data({"alpha": alphas, "step": steps.astype(float)}, {"loss": losses}),
+                grid_data({"alpha": alphas, "step": [np.inf]}, {"loss": limits[:, None]}),
             ]
         ),
     )

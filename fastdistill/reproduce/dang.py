@@ -34,9 +34,9 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 import fastdistill as fd
-from fastdistill.reproduce import report as page
+from fastdistill.pages import figures
+from fastdistill.pages.parts import Picture, Progress, Report, Table, grid_data, plain_table
 from fastdistill.reproduce.data import Regression, diabetes, from_file
-from fastdistill.reproduce.report import Picture, Progress, Report, Table
 
 GRID = np.logspace(np.log10(1e-3), np.log10(50.0), 100)  # against the mean of squares
 SHOWN = (0, 20, 40, 60, 80, 99)  # rows of the table, of these penalties
@@ -45,7 +45,7 @@ SEED, MORE_SPLITS = 2026, 20  # the seed is that of the authors' split
 STEP = 1e-3  # relative, of the difference quotients that check the sign rule
 
 STUDENTS = ("ridge", "pure distilled", "optimal mixture", "one-shot mixture")
-COLOURS = (page.GREY, page.ORANGE, page.GREEN, page.BLUE)
+COLOURS = (figures.GREY, figures.ORANGE, figures.GREEN, figures.BLUE)
 LINES = ("-", ":", "--", "-.")
 YES = {True: "yes", False: "NO"}
 
@@ -209,7 +209,7 @@ def _curve_table(found: list[Curves], bundled: bool) -> Table:
         )
     columns = ("data", "λ (mean scale)", "best ξ", "one-shot ξ", *STUDENTS)
     title = "Test error against λ" + (", on bundled data (not the paper's data)" if bundled else "")
-    return page.plain_table("curves", title, columns, rows, tuple(notes))
+    return plain_table("curves", title, columns, rows, tuple(notes))
 
 
 def _claims(found: list[Curves], others: list[tuple[float, float]]) -> Table:
@@ -228,7 +228,7 @@ def _claims(found: list[Curves], others: list[tuple[float, float]]) -> Table:
         notes.append(
             "That reproduction finds the ratios 0.050 and 0.884, and so a condition that holds on both data sets, too."
         )
-    return page.plain_table(
+    return plain_table(
         "claims", "What the paper claims, and what we find", ("data", "claim", "ours", "holds"), rows, tuple(notes)
     )
 
@@ -272,7 +272,7 @@ def _ratio(value: float) -> str:
 
 
 def _picture(each: Curves) -> Picture:
-    figure, (left, right) = page.panels(1, 2, 11.0, 4.4)
+    figure, (left, right) = figures.panels(1, 2, 11.0, 4.4)
     for name, risk, colour, line in zip(STUDENTS, each.risks, COLOURS, LINES, strict=True):
         left.semilogx(GRID, risk, color=colour, linestyle=line, linewidth=2, label=name)
     for k in (2, 3):
@@ -283,9 +283,9 @@ def _picture(each: Curves) -> Picture:
     right.axhline(0.0, color="black", linewidth=0.9)
     if np.abs(each.xi[2:]).max() > 10:
         right.set_yscale("symlog", linthresh=5.0)
-    page.label(left, each.split.title, "penalty λ (mean scale)", "test error (MSE)")
-    page.label(right, "Weights: best and one-shot", "penalty λ (mean scale)", "ξ")
-    page.legend_below(figure, left, 4)
+    figures.label(left, each.split.title, "penalty λ (mean scale)", "test error (MSE)")
+    figures.label(right, "Weights: best and one-shot", "penalty λ (mean scale)", "ξ")
+    figures.legend_below(figure, left, 4)
     grid = {"student": list(STUDENTS), "lam": GRID}
     values = {"test_error": np.array(each.risks), "xi": np.array(each.xi)}
     return Picture(
@@ -295,7 +295,7 @@ def _picture(each: Curves) -> Picture:
         "the curve of ridge is not level, its weight of the sign opposite to the slope, a consistent one-shot weight.",
         _seen(each),
         figure,
-        page.grid_data(grid, values),
+        grid_data(grid, values),
     )
 
 

@@ -35,7 +35,8 @@ from urllib.request import urlopen
 import numpy as np
 from sklearn import datasets as bundled_datasets
 
-from fastdistill.reproduce import PAPERS, InputError
+from fastdistill.pages.errors import InputError
+from fastdistill.reproduce.papers import PAPERS
 
 
 class Regression(NamedTuple):

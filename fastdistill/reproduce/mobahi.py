@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 
 import fastdistill as fd
-from fastdistill.reproduce import report as page
-from fastdistill.reproduce.report import Picture, Progress, Report, Row, Table
+from fastdistill.pages import figures
+from fastdistill.pages.parts import Picture, Progress, Report, Table, grid_data, plain_table, stacked_data
+from fastdistill.reproduce.report import Row, comparison
 
 X = np.arange(11) / 10
 # the authors' published values: sin(2πx) plus noise
@@ -108,7 +109,7 @@ def _published(rounds: Any) -> Table:
     rows.append(Row("rounds before collapse", "4", rounds.n_rounds if rounds.collapsed else np.nan))
     rows += [Row(f"mean squared error to sin 2πx, round {t}", p, e) for t, (p, e) in enumerate(_pairs(ERRORS, errors))]
     note = "The error is the mean over the 11 points; round 0 is the fit of y itself."
-    return page.comparison("published", "The sinusoid, ε = 0.045", rows, notes=(note,))
+    return comparison("published", "The sinusoid, ε = 0.045", rows, notes=(note,))
 
 
 def _pairs(printed: tuple[str, ...], ours: np.ndarray) -> list[tuple[str, float]]:
@@ -143,7 +144,7 @@ def _theorems(spectrum: Any, gauss: Any, rounds: Any) -> Table:
         )
     )
     rows.append(("one ridge with the equivalent kernel, largest |difference|", "0", gap, _holds(gap < 1e-12)))
-    return page.plain_table(
+    return plain_table(
         "theorems",
         "What the theorems promise",
         ("quantity", "promised", "ours", "holds"),
@@ -173,13 +174,13 @@ def _bound_from_first_fit(spectrum: Any, rounds: Any) -> np.ndarray:
 
 def _curves(rounds: Any) -> Picture:
     predictions = rounds.predict(green(FINE, X))
-    figure, (ax,) = page.panels(1, 1, 8.0, 4.6)
+    figure, (ax,) = figures.panels(1, 1, 8.0, 4.6)
     ax.plot(FINE, truth(FINE), color="black", linestyle="--", linewidth=1.2, label="truth sin 2πx")
-    ax.plot(X, Y, "o", color=page.GREY, markersize=6, label="data y")
-    for t, (curve, colour) in enumerate(zip(predictions, page.shades(len(predictions)), strict=True)):
+    ax.plot(X, Y, "o", color=figures.GREY, markersize=6, label="data y")
+    for t, (curve, colour) in enumerate(zip(predictions, figures.shades(len(predictions)), strict=True)):
         ax.plot(FINE, curve, color=colour, linewidth=2, label=f"round {t}")
-    page.label(ax, "Fits of the rounds", "x", "f(x)")
-    page.legend_below(figure, ax, 6)
+    figures.label(ax, "Fits of the rounds", "x", "f(x)")
+    figures.legend_below(figure, ax, 6)
     return Picture(
         "curves",
         "The rounds' curves",
@@ -187,7 +188,7 @@ def _curves(rounds: Any) -> Picture:
         "the same: the error to the truth falls from 0.142 to 0.063 in one round of distillation, and has "
         "risen to 0.279 three rounds later, when little but one damped wave is left.",
         figure,
-        page.stacked_data(
+        stacked_data(
             [
                 {"curve": np.full(FINE.shape, "truth"), "x": FINE, "value": truth(FINE)},
                 {"curve": np.full(X.shape, "data"), "x": X, "value": Y},
@@ -204,11 +205,11 @@ def _bars(spectrum: Any, rounds: Any) -> Picture:
     full = np.zeros((rounds.n_rounds, len(X)))
     full[:, : spectrum.rank] = rounds.filters  # the two directions outside the range of G are 0
     index = np.arange(1, len(X) + 1)
-    figure, axes = page.panels(1, rounds.n_rounds, 10.0, 3.0, sharey=True)
-    for t, (ax, colour) in enumerate(zip(axes, page.shades(len(axes)), strict=True)):
+    figure, axes = figures.panels(1, rounds.n_rounds, 10.0, 3.0, sharey=True)
+    for t, (ax, colour) in enumerate(zip(axes, figures.shades(len(axes)), strict=True)):
         ax.bar(index, full[t], color=colour)
         ax.set_xticks(index[::2])
-        page.label(ax, f"round {t}", "k, largest eigenvalue first", "[B]ₖₖ" if t == 0 else "")
+        figures.label(ax, f"round {t}", "k, largest eigenvalue first", "[B]ₖₖ" if t == 0 else "")
     return Picture(
         "bars",
         "Diagonal of B, the filter of each round",
@@ -216,7 +217,7 @@ def _bars(spectrum: Any, rounds: Any) -> Picture:
         "after round 0 nearly all of the nine directions are kept; by round 3 only the first has more than "
         "half of its weight. Two of the eleven are 0 throughout: G is singular.",
         figure,
-        page.grid_data({"round": range(rounds.n_rounds), "k": index}, {"filter": full}),
+        grid_data({"round": range(rounds.n_rounds), "k": index}, {"filter": full}),
     )
 
 
@@ -232,17 +233,17 @@ def _sparsity(spectrum: Any, gauss: Any, rounds: Any) -> Picture:
         ("paper's kernel, ε = 0.045", rounds.filters, _bound_from_first_fit(spectrum, rounds)),
         (f"{WELL_CONDITIONED}, ε = 0.001", well.filters, np.array(bounds)),
     ]
-    figure, axes = page.panels(1, 2, 9.5, 3.9)
+    figure, axes = figures.panels(1, 2, 9.5, 3.9)
     data = []
     for ax, (title, filters, bound) in zip(axes, parts, strict=True):
         index, t = fd.theory.sparsity_index(filters), np.arange(len(filters))
-        ax.semilogy(t, index - 1, "o-", color=page.BLUE, markersize=5, label="observed")
-        ax.semilogy(t, bound - 1, "s--", color=page.ORANGE, markersize=4, label="the theorem's lower bound")
+        ax.semilogy(t, index - 1, "o-", color=figures.BLUE, markersize=5, label="observed")
+        ax.semilogy(t, bound - 1, "s--", color=figures.ORANGE, markersize=4, label="the theorem's lower bound")
         ax.xaxis.get_major_locator().set_params(integer=True)
-        page.label(ax, title, "round", "sparsity index − 1")
+        figures.label(ax, title, "round", "sparsity index − 1")
         data.append({"problem": np.full(t.shape, title), "round": t, "index": index, "bound": bound})
     axes[1].set_ylabel("")
-    page.legend_below(figure, axes[0], 2)
+    figures.legend_below(figure, axes[0], 2)
     return Picture(
         "sparsity",
         "Sparsity index of the rounds",
@@ -251,15 +252,15 @@ def _sparsity(spectrum: Any, gauss: Any, rounds: Any) -> Picture:
         "they do, and faster than the bound, which is loose where the condition number is large. In round 0 "
         "of the left panel bound and index are the same by construction.",
         figure,
-        page.stacked_data(data),
+        stacked_data(data),
     )
 
 
 def _collapse(spectrum: Any, gauss: Any) -> Picture:
     n = len(X)
-    figure, (left, right) = page.panels(1, 2, 9.5, 4.2)
+    figure, (left, right) = figures.panels(1, 2, 9.5, 4.2)
     data = []
-    for eps, colour in zip((0.042, 0.045, 0.1, 0.3), page.shades(4), strict=True):
+    for eps, colour in zip((0.042, 0.045, 0.1, 0.3), figures.shades(4), strict=True):
         rounds = spectrum.tolerance_path(Y, eps)
         squares = np.append(np.square(Y).mean(), np.square(rounds.fitted).mean(axis=1))
         t = np.arange(-1, rounds.n_rounds)
@@ -267,23 +268,23 @@ def _collapse(spectrum: Any, gauss: Any) -> Picture:
         left.axhline(eps, color=colour, linestyle=":", linewidth=1.2)
         data.append(_long("mean square of the round", f"paper's kernel, eps {eps}", t, squares))
     left.set_xticks(range(-1, 5), ["y", *map(str, range(5))])
-    page.label(left, "Mean square of targets and fits; dotted: ε", "round", "mean square")
+    figures.label(left, "Mean square of targets and fits; dotted: ε", "round", "mean square")
     left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False, fontsize=9)
 
     largest = float(np.square(Y).mean())
     for name, source, smallest, colour in (
-        ("paper's kernel (κ = ∞: no guarantee)", spectrum, 0.0419, page.BLUE),
-        ("Gaussian kernel", gauss, 1e-5, page.ORANGE),
+        ("paper's kernel (κ = ∞: no guarantee)", spectrum, 0.0419, figures.BLUE),
+        ("Gaussian kernel", gauss, 1e-5, figures.ORANGE),
     ):
         grid = np.geomspace(smallest, 0.98 * largest, 40)
         counts = np.array([source.tolerance_path(Y, eps).n_rounds for eps in grid])
         right.loglog(grid, counts, ".-", color=colour, label=f"observed, {name}")
         data.append(_long("rounds before collapse", name, grid, counts))
     bound = np.array([fd.theory.collapse_bound(gauss.d / n, float(np.linalg.norm(Y)), eps, n) for eps in grid])
-    right.loglog(grid, bound, "--", color=page.GREY, label="guaranteed, Gaussian kernel")
+    right.loglog(grid, bound, "--", color=figures.GREY, label="guaranteed, Gaussian kernel")
     right.set_ylim(0.05, 1000)
     data.append(_long("guaranteed rounds", "Gaussian kernel", grid, bound))
-    page.label(right, "Rounds before collapse", "tolerance ε", "rounds")
+    figures.label(right, "Rounds before collapse", "tolerance ε", "rounds")
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, frameon=False, fontsize=9)
     return Picture(
         "collapse",
@@ -292,7 +293,7 @@ def _collapse(spectrum: Any, gauss: Any) -> Picture:
         "as soon as the mean square of a fit is within ε (dotted) the next fit is zero. The number of rounds "
         "grows like 1/√ε, the guaranteed number with it, about a factor κ below.",
         figure,
-        page.stacked_data(data),
+        stacked_data(data),
     )
 
 
@@ -310,14 +311,14 @@ def _early_stopping(spectrum: Any, rounds: Any) -> Picture:
     iterations = (10, 100, 1000, 10_000)
     descent = fd.theory.early_stopping_filter(d, 1.0 / d[0], iterations)
     k = np.arange(1, len(d) + 1)
-    figure, (left, right) = page.panels(1, 2, 9.5, 3.9, sharey=True)
+    figure, (left, right) = figures.panels(1, 2, 9.5, 3.9, sharey=True)
     marks = "os^D"
-    for t, (row, colour) in enumerate(zip(rounds.filters, page.shades(4), strict=True)):
+    for t, (row, colour) in enumerate(zip(rounds.filters, figures.shades(4), strict=True)):
         left.semilogy(k, row, marker=marks[t], color=colour, markersize=5, label=f"round {t}")
-    for i, (row, colour) in enumerate(zip(descent, page.shades(4), strict=True)):
+    for i, (row, colour) in enumerate(zip(descent, figures.shades(4), strict=True)):
         right.semilogy(k, row, marker=marks[i], color=colour, markersize=5, label=f"{iterations[i]} iterations")
-    page.label(left, "Distillation: lowered with every round", "k, largest eigenvalue first", "filter value")
-    page.label(right, "Gradient descent: raised with every iteration", "k, largest eigenvalue first")
+    figures.label(left, "Distillation: lowered with every round", "k, largest eigenvalue first", "filter value")
+    figures.label(right, "Gradient descent: raised with every iteration", "k, largest eigenvalue first")
     for ax in (left, right):
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False, fontsize=9)
     return Picture(
@@ -327,10 +328,10 @@ def _early_stopping(spectrum: Any, rounds: Any) -> Picture:
         "distillation lowers the filter with every round, small eigenvalues first; gradient descent, 1 − (1 − "
         "ωd)^t with ω = 1/d₁, raises it with every iteration, small eigenvalues last.",
         figure,
-        page.stacked_data(
+        stacked_data(
             [
-                page.grid_data({"method": ["distillation"], "t": range(4), "k": k}, {"filter": rounds.filters}),
-                page.grid_data({"method": ["gradient descent"], "t": iterations, "k": k}, {"filter": descent}),
+                grid_data({"method": ["distillation"], "t": range(4), "k": k}, {"filter": rounds.filters}),
+                grid_data({"method": ["gradient descent"], "t": iterations, "k": k}, {"filter": descent}),
             ]
         ),
     )

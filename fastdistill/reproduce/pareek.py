@@ -29,9 +29,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fastdistill as fd
-from fastdistill.reproduce import report as page
+from fastdistill.pages import figures
+from fastdistill.pages.parts import Picture, Progress, Report, Table, grid_data, plain_table, stacked_data
 from fastdistill.reproduce.data import Regression, load
-from fastdistill.reproduce.report import Picture, Progress, Report, Row, Table
+from fastdistill.reproduce.report import Row, comparison
 
 N_SAMPLES, GAMMA = 100, 0.1
 SINGULAR = np.array([1.0, 0.8, 0.6, 0.4])
@@ -43,7 +44,7 @@ PROBLEMS = (
 )
 FLOOR = GAMMA**2 / N_SAMPLES  # γ²/n, the unit of every excess risk below
 STEP_NAMES = ("ridge", "1 step", "2 steps", "3 steps", "4 steps")
-COLOURS = (page.GREY, page.BLUE, page.GREEN, page.ORANGE, page.PINK)
+COLOURS = (figures.GREY, figures.BLUE, figures.GREEN, figures.ORANGE, figures.PINK)
 MARKS = "vos^D"
 
 SIMULATED_PENALTIES, DRAWS, SEED = (0.05, 0.5, 5.0), 4000, 20240705
@@ -133,8 +134,8 @@ def _data_table(fits: list[Fit], bundled: bool) -> Table:
             "The rows of Wine are sorted by class: training on the first 30 % and testing on the last 40 % is "
             "an extreme shift.",
         )
-        return page.comparison("bundled", "Test error on bundled data (not the paper's data)", rows, more, notes)
-    return page.comparison("uci", "Test error on UCI data", rows, more)
+        return comparison("bundled", "Test error on bundled data (not the paper's data)", rows, more, notes)
+    return comparison("uci", "Test error on UCI data", rows, more)
 
 
 def _weights(xi: np.ndarray) -> str:
@@ -168,7 +169,7 @@ def _theorems() -> Table:
         "Each at its best λ > 0 and best weights, for known θ and γ. The theorem: with distinct singular "
         "values r = 4 steps reach the best of all filters (at most 1 where θ ∥ v₁).",
     )
-    return page.plain_table("theorems", "Least excess risk, in units of γ²/n", columns, rows, notes)
+    return plain_table("theorems", "Least excess risk, in units of γ²/n", columns, rows, notes)
 
 
 def _simulation() -> Table:
@@ -189,7 +190,7 @@ def _simulation() -> Table:
             mean, error = float(risks.mean()), float(risks.std(ddof=1) / np.sqrt(DRAWS))
             expected = float(best.excess_risk / FLOOR)
             rows.append((f"λ = {lam:g}, {name}", expected, mean, mean - expected, (mean - expected) / error))
-    return page.plain_table(
+    return plain_table(
         "simulation",
         f"Theory against simulation ({DRAWS} draws of the noise), in units of γ²/n",
         ("student", "theory", "simulated", "difference", "in standard errors"),
@@ -200,7 +201,7 @@ def _simulation() -> Table:
 
 def _risk_curves() -> Picture:
     lams = np.logspace(-4, 3, 71)
-    figure, axes = page.panels(1, 3, 11.0, 4.3, sharey=True)
+    figure, axes = figures.panels(1, 3, 11.0, 4.3, sharey=True)
     risks = np.empty((len(PROBLEMS), len(STEP_NAMES), len(lams)))
     for ax, curves, (title, s, theta) in zip(axes, risks, PROBLEMS, strict=True):
         for k, name in enumerate(STEP_NAMES):
@@ -209,9 +210,9 @@ def _risk_curves() -> Picture:
             ax.loglog(lams, curves[k], color=COLOURS[k], marker=MARKS[k], markevery=7, markersize=4.5, label=name)
         oracle = fd.theory.oracle_risk(s**2, theta, GAMMA, N_SAMPLES) / FLOOR
         ax.axhline(oracle, color="black", linestyle=":", linewidth=1.3, label="best of all filters")
-        page.label(ax, title, "penalty λ")
+        figures.label(ax, title, "penalty λ")
     axes[0].set_ylabel("excess risk / (γ²/n)")
-    page.legend_below(figure, axes[0], 6)
+    figures.legend_below(figure, axes[0], 6)
     return Picture(
         "excess-risk",
         "Excess risk against λ, best weights for known θ and γ",
@@ -221,7 +222,7 @@ def _risk_curves() -> Picture:
         "steps gets below it, far above the best filter; with θ spread the best filter itself is hardly "
         "better than the best ridge.",
         figure,
-        page.grid_data(
+        grid_data(
             {"problem": [title for title, _, _ in PROBLEMS], "student": list(STEP_NAMES), "lam": lams},
             {"excess_risk_in_gamma2_over_n": risks},
         ),
@@ -235,13 +236,13 @@ def _gain() -> Picture:
         problem = fd.theory.separation_family(int(r))
         many = fd.theory.best_mixture(*problem, lam=float(np.median(problem.d)), n_steps=int(r)).excess_risk
         gains[:, i] = [fd.theory.best_student(*problem, n_steps=k).excess_risk / many for k in (0, 1)]
-    figure, (ax,) = page.panels(1, 1, 8.0, 4.2)
+    figure, (ax,) = figures.panels(1, 1, 8.0, 4.2)
     for k, name in enumerate(("best ridge", "best one-step student")):
         ax.plot(ranks, gains[k], marker=MARKS[k], color=COLOURS[k], label=f"{name} / r steps")
     ax.set_xticks(ranks[[0, 2, 4, 5, 6, 7, 8]])
     ax.set_ylim(0, None)
-    page.label(ax, "How many times smaller the excess risk of r steps is", "rank r", "ratio of excess risks")
-    page.legend_below(figure, ax, 2)
+    figures.label(ax, "How many times smaller the excess risk of r steps is", "rank r", "ratio of excess risks")
+    figures.legend_below(figure, ax, 2)
     return Picture(
         "gain",
         "Gain growing with the rank",
@@ -251,7 +252,7 @@ def _gain() -> Picture:
         f"{gains[1, -1]:.0f} times better than one step (singular values equally spaced from 1 to 1/2 times "
         "√n, θ ∥ v₁, a signal that grows with r).",
         figure,
-        page.grid_data({"against": ["ridge", "1 step"], "rank": ranks}, {"ratio": gains}),
+        grid_data({"against": ["ridge", "1 step"], "rank": ranks}, {"ratio": gains}),
     )
 
 
@@ -263,15 +264,15 @@ def _blow_up() -> Picture:
             d = np.array([1.0, 1.0 - gap, 0.5, 0.25]) ** 2
             best = fd.theory.best_mixture(d, FIRST, GAMMA, N_SAMPLES, 1.0, k)
             size[k - 1, i], risk[k - 1, i] = np.abs(best.weights).max(), best.excess_risk / FLOOR
-    figure, (left, right) = page.panels(1, 2, 10.0, 4.2)
+    figure, (left, right) = figures.panels(1, 2, 10.0, 4.2)
     for k in range(1, 5):
         style: dict[str, Any] = {"color": COLOURS[k], "marker": MARKS[k], "markevery": 5, "markersize": 4.5}
         left.loglog(gaps, size[k - 1], label=STEP_NAMES[k], **style)
         right.semilogx(gaps, risk[k - 1], label=STEP_NAMES[k], **style)
     right.set_ylim(0, None)
-    page.label(left, "Largest weight of the best mixture", "gap s₁ − s₂", "max |wᵢ|")
-    page.label(right, "Its excess risk", "gap s₁ − s₂", "excess risk / (γ²/n)")
-    page.legend_below(figure, left, 4)
+    figures.label(left, "Largest weight of the best mixture", "gap s₁ − s₂", "max |wᵢ|")
+    figures.label(right, "Its excess risk", "gap s₁ − s₂", "excess risk / (γ²/n)")
+    figures.legend_below(figure, left, 4)
     return Picture(
         "blow-up",
         "Best weights as two singular values approach each other",
@@ -280,23 +281,21 @@ def _blow_up() -> Picture:
         "gap of 10⁻⁴. Fewer steps keep small weights and give up the gain. Singular values 1, 1 − gap, 0.5, "
         "0.25; λ = 1.",
         figure,
-        page.grid_data(
-            {"steps": range(1, 5), "gap": gaps}, {"largest_weight": size, "excess_risk_in_gamma2_over_n": risk}
-        ),
+        grid_data({"steps": range(1, 5), "gap": gaps}, {"largest_weight": size, "excess_risk_in_gamma2_over_n": risk}),
     )
 
 
 def _validation_curves(fits: list[Fit]) -> Picture:
-    figure, axes = page.panels(1, len(fits), 11.0, 4.2)
+    figure, axes = figures.panels(1, len(fits), 11.0, 4.2)
     scores = np.array([found.tuned[2].scores.T for found in fits])
     for ax, found, curves in zip(axes, fits, scores, strict=True):
         for k, curve in enumerate(curves):
             ax.semilogx(GRID, curve, color=COLOURS[k], marker=MARKS[k], markersize=5, label=STEP_NAMES[k])
         ax.set_xticks(GRID[::2])
         ax.set_ylim(0.97 * curves.min(), min(curves.max(), 3 * curves.min()) * 1.05)
-        page.label(ax, found.data.title, "penalty λ")
+        figures.label(ax, found.data.title, "penalty λ")
     axes[0].set_ylabel("validation error (MSE)")
-    page.legend_below(figure, axes[0], 3)
+    figures.legend_below(figure, axes[0], 3)
     return Picture(
         "validation",
         "Validation error against λ, best weights at each λ",
@@ -306,7 +305,7 @@ def _validation_curves(fits: list[Fit]) -> Picture:
         "say. For small λ the best weights grow like 1/λ^k: where double precision cannot carry them, a curve "
         "jumps to that of fewer steps.",
         figure,
-        page.grid_data(
+        grid_data(
             {"data": [found.data.title for found in fits], "student": list(STEP_NAMES[:3]), "lam": GRID},
             {"validation_error": scores},
         ),
@@ -314,13 +313,13 @@ def _validation_curves(fits: list[Fit]) -> Picture:
 
 
 def _alignment(fits: list[Fit]) -> Picture:
-    figure, axes = page.panels(1, len(fits), 11.0, 3.8, sharey=True)
+    figure, axes = figures.panels(1, len(fits), 11.0, 3.8, sharey=True)
     data = []
     for ax, found in zip(axes, fits, strict=True):
         j = np.arange(1, len(found.alignment) + 1)
-        ax.bar(j, found.alignment, color=page.BLUE)
+        ax.bar(j, found.alignment, color=figures.BLUE)
         ax.xaxis.get_major_locator().set_params(integer=True)
-        page.label(ax, found.data.title, "j, largest singular value first")
+        figures.label(ax, found.data.title, "j, largest singular value first")
         title = np.full(len(j), found.data.title)
         data.append({"data": title, "j": j, "squared_cosine": found.alignment})
     axes[0].set_ylabel("squared cosine of ridge and vⱼ")
@@ -335,5 +334,5 @@ def _alignment(fits: list[Fit]) -> Picture:
         "bar is only half of the paper's condition; the gain also needs little noise and a shape that ridge "
         "cannot make.",
         figure,
-        page.stacked_data(data),
+        stacked_data(data),
     )

@@ -27,11 +27,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill.reproduce import report as page
+from fastdistill.pages.parts import Progress, Report, Table, plain_table
 from fastdistill.reproduce import safaryan_pictures as pictures
 from fastdistill.reproduce import safaryan_runs as work
 from fastdistill.reproduce.data import digits, mnist
-from fastdistill.reproduce.report import Progress, Report, Table
 
 YES = {True: "yes", False: "NO"}
 
@@ -129,7 +128,7 @@ def _predictions(found: work.Study) -> Table:
         *("λ°", "1 − λ°", "measured at λ°"),
         *("unbiased λ*", "N(λ*) / N(0), unbiased", "measured, unbiased"),
     )
-    return page.plain_table(
+    return plain_table(
         "predictions",
         "Share of the plateau of plain SGD that the best weight leaves: predicted and measured",
         columns,
@@ -139,9 +138,9 @@ def _predictions(found: work.Study) -> Table:
             "f(x) − f* (loss).",
             "N(λ*) / N(0) = 1 − ρ² / (1 + β) is the ratio of two bounds, not a bound on the ratio. Noise and bias are "
             "both charged at the worst curvature there is, and not by the same factor. For the distance (κ = μ) the "
-            "bias is charged too much where θ − x* lies in steep directions, which makes λ* too careful, and too "
+            "bias is charged too much where θ − x* lies in steep directions, which makes λ* too small, and too "
             "little beside the noise where it lies in flat ones; for the loss (κ = L) the noise is charged about L/μ "
-            "times too much, which makes λ* too bold.",
+            "times too much, which makes λ* too large.",
             "λ° minimises the second-order law (1 − λ)² + λ² (its own error), exact for least squares (below): the "
             "noise shrinks by 1 − λ, the mean moves by λ (θ − x*).",
             "Unbiased: the step adds λ ∇f(θ), and there is no bias to charge (β = 0); then N is sharp.",
@@ -173,7 +172,7 @@ def _plateaus(found: work.Study) -> Table:
         add(name, "KD", ordered, lesson.around[0].at(ordered.weights))
         add(name, "unbiased KD", unbiased, lesson.unbiased.at(unbiased.weights), "kd_unbiased")
     columns = ("teacher", "method", "λ", "last training loss", "plateau of f(x) − f*", "plateau of ‖x − x*‖²")
-    return page.plain_table(
+    return plain_table(
         "plateaus",
         f"SGD, KD, unbiased KD and SVRG after {found.plain.epochs[-1]} epochs",
         (*columns, "in plateaus of SGD", "bound"),
@@ -206,7 +205,7 @@ def _squares_table(found: work.Study) -> Table:
                 *deviation,
             )
         )
-    return page.plain_table(
+    return plain_table(
         "squares",
         "Least squares (even digits against odd ones, 4 × 4 means): exact stationary distance against measured",
         (
@@ -225,7 +224,7 @@ def _squares_table(found: work.Study) -> Table:
             "Exact: fastdistill.theory.kd_stationary. Its closed form, (1 − λ)² P + λ² ‖θ − x*‖² with the plateau P of "
             "plain SGD, goes beyond the paper. Measured values carry the error of one run of finite length, with the "
             "same samples for all weights.",
-            "λ* of the bound can be too bold, even so that it leaves more than 1, or too careful: it depends on how "
+            "λ* of the bound can be too large, even so that the ratio is above 1, or too small: it depends on how "
             "steep the direction of the teacher is, here one drawn at random.",
         ),
     )
@@ -236,7 +235,7 @@ def _squares_table(found: work.Study) -> Table:
 
 def _claims(found: work.Study) -> Table:
     rows = [*_variance_rows(found), *_theory_rows(found), *_student_rows(found)]
-    return page.plain_table(
+    return plain_table(
         "claims",
         "What the paper claims, and what we find",
         ("claim", "ours", "holds"),
@@ -321,7 +320,7 @@ def _sparse_table(found: work.Study) -> Table:
         for each in found.sparse
     ]
     columns = ("compressor", "zeros", "least possible f − f*", "SGD above it", "KD above it", "KD / SGD")
-    return page.plain_table(
+    return plain_table(
         "sparse",
         f"Sparse students, with and without the good teacher (weight {work.PUBLISHED_WEIGHT:g})",
         columns,
@@ -341,7 +340,7 @@ def _compressor_table(found: work.Study) -> Table:
         (each.name, each.omega, float(each.distance[0]), float(each.distance[1]), each.bound)
         for each in found.compressors
     ]
-    return page.plain_table(
+    return plain_table(
         "compressors",
         "Unbiased compressors of the iterates, x ← C(x − γ g)",
         ("compressor", "ω", "SGD: ‖x − x*‖²", "KD: ‖x − x*‖²", "bound, KD"),
@@ -361,7 +360,7 @@ def _deep_table(found: work.Study) -> Table:
         cosine = (float(trace["step_cosine"][1]), float(trace["step_cosine"][-1]), float(trace["step_cosine_min"][-1]))
         rows.append((each.depth, f"{each.weight:g}", *cosine, float(trace["kd_cosine"][-1]), float(trace["loss"][-1])))
     columns = ("layers", "λ", "mean cosine, first epoch", "last epoch", "least, last epoch", "on all data, at the end")
-    return page.plain_table(
+    return plain_table(
         "deep",
         "Deep linear students: cosine of the true distillation gradient and ∇f(x) − λ ∇f(θ), on each batch",
         (*columns, "training loss at the end"),

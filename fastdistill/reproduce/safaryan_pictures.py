@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill.reproduce import report as page
+from fastdistill.pages import figures
+from fastdistill.pages.parts import Picture, grid_data, stacked_data
 from fastdistill.reproduce import safaryan_runs as work
-from fastdistill.reproduce.report import Picture
 
 KINDS = ("distance", "loss")
 ABSTRACT = (
@@ -36,9 +36,9 @@ def of(found: work.Study) -> tuple[Picture, ...]:
 
 
 def _curves(found: work.Study) -> Picture:
-    figure, axes = page.panels(2, 3, 12.0, 7.0, sharex=True)
+    figure, axes = figures.panels(2, 3, 12.0, 7.0, sharex=True)
     names = ("SGD", "KD, λ = 0.5", "KD, λ = 0.9", "KD, λ°", "unbiased KD, λ*", "SVRG")
-    colours = (page.GREY, page.SKY, page.ORANGE, page.GREEN, page.BLUE, page.PINK)
+    colours = (figures.GREY, figures.SKY, figures.ORANGE, figures.GREEN, figures.BLUE, figures.PINK)
     lines = ("-", "-", "-", "--", "-", ":")
     values = np.empty((3, len(names), 2, len(found.plain.epochs)))
     for j, lesson in enumerate(found.lessons):
@@ -49,11 +49,11 @@ def _curves(found: work.Study) -> Picture:
             style: dict[str, Any] = {"color": colours[i], "linestyle": lines[i], "linewidth": 1.8, "label": names[i]}
             for row in (0, 1):
                 axes[3 * row + j].semilogy(runs.epochs, values[j, i, row], **style)
-        page.label(axes[j], f"{lesson.teacher.quality} teacher", "", "f(x) − f*" if j == 0 else "")
-        page.label(axes[3 + j], "", "epoch", "‖x − x*‖²" if j == 0 else "")
+        figures.label(axes[j], f"{lesson.teacher.quality} teacher", "", "f(x) − f*" if j == 0 else "")
+        figures.label(axes[3 + j], "", "epoch", "‖x − x*‖²" if j == 0 else "")
         for ax, level in zip((axes[3 + j], axes[j]), found.plateau, strict=True):
             ax.set_ylim(bottom=level * 1e-4)  # SVRG goes on falling; nothing else is below
-    page.legend_below(figure, axes[0], 6)
+    figures.legend_below(figure, axes[0], 6)
     qualities = [lesson.teacher.quality for lesson in found.lessons]
     grid = {"data": qualities, "method": list(names), "quantity": ["loss", "distance"], "epoch": found.plain.epochs}
     least = ", ".join(f"{share:.3f}" for share, _ in found.least())
@@ -66,12 +66,12 @@ def _curves(found: work.Study) -> Picture:
         "teachers. Unbiased KD lowers it with every teacher; SVRG, whose teacher is its own last epoch, goes on "
         "falling (cut off below).",
         figure,
-        page.grid_data(grid, {"value": values}),
+        grid_data(grid, {"value": values}),
     )
 
 
 def _weights(found: work.Study) -> Picture:
-    figure, axes = page.panels(2, 3, 12.0, 7.0, sharex=True)
+    figure, axes = figures.panels(2, 3, 12.0, 7.0, sharex=True)
     fine, parts = np.linspace(0.0, 1.0, 101), []
 
     def add(ax: Any, j: int, k: int, name: str, weights: np.ndarray, share: np.ndarray, style: dict[str, Any]) -> None:
@@ -85,20 +85,20 @@ def _weights(found: work.Study) -> Picture:
             ax, plain = axes[3 * k + j], found.plateau[k]
             law = (1 - fine) ** 2 + fine**2 * own[k] / plain
             N, unbiased = (each.at(fine) / each.at(0.0) for each in (lesson.around[k], lesson.unbiased))
-            add(ax, j, k, "KD, second-order law", fine, law, {"color": page.GREEN, "linewidth": 2})
-            add(ax, j, k, "KD, N(λ) / N(0)", fine, N, {"color": page.ORANGE, "linestyle": "--", "linewidth": 1.8})
-            dots: dict[str, Any] = {"color": page.BLUE, "linestyle": ":", "linewidth": 2}
+            add(ax, j, k, "KD, second-order law", fine, law, {"color": figures.GREEN, "linewidth": 2})
+            add(ax, j, k, "KD, N(λ) / N(0)", fine, N, {"color": figures.ORANGE, "linestyle": "--", "linewidth": 1.8})
+            dots: dict[str, Any] = {"color": figures.BLUE, "linestyle": ":", "linewidth": 2}
             add(ax, j, k, "unbiased KD, N(λ) / N(0)", fine, unbiased, dots)
             for runs, mark, colour, name in (
                 (lesson.kd, "o", "black", "KD, measured"),
-                (lesson.kd_unbiased, "s", page.BLUE, "unbiased KD, measured"),
+                (lesson.kd_unbiased, "s", figures.BLUE, "unbiased KD, measured"),
             ):
                 marks: dict[str, Any] = {"color": colour, "marker": mark, "linestyle": "", "markersize": 5}
                 add(ax, j, k, name, runs.weights, runs.plateaus[k] / plain, marks)
             ax.axhline(1.0, color="black", linewidth=0.8)
             title = f"{lesson.teacher.quality} teacher: {kind}"
-            page.label(ax, title, "weight λ" if k else "", "plateau / plateau of SGD" if j == 0 else "")
-    page.legend_below(figure, axes[0], 5)
+            figures.label(ax, title, "weight λ" if k else "", "plateau / plateau of SGD" if j == 0 else "")
+    figures.legend_below(figure, axes[0], 5)
     return Picture(
         "weights",
         f"{found.title}: plateau against the weight, measured and predicted",
@@ -107,14 +107,14 @@ def _weights(found: work.Study) -> Picture:
         "λ (θ − x*). The ratio of bounds N(λ) / N(0) can lie on either side of them for the distance, and lies below "
         "for the loss. Without the bias N is sharp.",
         figure,
-        page.stacked_data(parts),
+        stacked_data(parts),
     )
 
 
 def _squares(found: work.Study) -> Picture:
-    figure, axes = page.panels(1, 3, 12.0, 4.2)
+    figure, axes = figures.panels(1, 3, 12.0, 4.2)
     fine, parts = np.linspace(0.0, 1.0, 101), []
-    styles = (("KD", page.GREEN, "o", "-"), ("unbiased KD", page.BLUE, "s", ":"))
+    styles = (("KD", figures.GREEN, "o", "-"), ("unbiased KD", figures.BLUE, "s", ":"))
     for ax, each in zip(axes, found.squares, strict=True):
         plain, size = each.exact[0][0], len(each.weights)
         N = each.around.at(each.weights) / each.around.at(0.0)
@@ -125,11 +125,11 @@ def _squares(found: work.Study) -> Picture:
             head = {"method": [name] * size, "share": [each.share] * size, "weight": each.weights}
             parts.append(head | {"exact": exact / plain, "measured": measured / plain, "bound_of_kd": N})
         bound = each.around.at(fine) / each.around.at(0.0)
-        ax.semilogy(fine, bound, color=page.ORANGE, linestyle="--", linewidth=1.6, label="KD, N(λ) / N(0)")
+        ax.semilogy(fine, bound, color=figures.ORANGE, linestyle="--", linewidth=1.6, label="KD, N(λ) / N(0)")
         ax.axhline(1.0, color="black", linewidth=0.8)
-        page.label(ax, f"‖θ − x*‖² = {each.share:g} × plateau of SGD", "weight λ")
+        figures.label(ax, f"‖θ − x*‖² = {each.share:g} × plateau of SGD", "weight λ")
     axes[0].set_ylabel("plateau / plateau of SGD")
-    page.legend_below(figure, axes[0], 5)
+    figures.legend_below(figure, axes[0], 5)
     return Picture(
         "squares",
         f"{found.title}, least squares: exact stationary distance, and measured",
@@ -138,24 +138,24 @@ def _squares(found: work.Study) -> Picture:
         "P / (P + ‖θ − x*‖²), and leaves 1 minus that: a teacher as far from the minimiser as SGD itself halves the "
         "plateau.",
         figure,
-        page.stacked_data(parts),
+        stacked_data(parts),
     )
 
 
 def _sparse(found: work.Study) -> Picture:
-    figure, (left, right) = page.panels(1, 2, 11.0, 4.4)
+    figure, (left, right) = figures.panels(1, 2, 11.0, 4.4)
     names = list(dict.fromkeys(each.name for each in found.sparse if each.sparsity > 0))
     dense = next(each for each in found.sparse if each.sparsity == 0)
     zeros = (0.0, *work.SPARSITIES)
     values = np.array([[dense.gap, *(each.gap for each in found.sparse if each.name == name)] for name in names])
-    for name, gap, colour in zip(names, values, (page.ORANGE, page.GREEN, page.BLUE), strict=True):
+    for name, gap, colour in zip(names, values, (figures.ORANGE, figures.GREEN, figures.BLUE), strict=True):
         left.semilogy(zeros, gap[:, 0], "o-", color=colour, label=f"{name}, SGD")
         left.semilogy(zeros, gap[:, 1], "s--", color=colour, label=f"{name}, KD")
         right.plot(zeros, gap[:, 1] / gap[:, 0], "o-", color=colour)
     right.axhline(1.0, color="black", linewidth=0.9)
-    page.label(left, "Plateau of the loss above the least possible", "share of zeros", "f(x) − least")
-    page.label(right, f"KD (λ = {work.PUBLISHED_WEIGHT:g}) / SGD", "share of zeros")
-    page.legend_below(figure, left, 3)
+    figures.label(left, "Plateau of the loss above the least possible", "share of zeros", "f(x) − least")
+    figures.label(right, f"KD (λ = {work.PUBLISHED_WEIGHT:g}) / SGD", "share of zeros")
+    figures.legend_below(figure, left, 3)
     grid = {"method": names, "zeros": zeros, "student": ["SGD", "KD"]}
     return Picture(
         "sparse",
@@ -164,13 +164,13 @@ def _sparse(found: work.Study) -> Picture:
         "the teacher lowers the plateau of moderately sparse students, and does less the sparser they are: the noise "
         "of the dense teacher is no longer theirs.",
         figure,
-        page.grid_data(grid, {"plateau": values}),
+        grid_data(grid, {"plateau": values}),
     )
 
 
 def _deep(found: work.Study) -> Picture:
-    figure, (left, right) = page.panels(1, 2, 11.0, 4.4)
-    colours = {1: page.GREY, 2: page.BLUE, 3: page.ORANGE}
+    figure, (left, right) = figures.panels(1, 2, 11.0, 4.4)
+    colours = {1: figures.GREY, 2: figures.BLUE, 3: figures.ORANGE}
     lines = dict(zip(work.DEEP_WEIGHTS, ("-", "--", ":"), strict=True))
     parts = []
     for each in found.deep:
@@ -186,9 +186,9 @@ def _deep(found: work.Study) -> Picture:
     left.set_ylim(top=1.03)
     for ax in (left, right):
         ax.locator_params(axis="x", integer=True)
-    page.label(left, "Mean cosine of the two gradients", "epoch", "cosine")
-    page.label(right, "Distance of predictions from the teacher's", "epoch", "mean square")
-    page.legend_below(figure, left, 4)
+    figures.label(left, "Mean cosine of the two gradients", "epoch", "cosine")
+    figures.label(right, "Distance of predictions from the teacher's", "epoch", "mean square")
+    figures.legend_below(figure, left, 4)
     return Picture(
         "deep",
         f"{found.title}: deep linear students",
@@ -198,5 +198,5 @@ def _deep(found: work.Study) -> Picture:
         "larger the weight and the longer the training: where the student predicts what the teacher does, the true "
         "gradient of λ = 1 vanishes and the other need not.",
         figure,
-        page.stacked_data(parts),
+        stacked_data(parts),
     )

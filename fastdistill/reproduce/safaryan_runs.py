@@ -35,8 +35,8 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 import fastdistill as fd
+from fastdistill.pages.parts import Progress
 from fastdistill.reproduce.data import Images
-from fastdistill.reproduce.report import Progress
 
 BATCH, PENALTY, SEED = 10, 0.02, 2023
 WEIGHTS = (0.0, 0.25, 0.5, 0.7, 0.9, 1.0)
@@ -462,18 +462,18 @@ def study(images: Images, plan: Plan, progress: Progress) -> Study:
     """All runs."""
     progress(f"safaryan: {images.title}, {len(images.labels)} images: minimiser and teachers")
     problem = softmax_problem(images, plan.step_size)
-    taught = teachers(problem, plan)
+    chosen = teachers(problem, plan)
     progress("safaryan: SGD, SVRG")
     plain, svrg, perfect = plain_and_svrg(problem, plan)
     lessons = []
-    for teacher in taught:
+    for teacher in chosen:
         progress(f"safaryan: {teacher.quality} teacher")
         lessons.append(lesson(problem, teacher, plain, plan))
     progress("safaryan: least squares")
     squares = tuple(least_squares(images, plan))
     progress("safaryan: compressed students")
-    sparse = tuple(sparse_students(problem, taught[-1], plan))
-    compressors = tuple(unbiased_compressors(problem, taught[-1], plan))
+    sparse = tuple(sparse_students(problem, chosen[-1], plan))
+    compressors = tuple(unbiased_compressors(problem, chosen[-1], plan))
     progress("safaryan: deep linear students")
     deep = tuple(deep_students(problem, plan))
     return Study(images.title, problem, plain, svrg, perfect, tuple(lessons), squares, sparse, compressors, deep)

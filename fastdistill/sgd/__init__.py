@@ -4,8 +4,9 @@
 
     x ← C( x − γ (∇f_B(x) − κ ∇f_B(θ) + κ g) )
 
-`problem` holds the data, the targets and what a teacher comes down to; `steps` calls the kernels; `affine` has the
-weights that follow from two others; `trace` measures; `loop` goes through the epochs; `run` reads the arguments.
+`plan` holds the checked arguments, `problem` the data, the targets and what a teacher comes down to; `steps` calls the
+kernels; `affine` has the weights that follow from two others; `trace` measures; `loop` goes through the epochs; `run`
+reads the arguments. `deep_linear` distils deep linear networks.
 """
 
 from fastdistill.sgd.compressors import Bernoulli, Compressor, Mask, RandK, RandomRounding, TopK

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _status as status
 from fastdistill import kernels
+from fastdistill.base import status
 from fastdistill.sgd.outcome import Pace, Rows, risen
-from fastdistill.sgd.problem import UNBIASED, Model, Teacher
+from fastdistill.sgd.plan import Plan
+from fastdistill.sgd.problem import UNBIASED, Model, Problem, Teacher
 from fastdistill.sgd.steps import Stepper, Visits, is_bounded
 from fastdistill.sgd.trace import Recorder
 
@@ -60,25 +61,11 @@ class SGDRun:
 class Loop:
     """Epochs of Q configurations: teachers, orders, divergence, records."""
 
-    def __init__(
-        self,
-        stepper: Stepper,
-        variant: str,
-        source: Model | np.ndarray | None,
-        weight_factor: Callable,
-        step_factor: Callable,
-        teacher_every: int,
-        temperature: float,
-        order: str,
-        batch_size: int,
-        seeds: list[np.random.SeedSequence | np.random.Generator],
-    ) -> None:
-        self.stepper, self.problem = stepper, stepper.problem
-        self.variant, self.source, self.temperature = variant, source, temperature
-        self.weight_factor, self.step_factor = weight_factor, step_factor
-        self.teacher_every, self.order, self.batch_size = teacher_every, order, batch_size
-        self.rngs = [np.random.default_rng(seed) for seed in seeds]
-        self.n_configurations = len(stepper.settings)
+    def __init__(self, problem: Problem, plan: Plan, source: Model | np.ndarray | None) -> None:
+        self.problem, self.plan, self.source = problem, plan, source
+        self.stepper = Stepper(problem, plan)
+        self.rngs = [np.random.default_rng(seed) for seed in plan.seeds]
+        self.n_configurations = len(plan.settings)
         self.status = np.full(self.n_configurations, status.FINISHED, dtype="<U11")
         self.iterates = np.zeros(self.n_configurations)  # behind the running mean
         self.n_epochs = 0
@@ -95,7 +82,7 @@ class Loop:
         self.stepper.start(init)
         self.first = self.stepper.state[:, kernels.COEF].copy()
         if self.source is not None:
-            teacher = self.problem.teach(self.source, self.variant, self.temperature)
+            teacher = self.problem.teach(self.source, self.plan.variant, self.plan.temperature)
             self._teach([teacher])
             self.fixed = teacher
         else:
@@ -108,21 +95,22 @@ class Loop:
 
     def _refresh(self, epoch: int) -> None:
         """θ ← x where the variant asks for it: SVRG from the start, repeated distillation once there is a student."""
-        is_first = epoch == 0 and (self.source is not None or self.variant == "repeated")
-        if self.variant not in REFRESHED or epoch % self.teacher_every or is_first:
+        is_first = epoch == 0 and (self.source is not None or self.plan.variant == "repeated")
+        if self.plan.variant not in REFRESHED or epoch % self.plan.teacher_every or is_first:
             return
         p = self.problem.p
         teachers = []
         for coef in self.stepper.state[:, kernels.COEF].astype(np.float64):
             intercept = coef[:, p] if coef.shape[1] > p else np.zeros(len(coef))
-            teachers.append(self.problem.teach(Model(coef[:, :p], intercept), self.variant, self.temperature))
+            teachers.append(self.problem.teach(Model(coef[:, :p], intercept), self.plan.variant, self.plan.temperature))
         self._teach(teachers)
 
-    def run(self, n_epochs: int, recorder: Recorder | None, every: int, callback: Any, is_single: bool) -> None:
-        """All epochs, until the callback, Ctrl-C or divergence ends them; Ctrl-C is kept in `interrupt`."""
+    def run(self, recorder: Recorder | None) -> None:
+        """All epochs, until the callback, Ctrl-C or divergence ends them; `interrupt` then holds the Ctrl-C."""
+        callback = self.plan.callback
         begun: tuple[int, list[np.ndarray]] = (-1, [])
         try:
-            for epoch in range(n_epochs):
+            for epoch in range(self.plan.n_epochs):
                 begun = (epoch, self._saved())  # in one assignment, so that an interrupt finds both or neither
                 self._refresh(epoch)
                 if epoch == 0 and recorder:
@@ -132,9 +120,9 @@ class Loop:
                 if not self.alive.any():
                     break
                 self.n_epochs = epoch + 1
-                if recorder and (epoch + 1) % every == 0:
+                if recorder and (epoch + 1) % self.plan.record_every == 0:
                     recorder.add(epoch + 1, self.coefficients(), self.teachers)
-                if callback is not None and callback(epoch + 1, *self._public(is_single)):
+                if callback is not None and callback(epoch + 1, *self._public()):
                     self.status[self.alive] = status.STOPPED
                     break
         except KeyboardInterrupt as interrupt:
@@ -158,11 +146,11 @@ class Loop:
         return [self.stepper.state, self.iterates, *([] if total is None else [total])]
 
     def _epoch(self, epoch: int) -> None:
-        factor = _factors(self.weight_factor(epoch), (), "kd_weight", epoch) if self.teachers else 0.0
+        factor = _factors(self.plan.weight_factor(epoch), (), "kd_weight", epoch) if self.teachers else 0.0
         self.stepper.settings[:, kernels.WEIGHT] = self.stepper.weights * factor
         visits = self._visits()
         n_steps = len(visits[0].order)
-        progress = self.step_factor(epoch + np.arange(n_steps) / n_steps)
+        progress = self.plan.step_factor(epoch + np.arange(n_steps) / n_steps)
         scale = _factors(progress, (n_steps,), "step_size", epoch)
         self.stepper.epoch(visits, scale)
         self.iterates[self.alive] += n_steps
@@ -171,15 +159,17 @@ class Loop:
         """The rows of the next epoch, for every seed: (steps, batch), −1 where the last batch is shorter."""
         n, visits = self.problem.n, []
         for i, rng in enumerate(self.rngs):
-            if self.order == "shuffle":
+            if self.plan.order == "shuffle":
                 rows = rng.permutation(n)
             else:
-                rows = rng.integers(0, n, n) if self.order == "replace" else np.arange(n)
-            if n % self.batch_size:
-                rows = np.concatenate([rows, np.full(-n % self.batch_size, -1)])
+                rows = rng.integers(0, n, n) if self.plan.order == "replace" else np.arange(n)
+            if n % self.plan.batch_size:
+                rows = np.concatenate([rows, np.full(-n % self.plan.batch_size, -1)])
             rows = rows.astype(np.intp, copy=False)
             which = np.arange(self.n_configurations) if len(self.rngs) == 1 else np.array([i])
-            visits.append(Visits(which[self.alive[which]], rows.reshape(-1, self.batch_size), self._draw_seed(rng)))
+            visits.append(
+                Visits(which[self.alive[which]], rows.reshape(-1, self.plan.batch_size), self._draw_seed(rng))
+            )
         return visits
 
     def _draw_seed(self, rng: np.random.Generator) -> int:
@@ -187,12 +177,12 @@ class Loop:
 
     def _check_finite(self, epoch: int, before: list[np.ndarray]) -> None:
         """Configurations whose loss left the finite numbers go back to where they were, and stop."""
-        lost = self.alive & ~is_bounded(self.stepper.state)
-        if not lost.any():
+        diverged = self.alive & ~is_bounded(self.stepper.state)
+        if not diverged.any():
             return
-        self._restore(before, lost)
-        self.status[lost] = status.DIVERGED
-        self._tell(status.warn_diverged, lost, epoch)
+        self._restore(before, diverged)
+        self.status[diverged] = status.DIVERGED
+        self._tell(status.warn_diverged, diverged, epoch)
 
     def check_progress(self) -> None:
         """Configurations whose objective ended above that of the start have diverged, too."""
@@ -200,21 +190,21 @@ class Loop:
         if last < 0 or self.interrupt is not None or not self.alive.any():
             return
         settings, problem, compressor = self.stepper.settings, self.problem, self.stepper.compressor
-        factors = [float(self.weight_factor(epoch)) if self.fixed else 0.0 for epoch in (0, last)]
-        scale = max(float(self.step_factor(epoch)) for epoch in (0.0, float(last)))
-        steps = settings[:, kernels.STEP] * scale / ((1.0 - settings[:, kernels.MOMENTUM]) * self.batch_size)
+        factors = [float(self.plan.weight_factor(epoch)) if self.fixed else 0.0 for epoch in (0, last)]
+        scale = max(float(self.plan.step_factor(epoch)) for epoch in (0.0, float(last)))
+        steps = settings[:, kernels.STEP] * scale / ((1.0 - settings[:, kernels.MOMENTUM]) * self.plan.batch_size)
         omega = None if compressor is None else compressor.omega(problem.p)
         noisy = self.stepper.weights * max(factors)
         visits = self.n_epochs * problem.n
         paces = [Pace(float(step), visits, float(kappa), omega) for step, kappa in zip(steps, noisy, strict=True)]
-        if self.variant in UNBIASED:
+        if self.plan.variant in UNBIASED:
             factors = [0.0, 0.0]
-        elif self.variant in REFRESHED:
+        elif self.plan.variant in REFRESHED:
             factors[1] = 0.0
         weights = np.outer(self.stepper.weights, factors)
         first, last_ones = self.first.astype(np.float64), self.coefficients().astype(np.float64)
         rows = Rows(problem, self.fixed, self.n_configurations)
-        rose = self.alive & risen(rows, self.temperature, weights, paces, first, last_ones)
+        rose = self.alive & risen(rows, self.plan.temperature, weights, paces, first, last_ones)
         if rose.any():
             self.status[rose] = status.DIVERGED
             self._tell(status.warn_risen, rose, last)
@@ -222,7 +212,7 @@ class Loop:
     def _tell(self, warn: Callable, which: np.ndarray, epoch: int) -> None:
         """Warn of configurations, a mask (Q,), with the step of an epoch and the largest that is safe."""
         named = "" if self.n_configurations == 1 else f" (configurations {np.flatnonzero(which).tolist()})"
-        step = self.stepper.settings[which, kernels.STEP].min() * float(self.step_factor(epoch))
+        step = self.stepper.settings[which, kernels.STEP].min() * float(self.plan.step_factor(epoch))
         safe = self.problem.largest_safe_step() * (1.0 - self.stepper.settings[0, kernels.MOMENTUM])
         warn(step, epoch, safe, named)
 
@@ -237,23 +227,23 @@ class Loop:
             mean[seen] = self.stepper.total[seen] / self.iterates[seen, None, None]
         return mean
 
-    def _public(self, is_single: bool, coef: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+    def _public(self, coef: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
         """Coefficients (Q, p[, C]) and intercepts (Q[, C]); no Q axis for a single configuration."""
         coef, p = self.coefficients() if coef is None else coef, self.problem.p
         intercept = coef[:, :, p] if coef.shape[2] > p else np.zeros(coef.shape[:2], coef.dtype)
         coef = np.ascontiguousarray(coef[:, :, :p].transpose(0, 2, 1))
         if self.problem.is_single:
             coef, intercept = coef[:, :, 0], intercept[:, 0]
-        return (coef[0], intercept[0]) if is_single else (coef, intercept)
+        return (coef[0], intercept[0]) if self.plan.is_single else (coef, intercept)
 
-    def result(self, recorder: Recorder | None, is_single: bool) -> SGDRun:
+    def result(self, recorder: Recorder | None) -> SGDRun:
         """The run as its user sees it."""
         trace = {} if recorder is None else recorder.result()
-        coef, intercept = self._public(is_single)
-        iterate = self._public(is_single, self.stepper.state[:, kernels.COEF].copy())
+        coef, intercept = self._public()
+        iterate = self._public(self.stepper.state[:, kernels.COEF].copy())
         steps = self.stepper.settings[:, kernels.STEP]
         weights = self.stepper.weights
-        if is_single:
+        if self.plan.is_single:
             trace = {name: values[0] for name, values in trace.items()}
             outcome, weight, step = str(self.status[0]), float(weights[0]), float(steps[0])
             return SGDRun(coef, intercept, trace, self.n_epochs, outcome, weight, step, iterate)

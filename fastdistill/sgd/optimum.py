@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import lstsq
 from scipy.optimize import minimize
 
-from fastdistill.linear_losses import loss_values, residuals
+from fastdistill.base.linear_losses import loss_values, residuals
 from fastdistill.sgd.problem import Model, Problem
 
 LARGEST_GRAM = 2000

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill.linear_losses import loss_values, residuals
+from fastdistill.base.linear_losses import loss_values, residuals
 from fastdistill.sgd.problem import CURVATURE, Problem, Teacher
 
 MEASURED = 2**18  # numbers of X that are read, times outputs and configurations

@@ -29,9 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
 from fastdistill import kernels
-from fastdistill.linear_losses import LOSSES, encode_targets, predictions
+from fastdistill.base import validation
+from fastdistill.base.linear_losses import LOSSES, encode_targets, predictions
 
 BLOCK_ENTRIES = 2**18  # of X, in float64, at a time: half of a usual second-level cache
 SPARSE_ROWS = 2**14

@@ -33,15 +33,15 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
 from fastdistill import kernels
-from fastdistill.linear_losses import LARGEST_HESSIAN, optimal_kd_weight
+from fastdistill.base import validation
+from fastdistill.base.linear_losses import LARGEST_HESSIAN, optimal_kd_weight
 from fastdistill.sgd.compressors import Compressor
 from fastdistill.sgd.loop import REFRESHED, Loop, SGDRun
 from fastdistill.sgd.optimum import minimiser
+from fastdistill.sgd.plan import Plan
 from fastdistill.sgd.problem import Model, Problem, TeacherOutputs, linear_model
 from fastdistill.sgd.schedules import read_schedule
-from fastdistill.sgd.steps import Stepper
 from fastdistill.sgd.trace import Recorder
 
 VARIANTS = ("kd", "kd_unbiased", "svrg", "soft_labels", "repeated")
@@ -185,8 +185,8 @@ def run_sgd(
     """
     variant = validation.choice(variant, "variant", VARIANTS)
     order = validation.choice(order, "order", ORDERS)
-    shared: Any = (loss, l2, fit_intercept, sample_weight)
-    problem = _problem(X, y, shared, (teacher, coef_init, reference))
+    n_classes = _n_classes(teacher, coef_init, reference) if loss == "softmax" else None
+    problem = Problem(X, y, loss, l2, fit_intercept, sample_weight, n_classes)
     best = None if reference is None else _model(problem, "reference", reference)
     source = _teacher_source(problem, teacher)
     batch_size = _batch_size(batch_size, problem.n)
@@ -195,7 +195,7 @@ def run_sgd(
     steps, step_factor = read_schedule(step_size, "step_size", positive=True)
     if isinstance(kd_weight, str):
         if sample_weight is not None:
-            raise ValueError('kd_weight="optimal" is of equal sample weights; give the weight as a number.')
+            raise ValueError('kd_weight="optimal" applies only to equal sample weights; give the weight as a number.')
         kd_weight = _optimal_weight(problem, y, source, best, kd_weight, steps, batch_size, variant)
     weights, weight_factor = read_schedule(kd_weight, "kd_weight", positive=False)
     if variant == "svrg" and not weights.any():
@@ -206,35 +206,47 @@ def run_sgd(
         )
     seeds = _seeds(random_state)
     count = _configurations(steps, weights, random_state)
-    stepper = Stepper(
-        problem,
-        _settings(problem, count or 1, steps, weights, temperature, momentum, compressor),
+    settings = np.zeros((count or 1, kernels.PARAMETER + 1))
+    settings[:, kernels.STEP], settings[:, kernels.WEIGHT], settings[:, kernels.PENALTY] = steps, weights, problem.l2
+    settings[:, kernels.TEMPERATURE], settings[:, kernels.MOMENTUM] = temperature, _momentum(momentum)
+    settings[:, kernels.PARAMETER] = _compressor_parameter(compressor, problem.p)
+    plan = Plan(
+        variant=variant,
+        order=order,
+        batch_size=batch_size,
+        temperature=temperature,
+        teacher_every=every,
         average=validation.boolean(average, "average"),
         compressor=compressor,
+        n_epochs=validation.integer(n_epochs, "n_epochs", minimum=0),
+        record_every=validation.integer(record_every, "record_every", minimum=0),
+        callback=callback,
+        settings=settings,
+        step_factor=step_factor,
+        weight_factor=weight_factor,
+        seeds=seeds,
         n_threads=validation.thread_count(n_jobs, "n_jobs"),
+        is_single=count is None,
     )
-    loop = Loop(stepper, variant, source, weight_factor, step_factor, every, temperature, order, batch_size, seeds)
+    loop = Loop(problem, plan, source)
     loop.start(0.0 if coef_init is None else _starting_point(problem, coef_init, count))
-    record_every = validation.integer(record_every, "record_every", minimum=0)
-    recorder = Recorder(problem, best.stacked(problem.width) if best else None) if record_every else None
-    loop.run(validation.integer(n_epochs, "n_epochs", minimum=0), recorder, record_every, callback, count is None)
+    recorder = Recorder(problem, best.stacked(problem.width) if best else None) if plan.record_every else None
+    loop.run(recorder)
     loop.check_progress()
-    run = loop.result(recorder, count is None)
+    run = loop.result(recorder)
     if loop.interrupt is not None:
         loop.interrupt.__dict__["run"] = run
         raise loop.interrupt
     return run
 
 
-def _problem(X: Any, y: Any, shared: tuple, models: tuple) -> Problem:
-    loss, l2, fit_intercept, weight = shared
-    n_classes = None
-    for model in models if loss == "softmax" else ():
+def _n_classes(*models: Any) -> int | None:
+    """The number of classes that the first model with coefficients has."""
+    for model in models:
         coef = getattr(model, "coef_", getattr(model, "coef", model[0] if isinstance(model, tuple) else model))
         if coef is not None and not isinstance(coef, TeacherOutputs) and np.ndim(coef) == 2:
-            n_classes = np.shape(coef)[0 if hasattr(model, "coef_") else 1]
-            break
-    return Problem(X, y, loss, l2, fit_intercept, weight, n_classes)
+            return np.shape(coef)[0 if hasattr(model, "coef_") else 1]
+    return None
 
 
 def _model(problem: Problem, name: str, value: Any) -> Model:
@@ -274,7 +286,7 @@ def _temperature(value: Any, variant: str, loss: str) -> float:
     temperature = validation.scalar(value, "temperature", minimum=0.0, strict=True)
     if temperature != 1.0 and (variant != "soft_labels" or loss == "squared"):
         raise ValueError(
-            'temperature is of variant="soft_labels" with the logistic or the softmax loss; leave it at 1.'
+            'temperature applies only to variant="soft_labels" with the logistic or the softmax loss; leave it at 1.'
         )
     return temperature
 
@@ -283,7 +295,9 @@ def _teacher_every(value: Any, variant: str) -> int:
     if value is None:
         return 1
     if variant not in REFRESHED:
-        raise ValueError(f'teacher_every is of the variants "svrg" and "repeated"; {variant!r} keeps its teacher.')
+        raise ValueError(
+            f'teacher_every applies only to variant="svrg" or "repeated"; the teacher of {variant!r} is fixed.'
+        )
     return validation.integer(value, "teacher_every", minimum=1)
 
 
@@ -302,9 +316,12 @@ def _optimal_weight(
     if not isinstance(source, Model):
         raise ValueError('kd_weight="optimal" needs the coefficients of a teacher.')
     if variant in REFRESHED:
-        raise ValueError(f'kd_weight="optimal" is of a fixed teacher; {variant!r} moves it.')
+        raise ValueError(f'kd_weight="optimal" applies only to a fixed teacher; {variant!r} moves it.')
     if source.intercept.any() and not problem.fit_intercept:
-        raise ValueError('kd_weight="optimal" is of models alike: the teacher has an intercept, the run has none.')
+        raise ValueError(
+            'kd_weight="optimal" applies only to a teacher without an intercept where the run has none; pass '
+            "fit_intercept=True."
+        )
     width = problem.width
     # the Hessian of a large problem is not formed; the penalty bounds its eigenvalues from below
     curvature = problem.l2 if width * problem.n_outputs > LARGEST_HESSIAN and problem.l2 else None
@@ -329,31 +346,23 @@ def _optimal_weight(
     return max(0.0, values[0]) if steps.ndim == 0 else np.maximum(values, 0.0)
 
 
-def _settings(
-    problem: Problem,
-    count: int,
-    steps: np.ndarray,
-    weights: np.ndarray,
-    temperature: float,
-    momentum: Any,
-    compressor: Any,
-) -> np.ndarray:
-    """What the kernels read of each configuration (Q, 6); a schedule of the weight multiplies it epoch by epoch."""
-    settings = np.zeros((count, kernels.PARAMETER + 1))
-    settings[:, kernels.STEP], settings[:, kernels.WEIGHT], settings[:, kernels.PENALTY] = steps, weights, problem.l2
-    settings[:, kernels.TEMPERATURE] = temperature
-    settings[:, kernels.MOMENTUM] = validation.scalar(momentum, "momentum", minimum=0.0)
-    if settings[0, kernels.MOMENTUM] >= 1.0:
+def _momentum(value: Any) -> float:
+    momentum = validation.scalar(value, "momentum", minimum=0.0)
+    if momentum >= 1.0:
         raise ValueError(f"momentum must be below 1, got {momentum:g}.")
-    if compressor is not None:
-        if not isinstance(compressor, Compressor):
-            raise TypeError(
-                f"compressor must be RandK, TopK, Bernoulli, Mask or RandomRounding, got "
-                f"{validation.shown(compressor)}."
-            )
-        compressor.check(problem.p)
-        settings[:, kernels.PARAMETER] = compressor.parameter
-    return settings
+    return momentum
+
+
+def _compressor_parameter(compressor: Any, p: int) -> float:
+    """The number of it that the kernels need; 0 without one."""
+    if compressor is None:
+        return 0.0
+    if not isinstance(compressor, Compressor):
+        raise TypeError(
+            f"compressor must be RandK, TopK, Bernoulli, Mask or RandomRounding, got {validation.shown(compressor)}."
+        )
+    compressor.check(p)
+    return compressor.parameter
 
 
 def _seeds(random_state: Any) -> list[Any]:

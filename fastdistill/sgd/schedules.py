@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as validation
+from fastdistill.base import validation
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ import numpy as np
 
 from fastdistill import kernels
 from fastdistill.sgd.affine import SMALLEST_LINE, between, lines
-from fastdistill.sgd.compressors import Compressor
+from fastdistill.sgd.plan import Plan
 from fastdistill.sgd.problem import LOSS_CODES, Problem
 
 # Of the rows that configurations visit in turn: few enough for a cache, enough to outweigh the calls. An epoch of two
@@ -54,17 +54,10 @@ class Visits:
 class Stepper:
     """Runs epochs on `state` (Q, 3 or 4, C, p or p + 1): coefficients, push, velocity and, for averaging, the sum."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        settings: np.ndarray,
-        *,
-        average: bool,
-        compressor: Compressor | None,
-        n_threads: int,
-    ) -> None:
-        self.problem, self.compressor, self.n_threads = problem, compressor, n_threads
-        self.settings = settings  # (Q, 6)
+    def __init__(self, problem: Problem, plan: Plan) -> None:
+        compressor, average = plan.compressor, plan.average
+        self.problem, self.compressor, self.n_threads = problem, compressor, plan.n_threads
+        self.settings = settings = plan.settings.copy()  # weights change from epoch to epoch
         self.weights = settings[:, kernels.WEIGHT].copy()  # before the factor of an epoch
         self.average = average
         rows = kernels.TOTAL + 1 if average else kernels.TOTAL

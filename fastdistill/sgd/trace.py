@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastdistill.linear_losses import loss_values, residuals
+from fastdistill.base.linear_losses import loss_values, residuals
 from fastdistill.sgd.problem import Problem
 
 AT_ONCE = 64  # states times outputs
@@ -79,7 +79,7 @@ class Recorder:
         coef = states[:, :, :p].reshape(count * c, p).T
         intercept = states[:, :, p].ravel() if width > p else 0.0
         loss, gradient = np.zeros(count), np.zeros((count * c, width))
-        own, cross, taught = np.zeros(count), np.zeros(count), 0.0
+        own, cross, other = np.zeros(count), np.zeros(count), 0.0
         for rows, X in problem.blocks():
             z, weight = (X @ coef + intercept).reshape(-1, count, c), problem.weight[rows]
             b = problem.targets[rows, None]
@@ -96,12 +96,12 @@ class Recorder:
                 share, theirs = weight * problem.squared_norms[rows], teacher[rows, None] - b
                 own += share @ np.square(r).sum(axis=2)
                 cross += share @ (r * theirs).sum(axis=2)
-                taught += share @ np.square(theirs[:, 0]).sum(axis=1)
+                other += share @ np.square(theirs[:, 0]).sum(axis=1)
         penalised = states.copy()
         penalised[:, :, p:] = 0.0
         gradient = gradient.reshape(states.shape) / problem.n + problem.l2 * penalised
         with np.errstate(divide="ignore"):
-            cosine = cross / np.sqrt(own * taught)
+            cosine = cross / np.sqrt(own * other)
         return {
             "loss": loss / problem.n + 0.5 * problem.l2 * np.square(penalised).sum(axis=(1, 2)),
             "grad_norm": _norms(gradient),

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill import _validation as check
+from fastdistill.base import validation as check
 
 _PENALTIES_PER_DECADE = 16
 _DECADES_BEYOND_SPECTRUM = 6
@@ -90,7 +90,7 @@ def excess_risk(d: Any, theta: Any, gamma: float, n_samples: int, filters: Any) 
     >>> float(excess_risk([4.0, 1.0], [1.0, 0.0], gamma=1.0, n_samples=2, filters=[0.5, 0.0]))
     0.625
     """
-    signal, noise, n = _problem(d, theta, gamma, n_samples)
+    signal, noise, n = signal_and_noise(d, theta, gamma, n_samples)
     arr = check.real_array(filters, "filters")
     if arr.ndim == 0 or arr.shape[-1] != len(signal):
         raise ValueError(f"filters has shape {arr.shape}, but its last axis must match the {len(signal)} eigenvalues.")
@@ -136,7 +136,7 @@ def excess_risk_quadratic(
     >>> float(w @ A @ w - 2 * b @ w + c), float(excess_risk([1.0], [2.0], 1.0, 1, [0.375]))
     (1.703125, 1.703125)
     """
-    signal, noise, n = _problem(d, theta, gamma, n_samples)
+    signal, noise, n = signal_and_noise(d, theta, gamma, n_samples)
     lam = check.scalar(lam, "lam", minimum=0.0, strict=True)
     k = check.integer(n_steps, "n_steps", minimum=0)
     a = np.asarray(d, dtype=np.float64) / (np.asarray(d, dtype=np.float64) + lam)
@@ -175,7 +175,7 @@ def oracle_filter(d: Any, theta: Any, gamma: float) -> np.ndarray:
     >>> oracle_filter([4.0, 1.0], [1.0, 0.0], gamma=1.0)
     array([0.8, 0. ])
     """
-    signal, noise, _ = _problem(d, theta, gamma, 1)
+    signal, noise, _ = signal_and_noise(d, theta, gamma, 1)
     return _oracle(signal, noise)
 
 
@@ -208,7 +208,7 @@ def oracle_risk(d: Any, theta: Any, gamma: float, n_samples: int) -> float:
     >>> oracle_risk([4.0, 1.0], [1.0, 0.0], gamma=1.0, n_samples=2)
     0.4
     """
-    signal, noise, n = _problem(d, theta, gamma, n_samples)
+    signal, noise, n = signal_and_noise(d, theta, gamma, n_samples)
     return float(noise * _oracle(signal, noise).sum() / n)
 
 
@@ -251,7 +251,7 @@ def best_mixture(d: Any, theta: Any, gamma: float, n_samples: int, lam: Any, n_s
     >>> best.weights.round(6), best.filters.round(6), round(float(best.excess_risk), 6)
     (array([-4.333333, 12.      , -6.666667]), array([0.8, 0. ]), 0.4)
     """
-    signal, noise, n = _problem(d, theta, gamma, n_samples, positive=True)
+    signal, noise, n = signal_and_noise(d, theta, gamma, n_samples, positive=True)
     d = np.asarray(d, dtype=np.float64)
     penalties = check.penalties(lam, positive=True)
     check.each_sized(np.atleast_1d(penalties)[:, None] / np.array([d.min(), d.max()]), "lam / d")
@@ -301,7 +301,7 @@ def best_student(d: Any, theta: Any, gamma: float, n_samples: int, n_steps: int)
     """
     from scipy.optimize import minimize_scalar
 
-    signal, noise, n = _problem(d, theta, gamma, n_samples, positive=True)
+    signal, noise, n = signal_and_noise(d, theta, gamma, n_samples, positive=True)
     d = np.asarray(d, dtype=np.float64)
     k = check.integer(n_steps, "n_steps", minimum=0)
 
@@ -385,7 +385,7 @@ def separation_family(
     return FixedDesign(d, theta, gamma, n)
 
 
-def _problem(
+def signal_and_noise(
     d: Any, theta: Any, gamma: float, n_samples: int, *, positive: bool = False
 ) -> tuple[np.ndarray, float, int]:
     """Signal d θ² per direction, noise variance γ², and n."""

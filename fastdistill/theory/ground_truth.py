@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as check
+from fastdistill.base import validation as check
 
 
 def limit_penalty(lam: Any, xi: Any, d: Any = None) -> Any:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill import _validation as check
+from fastdistill.base import validation as check
 
 
 def multiplier_bounds(d: Any, y_norm: Any, eps: float, n_samples: int) -> tuple[Any, Any]:

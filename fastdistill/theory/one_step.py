@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill import _validation as check
-from fastdistill.theory.fixed_design import _problem
+from fastdistill.base import validation as check
+from fastdistill.theory.fixed_design import signal_and_noise
 
 # The cosine between p_1 − p and v − p below which it is rounding; gain / risk is its square.
 SMALLEST_COSINE = 1e-13
@@ -114,7 +114,7 @@ def optimal_mixing(d: Any, theta: Any, gamma: float, n_samples: int, lam: Any) -
     >>> found.xi.round(3), found.gain.round(4)
     (array([ 1.957, -1.014]), array([0.1879, 0.174 ]))
     """
-    signal, noise, n = _problem(d, theta, gamma, n_samples)
+    signal, noise, n = signal_and_noise(d, theta, gamma, n_samples)
     penalties = check.penalties(lam, positive=True)
     d = np.asarray(d, dtype=np.float64)
     a = d / (d + penalties[..., None])

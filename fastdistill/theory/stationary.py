@@ -32,8 +32,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill import _validation as check
-from fastdistill import linear_losses as losses
+from fastdistill.base import linear_losses as losses
+from fastdistill.base import validation as check
 
 _BLOCK = 1 << 22  # numbers in a block of fourth moments
 

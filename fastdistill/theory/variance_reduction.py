@@ -28,8 +28,8 @@ in front. With u = ∇f_B(x) − ∇f_B(x*), E‖u‖² ≤ 2ℒ (f(x) − f*), 
 | N(λ), N(0) = σ², ρ, β, λ*                | `KDNeighbourhood`                                     |
 | ω of an unbiased compressor              | `omega`: E‖C(z) − z‖² ≤ ω ‖z‖²                        |
 
-Losses, targets and penalty as in `fastdistill.linear_losses`: the penalty (l2/2)‖coef‖² belongs to every f_n, so that
-∇f_B(θ) carries l2 · θ; an intercept is the last row of the parameters and is not penalised.
+Losses, targets and penalty as in `fastdistill.base.linear_losses`: the penalty (l2/2)‖coef‖² belongs to every f_n, so
+that ∇f_B(θ) carries l2 · θ; an intercept is the last row of the parameters and is not penalised.
 
 Cost: O(N p²) + O(p³) for the constants, O(N p) for the moments, O(1) for a bound.
 """
@@ -40,9 +40,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill import _validation as check
-from fastdistill import linear_losses as losses
-from fastdistill.linear_losses import GradientMoments
+from fastdistill.base import linear_losses as losses
+from fastdistill.base import validation as check
+from fastdistill.base.linear_losses import GradientMoments
 
 # Largest second derivative of each loss by its scores; for softmax the largest eigenvalue, reached at two classes of ½.
 _CURVATURE = {"squared": 1.0, "logistic": 0.25, "softmax": 0.5}

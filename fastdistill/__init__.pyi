@@ -1,0 +1,43 @@
+from fastdistill import estimators as estimators
+from fastdistill import kernels as kernels
+from fastdistill import theory as theory
+from fastdistill.base.linear_losses import optimal_kd_weight as optimal_kd_weight
+from fastdistill.base.status import ConvergenceWarning as ConvergenceWarning
+from fastdistill.diagnosis import Diagnosis as Diagnosis
+from fastdistill.diagnosis import diagnose as diagnose
+from fastdistill.estimators import DistilledKernelRidge as DistilledKernelRidge
+from fastdistill.estimators import DistilledKernelRidgeCV as DistilledKernelRidgeCV
+from fastdistill.estimators import DistilledRidge as DistilledRidge
+from fastdistill.estimators import DistilledRidgeClassifier as DistilledRidgeClassifier
+from fastdistill.estimators import DistilledRidgeClassifierCV as DistilledRidgeClassifierCV
+from fastdistill.estimators import DistilledRidgeCV as DistilledRidgeCV
+from fastdistill.estimators import KDSGDClassifier as KDSGDClassifier
+from fastdistill.estimators import KDSGDRegressor as KDSGDRegressor
+from fastdistill.estimators import SelfDistiller as SelfDistiller
+from fastdistill.selection.mixtures import mixture_from_xi as mixture_from_xi
+from fastdistill.selection.mixtures import xi_from_mixture as xi_from_mixture
+from fastdistill.selection.tuning import Holdout as Holdout
+from fastdistill.selection.tuning import Tuned as Tuned
+from fastdistill.selection.tuning import tune as tune
+from fastdistill.sgd import Bernoulli as Bernoulli
+from fastdistill.sgd import Geometric as Geometric
+from fastdistill.sgd import InverseTime as InverseTime
+from fastdistill.sgd import Mask as Mask
+from fastdistill.sgd import RandK as RandK
+from fastdistill.sgd import RandomRounding as RandomRounding
+from fastdistill.sgd import SGDRun as SGDRun
+from fastdistill.sgd import TeacherOutputs as TeacherOutputs
+from fastdistill.sgd import TopK as TopK
+from fastdistill.sgd import run_sgd as run_sgd
+from fastdistill.sgd.deep_linear import deep_linear_distillation as deep_linear_distillation
+from fastdistill.spectral.batch import batched_path as batched_path
+from fastdistill.spectral.path import DistillationLimit as DistillationLimit
+from fastdistill.spectral.path import DistillationPath as DistillationPath
+from fastdistill.spectral.path import ToleranceRounds as ToleranceRounds
+from fastdistill.spectral.path import multistep_filter as multistep_filter
+from fastdistill.spectral.spectrum import Spectrum as Spectrum
+
+__version__: str
+__all__: list[str]
+
+def __dir__() -> list[str]: ...

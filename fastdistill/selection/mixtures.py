@@ -1,0 +1,346 @@
+"""Mixtures of pure steps: their weights, and the best ones for a quadratic criterion.
+
+Every k-step student of one penalty is an affine mixture of pure steps (ξ ≡ 1), whose filters are powers of
+a = d / (d + λ)::
+
+    F = Σ_i w_i a^(i+1),  Σ w = 1,   w_i = (1 − ξ_{k−i}) Π_{l > k−i} ξ_l  (ξ_0 = 0)
+
+so every squared error ‖Σ_i w_i p_i − v‖², the p_i being predictions of the pure steps on held-out samples, under
+leave-one-out or corrected for their degrees of freedom, is quadratic in w. It is solved for the tail sums of w, in
+which Σ w = 1 holds of itself and whose ratios are the imitation weights::
+
+    S_i = Σ_{l ≥ i} w_l,   F = a + Σ_{i=1..k} S_i (a^(i+1) − a^i),   ξ_{k−i+1} = S_i / S_{i−1},  S_0 = 1
+
+The columns p_i − p_{i−1} are nearly collinear, so that the unrestricted minimum may have weights of 1e30, with which
+no student can be computed: the recursion that turns ξ into a filter loses eps Σ |S_i| ‖p_{i−1}‖. Only students are
+compared for which this sum is at most `LARGEST_WEIGHTS` times the size of the values, that is, whose predictions keep
+seven digits; among them truncated least squares finds the best to the same precision.
+
+No more steps than the rank are ever needed: so many reach any filter of the eigenvalues (`useful_steps`).
+
+===============================  ============================================
+paper                            here
+===============================  ============================================
+P: ξ̄_i, i >= 1                   ``mixture[i]``
+P: imitation parameter ξ_t       ``xi[t - 1]``
+B: ground-truth weight α_t       ``1 − xi[t - 1]``
+===============================  ============================================
+
+Cost: O(N k²) once for N values, then O(k³) for the joint weights of 0..k steps (O(k²) beyond the 20 or so steps that
+double precision can tell apart).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.optimize
+
+from fastdistill.base import validation
+
+# The recursion turns weights into predictions with an error of eps times their size: larger ones are not used.
+LARGEST_WEIGHTS = 1e9
+# Powers of a smaller than this part of a itself are left alone, lest their weights overflow.
+SMALLEST_POWER = 1e-100
+# Coordinate descent for bounds other than (0, 1): a sweep is O(k²), and longer schedules get fewer of them.
+BOUNDED_SWEEPS, BOUNDED_WORK, LEAST_SWEEPS = 500, 50_000, 5
+
+EPS = float(np.finfo(np.float64).eps)
+# A step that changes the values by less than this part of their size changes nothing but their rounding.
+ROUNDING = 32 * EPS
+
+
+class Solution(NamedTuple):
+    """A student of up to k steps and its mean squared error."""
+
+    mixture: np.ndarray  # (k+1,)
+    score: float
+    xi: np.ndarray = np.empty(0)  # (k,)
+
+    def longer(self, k: int) -> Solution:
+        """The same student as one of k steps, of which the first ones ignore their teacher."""
+        extra = np.zeros(k - len(self.xi))
+        return Solution(np.append(self.mixture, extra), self.score, np.append(extra, self.xi))
+
+
+def useful_steps(rank: int, n_steps: int, strategy: str, limits: tuple[float, float] | None) -> int:
+    """Steps, at most `n_steps`, worth tuning: as many as the rank reach any filter of the spectrum.
+
+    Within limits on ξ, or of weights found one after the other ("greedy"), more of them can still help.
+    """
+    return n_steps if strategy == "greedy" or limits is not None else min(n_steps, rank)
+
+
+def mixture_from_xi(xi: Any) -> np.ndarray:
+    """Weights of the pure steps of a student: w_i = (1 − ξ_{k−i}) Π_{l=k−i+1..k} ξ_l, with ξ_0 = 0.
+
+    Parameters
+    ----------
+    xi : array-like (k,)
+        Imitation weights ξ_1..ξ_k, any real numbers.
+
+    Returns
+    -------
+    ndarray (k+1,)
+        w_0 (plain ridge) to w_k (k pure steps); they sum to one.
+
+    Raises
+    ------
+    ValueError
+        `xi` not 1-D or not finite; weights beyond the range of floating-point numbers.
+
+    Notes
+    -----
+    O(k). Weights below 1e-308 become 0. Pareek, Du and Oh 2024 write ξ̄_i for w_i, i ≥ 1.
+
+    Examples
+    --------
+    >>> import fastdistill as fd
+    >>> fd.mixture_from_xi([0.5, 2.0])
+    array([-1.,  1.,  1.])
+    """
+    from fastdistill import kernels
+
+    values = np.array(validation.real_array(xi, "xi", ndim=1))
+    w = np.empty(len(values) + 1)
+    with np.errstate(over="ignore", invalid="ignore"):  # told apart below
+        kernels.mixture_from_xi(values, w)
+    if not np.isfinite(w).all():
+        raise ValueError(
+            f"The weights of these {len(values)} steps overflow: the largest |xi| is {np.abs(values).max():.6g}, and "
+            f"weights are products of xi. Use fewer steps or smaller xi, or the student itself (Spectrum.path)."
+        )
+    return w
+
+
+def xi_from_mixture(w: Any) -> np.ndarray:
+    """Imitation weights of a mixture: ξ_{k−i+1} = S_i / S_{i−1} with the tail sums S_i = Σ_{l ≥ i} w_l.
+
+    Parameters
+    ----------
+    w : array-like (k+1,)
+        Weights of the pure steps 0..k, summing to one.
+
+    Returns
+    -------
+    ndarray (k,)
+
+    Raises
+    ------
+    ValueError
+        The weights do not sum to one, or no finite ξ gives them: some tail sum is zero while later weights are not.
+
+    Notes
+    -----
+    O(k). The inverse of `mixture_from_xi`.
+
+    Examples
+    --------
+    >>> import fastdistill as fd
+    >>> fd.xi_from_mixture([-1.0, 1.0, 1.0])
+    array([0.5, 2. ])
+    """
+    from fastdistill import kernels
+
+    weights = np.array(validation.real_array(w, "w", ndim=1))
+    if weights.size == 0:
+        raise ValueError("w is empty; the weight of plain ridge, w[0], is needed at least.")
+    total = weights.sum()
+    if abs(total - 1.0) > 1e-8 * np.abs(weights).sum():
+        raise ValueError(f"The weights of a mixture must sum to 1, got {total:.9g}.")
+    xi = np.empty(len(weights) - 1)
+    step = kernels.xi_from_mixture(weights, xi)
+    if step:
+        raise ValueError(
+            f"No finite xi gives this mixture: xi[{step}] would be 0 (the weights from w[{len(xi) - step}] on sum to "
+            f"0) and cut off weight that earlier steps still owe. Change w slightly, or use fewer steps."
+        )
+    return xi
+
+
+class MixtureProblem:
+    """min over mixtures w of ‖P w − v‖² / total, P (N, k+1) the pure steps' values and v (N,) the wanted ones.
+
+    Only the (k+2, k+2) R factor of [P v] is kept, so that rows can come in blocks.
+    """
+
+    def __init__(self, n_steps: int, total: float, factor: np.ndarray | None = None) -> None:
+        self.n_steps = n_steps
+        self.total = total
+        self._factor = np.zeros((n_steps + 2, n_steps + 2)) if factor is None else factor
+
+    def add(self, pure: np.ndarray, wanted: np.ndarray) -> None:
+        """Append rows: pure (k+1, N), wanted (N,)."""
+        from fastdistill import kernels
+
+        kernels.append_rows(np.ascontiguousarray(np.vstack([pure, wanted])), self._factor)
+
+    @property
+    def pure(self) -> np.ndarray:
+        return self._factor[:, :-1]
+
+    @property
+    def wanted(self) -> np.ndarray:
+        return self._factor[:, -1]
+
+    @property
+    def is_defined(self) -> bool:
+        """False where the criterion says nothing, such as GCV of an interpolating student."""
+        return bool(np.isfinite(self._factor).all())
+
+    def solutions(self, strategy: str, limits: tuple[float, float] | None) -> list[Solution]:
+        """Students of 0..k steps by "joint" or "greedy" weights; of infinite score where nothing is defined."""
+        if not self.is_defined:
+            return [Solution(np.ones(1), np.inf).longer(steps) for steps in range(self.n_steps + 1)]
+        columns = _Columns(self.pure, self.wanted, self.total)
+        if strategy == "greedy":
+            return columns.greedy(limits)
+        return columns.joint() if limits is None else columns.bounded(limits)
+
+    def score(self, mixture: np.ndarray) -> float:
+        """Mean squared error of a mixture of up to k steps."""
+        if not self.is_defined:
+            return np.inf
+        left = self.pure[:, : len(mixture)] @ mixture - self.wanted
+        return float(left @ left) / self.total
+
+
+class _Columns:
+    """The problem in tail sums S (k,): min ‖E S − e‖², e = v − p_0, with E holding the columns p_i − p_{i−1}."""
+
+    def __init__(self, pure: np.ndarray, wanted: np.ndarray, total: float) -> None:
+        self.pure, self.wanted, self.total = pure, wanted, total
+        self.error = wanted - pure[:, 0]
+        self.changes = np.diff(pure, axis=1)
+        self.size = np.linalg.norm(pure, axis=0)
+        self.limit = LARGEST_WEIGHTS * max(float(np.linalg.norm(wanted)), float(self.size[0]))
+
+    @cached_property
+    def _told_apart(self) -> tuple[np.ndarray, np.ndarray]:
+        """E with columns over the size of what they change, and e, in the few directions that rounding leaves of E.
+
+        (c, t) and (c,), where t is the number of powers of a that are not too small to be weighed.
+        """
+        steps = self.changes.shape[1]
+        usable = int(np.count_nonzero(np.cumprod(self.size[:steps] > SMALLEST_POWER * self.size[0])))
+        u, s, vt = np.linalg.svd(self.changes[:, :usable] / self.size[:usable], full_matrices=False)
+        kept = s > ROUNDING
+        return (vt * s[:, None])[kept], (u.T @ self.error)[kept]
+
+    def joint(self) -> list[Solution]:
+        """Best mixtures of 0..k steps that can be computed, each at least as good as those of fewer steps."""
+        columns, goal = self._told_apart
+        solutions = [self._of_xi(np.empty(0))]
+        for t in range(1, self.changes.shape[1] + 1):
+            solutions.append(solutions[-1].longer(t))
+            if t <= columns.shape[1]:
+                found = self._of_tails(_shortest(columns[:, :t], goal, self.limit) / self.size[:t])
+                solutions[-1] = min(solutions[-1], found, key=lambda solution: solution.score)
+        return solutions
+
+    def _of_tails(self, tails: np.ndarray) -> Solution:
+        """The student of tail sums S_1..S_t.
+
+        Where S_i = 0 but later ones are not, no finite ξ exists. Such an S_i is moved by as much as rounding moves the
+        student anyway.
+        """
+        used = int(np.flatnonzero(tails)[-1]) + 1 if tails.any() else 0
+        before, size = tails[: max(used - 1, 0)], self.size[: max(used - 1, 0)]
+        floor = EPS * float(np.abs(tails) @ self.size[: len(tails)])
+        tails[: len(before)] = np.where(np.abs(before) * size < floor, np.copysign(floor / size, before), before)
+        xi = np.zeros(len(tails))
+        xi[len(tails) - used :] = (tails[:used] / np.append(1.0, tails[: max(used - 1, 0)])[:used])[::-1]
+        return self._solution(tails, xi)
+
+    def _of_xi(self, xi: np.ndarray) -> Solution:
+        return self._solution(np.cumprod(xi[::-1]), xi)
+
+    def _solution(self, tails: np.ndarray, xi: np.ndarray) -> Solution:
+        left = self.changes[:, : len(tails)] @ tails - self.error
+        mixture = np.append(1.0, tails) * (1.0 - np.append(xi[::-1], 0.0))
+        return Solution(mixture, float(left @ left) / self.total, xi)
+
+    def greedy(self, limits: tuple[float, float] | None) -> list[Solution]:
+        """ξ_1, then ξ_2 given ξ_1, ...: a step is f(0) + ξ (f(1) − f(0)), and f(0) is always plain ridge."""
+        tails, xi = np.ones(1), np.empty(0)  # S_0..S_t; one more step of ξ has 1, ξ S_0, ..., ξ S_t
+        solutions = [self._of_xi(xi)]
+        for t in range(self.changes.shape[1]):
+            change = self.changes[:, : t + 1] @ tails
+            square, size = float(change @ change), float(np.abs(tails) @ self.size[: t + 1])
+            best = float(self.error @ change) / square if square > (ROUNDING * size) ** 2 else 0.0
+            largest = min(self.limit / size if size > 0 else np.inf, 1.0 / (SMALLEST_POWER * np.abs(tails).max()))
+            best = best if abs(best) <= largest else 0.0
+            xi = np.append(xi, best if limits is None else np.clip(best, *limits))
+            tails = np.append(1.0, xi[-1] * tails)
+            solutions.append(self._of_xi(xi))
+        return solutions
+
+    def bounded(self, limits: tuple[float, float]) -> list[Solution]:
+        """Best mixtures of 0..k steps with every ξ within the limits."""
+        if limits == (0.0, 1.0):
+            return self._convex()
+        greedy, joint = self.greedy(limits), self.joint()
+        solutions = greedy[:1]
+        for steps in range(1, len(greedy)):
+            longer = self._of_xi(np.append(np.clip(0.0, *limits), solutions[-1].xi))
+            starts = [greedy[steps], longer, self._of_xi(np.clip(joint[steps].xi, *limits))]
+            found = starts + [self._descended(start.xi, limits) for start in starts]
+            computable = [solution for solution in found if self._effort(solution.xi) <= self.limit]
+            solutions.append(min(computable or found, key=lambda solution: solution.score))
+        return solutions
+
+    def _effort(self, xi: np.ndarray) -> float:
+        """Σ |S_i| ‖p_{i−1}‖: eps times this is what the recursion loses."""
+        return float(np.abs(np.cumprod(xi[::-1])) @ self.size[: len(xi)])
+
+    def _convex(self) -> list[Solution]:
+        """The minima over the simplex, which is ξ in [0, 1]^k by stick breaking.
+
+        With C = P − v 1ᵀ it is the point of the simplex with the shortest C w, and scaling that point gives the
+        solution of the non-negative least squares ‖C w‖² + (Σ w − 1)²: for w = τ v the minimum over τ grows with ‖C
+        v‖. A column along which that sum does not fall leaves the solution as it is."""
+        distance = self.pure - self.wanted[:, None]
+        scale = np.linalg.norm(distance)
+        system = np.vstack([distance / scale if scale else distance, np.ones(distance.shape[1])])
+        goal = np.zeros(len(system))
+        goal[-1] = 1.0
+        w, solutions = np.ones(1), []
+        for steps in range(distance.shape[1]):
+            if not steps or system[:, steps] @ (goal - system[:, :steps] @ w) > 0.0:
+                w, _ = scipy.optimize.nnls(system[:, : steps + 1], goal)
+            else:
+                w = np.append(w, 0.0)
+            solutions.append(self._of_shares(w / w.sum()))
+        return solutions
+
+    def _of_shares(self, w: np.ndarray) -> Solution:
+        """The student of weights w >= 0."""
+        tails = np.minimum(np.cumsum(w[:0:-1])[::-1], 1.0)
+        before = np.append(1.0, tails[:-1])[: len(tails)]
+        xi = np.divide(tails, before, out=np.zeros(len(tails)), where=before > 0)
+        return self._solution(tails, xi[::-1].copy())
+
+    def _descended(self, xi: np.ndarray, limits: tuple[float, float]) -> Solution:
+        """Coordinate descent, each ξ_t exactly (the student is affine in it), until no coordinate moves."""
+        from fastdistill import kernels
+
+        xi, steps = xi.copy(), len(xi)
+        columns, goal = self._told_apart
+        if steps > columns.shape[1]:
+            return self._of_xi(xi)
+        sweeps = max(LEAST_SWEEPS, min(BOUNDED_SWEEPS, BOUNDED_WORK // steps**2))
+        changes = np.ascontiguousarray((columns[:, :steps] * self.size[:steps]).T)
+        kernels.descend_weights(changes, goal, *limits, sweeps, xi)
+        return self._of_xi(xi)
+
+
+def _shortest(columns: np.ndarray, goal: np.ndarray, limit: float) -> np.ndarray:
+    """The least-squares solution of the largest rank whose entries sum to at most `limit` in absolute value."""
+    u, s, vt = np.linalg.svd(columns, full_matrices=False)
+    rank = int(np.count_nonzero(s > EPS * s[:1]))
+    along = (u.T @ goal)[:rank] / s[:rank]
+    by_rank = np.cumsum(vt[:rank] * along[:, None], axis=0)
+    allowed = np.flatnonzero(np.abs(by_rank).sum(axis=1) <= limit)
+    return by_rank[allowed[-1]] if len(allowed) else np.zeros(columns.shape[1])

@@ -1,0 +1,342 @@
+"""Decompositions behind a spectrum: d, U and V of centred and weighted designs and kernels, and the rank cut::
+
+    design   W^½ (X − 1 x̄ᵀ) = U diag(s) Vᵀ, d = s²      kernel   W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½ = U diag(d) Uᵀ
+
+A new way to decompose returns the same three arrays and a name. The eigenproblems are posed for the negated matrix: its
+eigenvalues ascend where those of K descend, and no n by n array has to be reversed afterwards.
+
+Cost: O(n³) for a kernel; O(n p min(n, p)) for a design, by its smaller Gram matrix where the condition allows and by
+the SVD, 4 to 8 times slower, where it does not. Columns of very different sizes, or very uneven weights, make neither
+exact: then it is the graded SVD of `_graded.py`, some times slower again.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.linalg
+from scipy.sparse.linalg import LinearOperator
+
+from fastdistill.spectral.decompositions.centre import Centre
+from fastdistill.spectral.decompositions.graded import column_norms, graded_svd
+
+EPS = float(np.finfo(np.float64).eps)
+
+# Below this ratio of the smallest to the largest eigenvalue a Gram matrix, which squares the condition number, leaves
+# fewer than ten digits (relative error of a student up to eps / ratio), and the SVD is worth its price (4 to 8 times).
+GRAM_CONDITION = 1e-5
+# A kernel matrix may miss definiteness by this much of its largest eigenvalue before it is called indefinite.
+INDEFINITE = 1e-8
+# Rows this much heavier than the median cost a weighted kernel six digits: then its factor is decomposed.
+HEAVY_ROW = 1e6
+# A column that stays this close to its mean, relatively, is constant: two units in the last place.
+CONSTANT = 2 * EPS
+# Where the spread of a column is below this share of its mean, the mean must be exact beyond its last digit.
+ROUNDED_MEAN = 1e8 * EPS
+# An SVD is exact to eps of the largest column: where another is this much smaller, the graded SVD is exact for both.
+UNEVEN_COLUMNS = 1e3
+# Rows are centred, and U formed, in blocks of this many entries (1 MiB): whole copies of a tall design would cost more
+# than its Gram matrix.
+BLOCK_ENTRIES = 2**17
+# An ill-conditioned sparse design is made dense for the SVD up to this many entries (1 GiB).
+DENSE_ENTRIES = 2**27
+
+
+class Decomposition(NamedTuple):
+    """What every way to decompose returns."""
+
+    d: np.ndarray  # (r,) eigenvalues of the kernel matrix, descending; positive unless it is an indefinite kernel
+    rows: np.ndarray | LinearOperator  # U (n, r)
+    basis: np.ndarray  # V (p, r) of a design, U of a kernel: queries are projected on it
+    centre: Any  # Centre of x̄ of a design, k̄ (n,) of a kernel; None without an intercept
+    method: str
+    noise: float = 0.0  # eigenvalues of a kernel below this were cut: rounding could have made them of zero
+
+
+def decompose_design(design: Any, weight: np.ndarray | None, fit_intercept: bool) -> Decomposition:
+    """Of a checked design, dense (n, p) or CSR."""
+    means = _column_means(design, weight) if fit_intercept else None
+    if isinstance(design, np.ndarray):
+        return _decompose_dense(design, weight, means)
+    return _decompose_sparse(design, weight, means)
+
+
+def decompose_kernel(
+    kernel: np.ndarray,
+    weight: np.ndarray | None,
+    fit_intercept: bool,
+    resolution: float = EPS,
+    *,
+    indefinite: bool = False,
+) -> Decomposition:
+    """Of a checked symmetric matrix with entries known to a relative `resolution`.
+
+    Where it is indefinite, raises, or with `indefinite` keeps the negative eigenvalues too, at the end of d.
+    """
+    negated, centre = _negated_kernel(kernel, weight, fit_intercept)
+    scale = _entry_scale(kernel.diagonal(), weight, fit_intercept)
+    if fit_intercept:
+        # Rounding mixes the eigenvector of a small d with the centred-out direction, of d = 0, by eps / d, and dual
+        # coefficients divide by d. Lifted above the spectrum, that direction stays apart and comes out first.
+        constant = np.ones(len(kernel)) if weight is None else np.sqrt(weight)
+        constant /= np.linalg.norm(constant)
+        lift = 2 * np.linalg.norm(negated)
+        scipy.linalg.blas.dger(-lift, constant, constant, a=negated.T, overwrite_a=1)  # in place, no n by n temporary
+        scale = max(scale, float(lift))
+    d, vectors = _eigh_negated(negated)
+    if fit_intercept:
+        d, vectors = d[1:], vectors[:, 1:]
+    scale = max(scale, float(d.max(initial=0.0)))
+    allowed = max(INDEFINITE, resolution * len(kernel)) * scale
+    if indefinite and d.min(initial=0.0) < -allowed:
+        noise = _eigenvalue_noise(len(kernel)) * max(scale, -float(d[-1]))
+        kept = np.abs(d) > noise
+        rows = vectors[:, kept]
+        return Decomposition(d[kept], rows, rows, centre, "eigh", noise)
+    if d.min(initial=0.0) < -allowed:
+        raise ValueError(
+            f"K must be positive semi-definite: its smallest eigenvalue is {d[-1]:.6g}, its largest {d[0]:.6g} "
+            f"(allowed: {-allowed:.3g}). Check the kernel, or clip its eigenvalues."
+        )
+    noise = _eigenvalue_noise(len(kernel)) * scale
+    rank = np.count_nonzero(d > noise)
+    rows = vectors[:, :rank]
+    if weight is None or weight.max() <= HEAVY_ROW * np.median(weight[weight > 0]):
+        return Decomposition(d[:rank], rows, rows, centre, "eigh", noise)
+    return _decompose_factor(kernel, weight, centre)
+
+
+def _decompose_factor(kernel: np.ndarray, weight: np.ndarray, centre: np.ndarray | None) -> Decomposition:
+    """By the SVD of the weighted factor F of K = F Fᵀ: heavy rows would drown the others in W^½ K W^½."""
+    d, vectors = _eigh_negated(np.negative(kernel, order="C"))
+    noise = _eigenvalue_noise(len(kernel)) * max(float(d[0]), _entry_scale(kernel.diagonal(), None, False))
+    rank = np.count_nonzero(d > noise)
+    factor = vectors[:, :rank] * np.sqrt(d[:rank])
+    scaled, _ = _scaled(factor, weight, None if centre is None else _column_means(factor, weight))
+    rows, s, _ = graded_svd(scaled, _directions(len(scaled), weight, centre is not None))
+    return Decomposition(np.square(s), rows, rows, centre, "graded", noise)
+
+
+def _negated_kernel(
+    kernel: np.ndarray, weight: np.ndarray | None, fit_intercept: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """−W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½ in a new array, and k̄ = K w̄ (None without an intercept)."""
+    negated = np.negative(kernel, order="C")
+    centre = None
+    if fit_intercept:
+        centre = np.average(kernel, axis=0, weights=weight)
+        negated += centre
+        negated += (centre - np.average(centre, weights=weight))[:, None]
+    if weight is not None:
+        root = np.sqrt(weight)
+        negated *= root
+        negated *= root[:, None]
+    return negated, centre
+
+
+def _decompose_dense(design: np.ndarray, weight: np.ndarray | None, means: np.ndarray | None) -> Decomposition:
+    """The smaller Gram matrix where its condition allows, else an SVD."""
+    if weight is None and design.size > BLOCK_ENTRIES and design.shape[0] >= 4 * design.shape[1]:
+        tall = _decompose_tall(design, means)
+        if tall is not None:
+            return tall
+    scaled, centre = _scaled(design, weight, means)
+    n, p = scaled.shape
+    with np.errstate(over="ignore", invalid="ignore"):  # told apart below
+        gram = scaled.T @ scaled if p <= n else scaled @ scaled.T
+    np.negative(gram, out=gram)
+    d, vectors = _eigh_negated(gram)
+    full = min(n - (centre is not None), p)
+    if full == 0 or d[0] <= 0 or d[full - 1] < GRAM_CONDITION * d[0]:
+        return _svd(scaled, centre, weight)
+    d, vectors = d[:full], vectors[:, :full]
+    other = scaled @ vectors if p <= n else scaled.T @ vectors
+    other /= np.sqrt(d)
+    rows, basis = (other, vectors) if p <= n else (vectors, other)
+    return Decomposition(d, rows, basis, centre, "gram")
+
+
+def _decompose_tall(design: np.ndarray, means: np.ndarray | None) -> Decomposition | None:
+    """By XᵀX, block by block; None where an SVD is due, or where rounding the means to one number each costs digits."""
+    n, p = design.shape
+    gram = np.zeros((p, p))
+    with np.errstate(over="ignore", invalid="ignore"):  # told apart by the eigenproblem
+        for index in _row_blocks(design.shape):
+            block = design[index] if means is None else design[index] - means
+            gram -= block.T @ block
+        squares = -gram.diagonal()
+        if means is not None and np.any(squares <= n * np.square(ROUNDED_MEAN * means)):
+            return None
+    d, vectors = _eigh_negated(gram)
+    if d[-1] < GRAM_CONDITION * d[0] or d[0] <= 0:
+        return None
+    rows, turned = np.empty((n, p)), vectors / np.sqrt(d)
+    for index in _row_blocks(design.shape):
+        np.matmul(design[index] if means is None else design[index] - means, turned, out=rows[index])
+    centre = None if means is None else Centre(means, spread=np.sqrt(squares / n))
+    return Decomposition(d, rows, vectors, centre, "gram")
+
+
+def _directions(n: int, weight: np.ndarray | None, centred: bool) -> int:
+    """The most directions that n samples have: one for each sample of positive weight, one fewer once centred."""
+    return (n if weight is None else int(np.count_nonzero(weight))) - centred
+
+
+def _row_blocks(shape: tuple[int, int]) -> Iterator[slice]:
+    height = max(1, BLOCK_ENTRIES // shape[1])
+    for start in range(0, shape[0], height):
+        yield slice(start, min(start + height, shape[0]))
+
+
+def _svd(scaled: np.ndarray, centre: Centre | None, weight: np.ndarray | None) -> Decomposition:
+    """LAPACK's SVD, or the graded one where a column, or a row, would be lost beside a larger one."""
+    sizes = column_norms(scaled)
+    sizes = sizes[sizes > 0]
+    uneven = len(sizes) > 0 and sizes.max() > UNEVEN_COLUMNS * sizes.min()
+    if uneven or (weight is not None and weight.max() > HEAVY_ROW * weight[weight > 0].min()):
+        rows, s, basis = graded_svd(scaled, _directions(len(scaled), weight, centre is not None))
+        return Decomposition(np.square(s), rows, basis, centre, "graded")
+    u, s, vt = scipy.linalg.svd(scaled, full_matrices=False, check_finite=False)
+    rank = np.count_nonzero(s > max(scaled.shape) * EPS * s[0])
+    return Decomposition(s[:rank] ** 2, u[:, :rank], vt[:rank].T, centre, "svd")
+
+
+def _decompose_sparse(design: Any, weight: np.ndarray | None, means: np.ndarray | None) -> Decomposition:
+    """The smaller Gram matrix of a sparse product, centred afterwards; a dense SVD where that is ill-conditioned."""
+    n, p = design.shape
+    negated, scale = _negated_sparse_gram(design, weight, means)
+    d, vectors = _eigh_negated(negated)
+    scale = max(scale, float(d[0]))
+    full = min(n - (means is not None), p)
+    if full == 0 or d[full - 1] < GRAM_CONDITION * scale or scale == 0:
+        if n * p <= DENSE_ENTRIES:
+            dense = design.toarray()
+            return _svd(*_scaled(dense, weight, None if means is None else _column_means(dense, weight)), weight)
+        full = np.count_nonzero(d > _eigenvalue_noise(len(d)) * scale)
+        _warn_if_inexact(d[:full], scale, design.shape)
+    d, vectors = d[:full], vectors[:, :full]
+    s, centre = np.sqrt(d), None if means is None else Centre(means)
+    if p <= n:
+        return Decomposition(d, _SparseRows(design, weight, means, vectors / s), vectors, centre, "gram")
+    weighted = vectors if weight is None else vectors * np.sqrt(weight)[:, None]
+    basis = design.T @ weighted
+    if means is not None:
+        basis -= np.outer(means, weighted.sum(axis=0))
+    return Decomposition(d, vectors, basis / s, centre, "gram")
+
+
+def _negated_sparse_gram(design: Any, weight: np.ndarray | None, centre: np.ndarray | None) -> tuple[np.ndarray, float]:
+    """−X_sᵀ X_s (p ≤ n) or −X_s X_sᵀ, and the scale of its entries before centring, on which its rounding depends."""
+    n, p = design.shape
+    if p > n:
+        kernel = (design @ design.T).toarray()
+        negated, _ = _negated_kernel(kernel, weight, centre is not None)
+        return negated, _entry_scale(kernel.diagonal(), weight, centre is not None)
+    weighted = design if weight is None else design.multiply(weight[:, None]).tocsr()
+    gram = (design.T @ weighted).toarray()
+    scale = _entry_scale(gram.diagonal(), None, centre is not None)
+    np.negative(gram, out=gram)
+    if centre is not None:
+        gram += np.outer(centre, centre) * (n if weight is None else weight.sum())
+    return gram, scale
+
+
+def _warn_if_inexact(d: np.ndarray, scale: float, shape: tuple[int, int]) -> None:
+    if len(d) and d[-1] < GRAM_CONDITION * scale:
+        warnings.warn(
+            f"X ({shape[0]} by {shape[1]}, sparse) is too large for a dense SVD and its smallest singular value is "
+            f"{np.sqrt(d[-1] / d[0]):.1e} of its largest: directions that small are inexact. Scale the columns, or "
+            f"drop those that nearly depend on others.",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+
+
+class _SparseRows(LinearOperator):
+    """U = W^½ (X − 1 x̄ᵀ) V / s of a sparse design, as an operator: nothing dense of n rows is stored."""
+
+    def __init__(self, design: Any, weight: np.ndarray | None, centre: np.ndarray | None, scaled: np.ndarray) -> None:
+        super().__init__(dtype=np.float64, shape=(design.shape[0], scaled.shape[1]))
+        self.design, self.scaled = design, scaled
+        self.shift = None if centre is None else centre @ scaled
+        self.root = None if weight is None else np.sqrt(weight)[:, None]
+
+    def block(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop as a dense array."""
+        rows = self.design[start:stop] @ self.scaled
+        if self.shift is not None:
+            rows -= self.shift
+        return rows if self.root is None else rows * self.root[start:stop]
+
+    def _matvec(self, c: np.ndarray) -> np.ndarray:  # SciPy before 1.15 has no default for it
+        return self._matmat(c.reshape(-1, 1))
+
+    def _rmatvec(self, y: np.ndarray) -> np.ndarray:
+        return self._rmatmat(y.reshape(-1, 1))
+
+    def _matmat(self, c: np.ndarray) -> np.ndarray:
+        product = self.design @ (self.scaled @ c)
+        if self.shift is not None:
+            product -= self.shift @ c
+        return product if self.root is None else product * self.root
+
+    def _rmatmat(self, y: np.ndarray) -> np.ndarray:
+        y = y if self.root is None else y * self.root
+        product = self.scaled.T @ (self.design.T @ y)
+        return product if self.shift is None else product - np.outer(self.shift, y.sum(axis=0))
+
+
+def _column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:
+    """Weighted column means; dense ones corrected by the mean of what is left, exact also for a large offset."""
+    share = np.full(design.shape[0], 1.0 / design.shape[0]) if weight is None else weight / weight.sum()
+    means = share @ design
+    if isinstance(design, np.ndarray):
+        means = means + (means - share.sum() * means)
+        means = means + sum(share[index] @ (design[index] - means) for index in _row_blocks(design.shape))
+    return np.asarray(means)
+
+
+def _scaled(
+    design: np.ndarray, weight: np.ndarray | None, means: np.ndarray | None
+) -> tuple[np.ndarray, Centre | None]:
+    """W^½ (X − 1 x̄ᵀ) and x̄; the caller's own array where there is nothing to do."""
+    scaled, centre = design, None
+    if means is not None:
+        scaled = design - means
+        largest, rest = np.abs(scaled).max(axis=0), None
+        # what rounding leaves of a constant column is no direction of the data
+        scaled[:, largest <= CONSTANT * np.abs(means)] = 0.0
+        if weight is not None or np.any(largest <= ROUNDED_MEAN * np.abs(means)):
+            # a heavy row is all but the mean: what is left of it needs a mean exact beyond its own last digit
+            share = np.full(len(design), 1.0 / len(design)) if weight is None else weight / weight.sum()
+            rest = share @ scaled
+            scaled -= rest
+        centre = Centre(means, largest, rest)
+    return scaled if weight is None else scaled * np.sqrt(weight)[:, None], centre
+
+
+def _eigh_negated(negated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues (descending) and eigenvectors of −`negated`, which is overwritten."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(negated.sum()):
+            raise ValueError("The squares of the data overflow; rescale the data.")
+    w, vectors = scipy.linalg.eigh(negated.T, driver="evd", overwrite_a=True, check_finite=False)
+    return -w, vectors
+
+
+def _entry_scale(diagonal: np.ndarray, weight: np.ndarray | None, centred: bool) -> float:
+    """Largest entry of the weighted matrix, whose rounding is the noise of the eigenvalues; fourfold by centring."""
+    largest = np.abs(diagonal if weight is None else diagonal * weight).max()
+    return float(4 * largest if centred else largest)
+
+
+def _eigenvalue_noise(size: int) -> float:
+    """Relative size of what rounding leaves of a zero eigenvalue.
+
+    Measured on kernels of exact low rank, n = 12 to 1500: 0.1 to 3.7 eps, growing slower than sqrt(n). The usual n eps
+    would cut directions that still carry digits: at n = 600, λ = 1e-6 d_max they cost an RBF fit 5e-8.
+    """
+    return max(16.0, 0.25 * size**0.5) * EPS

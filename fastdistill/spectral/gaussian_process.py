@@ -1,0 +1,138 @@
+"""Gaussian-process view: predictive standard deviations of the students, and the standard errors of their means.
+
+Student t is the posterior mean of a Gaussian process with covariance k and noise variance λ / w_i, given its targets
+u_t = (1 − ξ_t) y + ξ_t ŷ_{t−1}. With the coordinates Q of a query x (`spectral.spectrum`), its predictive variance,
+and the sampling variance of its mean ŷ_t(x) = Σ_j m_tj Q_j z_j for noise of that variance in y, are::
+
+    v(x)     = k(x, x) − k_xᵀ (K + λ W⁻¹)⁻¹ k_x = k(x, x) − Σ_j Q_j² / (d_j + λ)
+    se_t(x)² = noise Σ_j m_tj² Q_j²
+
+An unpenalised intercept is a constant with a flat prior. Carried at the weighted mean of the data (features centred by
+w̄ = w / Σ w), its posterior has the mean ȳ and the variance λ / Σ w, and is independent of the rest::
+
+    v(x) = k_c(x, x) − Σ_j Q_j² / (d_j + λ) + λ / Σ w,     k_c(x, x) = k(x, x) − 2 w̄ᵀ k_x + w̄ᵀ K w̄
+
+which is the limit c → ∞ of the covariance k + c; se_t² gains noise / Σ w. A design is the kernel xᵀ z.
+
+=================================================  ===================================================
+G (Borup and Andersen 2023)                        here
+=================================================  ===================================================
+covariance function, noise variance                the kernel, the penalty λ
+data-centric: on the teacher's mean                ``path.predict``, ``path.predict_std``
+distribution-centric: the teacher's posterior is   no distillation: the penalty λ / (t + 1),
+the prior, under which y is seen once more         ``S.path(y, lam / (t + 1), [])``
+=================================================  ===================================================
+
+Cost: O(q n r) for the coordinates of q queries, then O(q r) per penalty (variances) or per student (standard errors).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastdistill.base import validation
+from fastdistill.spectral.coordinates import Coordinates
+from fastdistill.spectral.queries import DesignQueries, KernelQueries
+
+# Directions with d below this fraction of λ are not kept but taken together, at d = 0. That overstates what they
+# explain, Σ Q² / (d + λ), by at most (d / λ)² of what they leave, Σ Q² / d · λ / (d + λ): by 1e-10 of the variance.
+NEGLIGIBLE = 1e-5
+
+
+class Posterior:
+    """Predictive variances at penalties `lam` (L,): what they need of a kernel and no more, for keeping."""
+
+    def __init__(self, coordinates: Coordinates, lam: np.ndarray) -> None:
+        d = coordinates.d
+        kept = np.count_nonzero(d > NEGLIGIBLE * lam.min())
+        basis = coordinates.basis[:, :kept].copy()  # a view would keep all n eigenvectors alive
+        self.projection = _KernelProjection(coordinates, basis)
+        self.gain = 1.0 / np.add.outer(d[:kept], lam)
+        self.gain_of_rest = np.divide(1.0, lam, out=np.zeros_like(lam), where=lam > coordinates.noise)
+        self.constant = coordinates.frame.fit_intercept * lam / coordinates.frame.total_weight
+
+    def variance(self, Kq: np.ndarray, kernel_diag: Any) -> np.ndarray:
+        """Variances (L, q) from checked kernel(query, train) (q, n) and the unchecked k(x, x) of the queries (q,)."""
+        prior = validation.real_array(kernel_diag, "kernel_diag", ndim=1)
+        if len(prior) != len(Kq):
+            raise ValueError(f"kernel_diag has {len(prior)} entries, but there are {len(Kq)} queries.")
+        if not self.projection.is_centred and prior.min(initial=0.0) < 0:
+            raise ValueError(
+                f"kernel_diag must not be negative: it holds kernel(x, x) of the queries, a variance; got "
+                f"{prior.min():.6g} at index {int(prior.argmin())}."
+            )
+        squares, rest, centring = self.projection.squares(Kq)
+        explained = squares @ self.gain + np.multiply.outer(rest, self.gain_of_rest)
+        # the difference of nearly equal numbers: near the training data rounding can take it below zero
+        return np.maximum((prior - centring)[:, None] - explained, 0.0).T + self.constant[:, None]
+
+
+class _KernelProjection:
+    """Kernel queries in a `basis` (n, r) of leading eigenvectors, and what they have outside of it."""
+
+    def __init__(self, coordinates: Coordinates, basis: np.ndarray) -> None:
+        queries = coordinates.queries
+        if not isinstance(queries, KernelQueries):
+            raise TypeError("These are the queries of a design.")
+        self.queries, self.basis = queries, basis
+        self.is_centred = queries.centre is not None
+        self.is_complete = basis.shape[1] == coordinates.frame.degrees
+
+    def squares(self, Kq: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Q² (q, r), the squared norm outside of the basis (q,), and k(x, x) − k_c(x, x) (q,)."""
+        rows, centring = self.queries.centred(Kq)
+        rows = self.queries.scaled(rows)
+        projected = rows @ self.basis
+        if self.is_complete:
+            return np.square(projected), np.zeros(len(Kq)), centring
+        # not the difference of the squares, whose rounding errors λ would divide
+        rest = rows - projected @ self.basis.T
+        return np.square(projected), np.einsum("ij,ij->i", rest, rest), centring
+
+
+def predict_std(coordinates: Coordinates, lam: np.ndarray, queries: Any, kernel_diag: Any) -> np.ndarray:
+    """Predictive standard deviations (L, q) at penalties lam (L,); see `DistillationPath.predict_std`."""
+    if isinstance(coordinates.queries, DesignQueries):
+        if kernel_diag is not None:
+            raise ValueError("kernel_diag is for kernels; for a design kernel(x, x) is the squared norm of Xq's rows.")
+        return np.sqrt(_design_variance(coordinates, coordinates.queries, lam, queries))
+    if kernel_diag is None:
+        raise ValueError(
+            "predict_std needs kernel_diag, the values kernel(x, x) of the queries (q,): they are the prior "
+            "variances, which Kq does not hold."
+        )
+    return np.sqrt(Posterior(coordinates, lam).variance(queries, kernel_diag))
+
+
+def standard_error(
+    coordinates: Coordinates, multipliers: np.ndarray, null: np.ndarray | None, queries: Any
+) -> np.ndarray:
+    """Standard errors (students, q) for noise of unit variance, from multipliers (students, r).
+
+    `null` (students, 1) are a kernel's multipliers of directions with d = 0; see `DistillationPath.standard_error`.
+    """
+    outside: Any = 0.0
+    if null is not None:
+        squares, rest, _ = _KernelProjection(coordinates, coordinates.basis).squares(queries)
+        outside = null * np.sqrt(rest)
+    else:
+        squares = np.square(coordinates.of_queries(queries))
+    # in units of each student's largest: the squares of what a large λ leaves would underflow
+    unit = np.abs(multipliers).max(axis=1, initial=0.0, keepdims=True)
+    multipliers = np.divide(multipliers, unit, out=np.zeros_like(multipliers), where=unit > 0)
+    of_slopes = unit * np.sqrt(np.square(multipliers) @ squares.T)
+    of_intercept = np.sqrt(coordinates.frame.fit_intercept / coordinates.frame.total_weight)
+    # `outside` is divided by λ, and its square can overflow where λ is next to nothing
+    return np.hypot(np.hypot(of_slopes, of_intercept), outside)
+
+
+def _design_variance(coordinates: Coordinates, design: DesignQueries, lam: np.ndarray, queries: Any) -> np.ndarray:
+    """Variances (L, q) of the linear kernel on checked queries (q, p), from what is left of each direction."""
+    frame, squares = coordinates.frame, np.square(coordinates.of_queries(queries))
+    variance = squares @ (lam / np.add.outer(coordinates.d, lam))
+    if coordinates.rank < design.width:
+        unexplored = design.squared_norms(queries) - squares.sum(axis=1)
+        variance += np.maximum(unexplored, 0.0)[:, None]
+    return (variance + frame.fit_intercept * lam / frame.total_weight).T

@@ -1,0 +1,35 @@
+"""What students need of the decomposed problem they belong to."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from fastdistill.spectral.coordinates import Coordinates
+from fastdistill.spectral.frame import Frame
+from fastdistill.spectral.queries import Queries
+
+
+class Decomposed(Protocol):
+    """A problem, framed and decomposed; `Spectrum` is one."""
+
+    @property
+    def frame(self) -> Frame:
+        """Weights and intercept."""
+
+    @property
+    def queries(self) -> Queries:
+        """How new points enter."""
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """Eigenvalues and bases."""
+
+    @property
+    def is_kernel(self) -> bool:
+        """Whether coefficients are dual."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the results."""

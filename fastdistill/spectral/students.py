@@ -1,0 +1,309 @@
+"""Students: fits, coefficients, predictions, degrees of freedom and GCV that follow from spectral multipliers.
+
+With the eigenvalues d, the rotated targets z = Uᵀ W^½ (y − ȳ) and the filter f of a student (`fastdistill.kernels`)::
+
+    ŷ = ȳ + W^-½ U (f ∘ z)      dof = Σ f (+ 1 for an intercept)      Σ w residual² = Σ (1 − f)² z² + outside
+    GCV = mean residual² / (1 − dof / n)²
+
+Cost: O(r) per student for filters, degrees of freedom, training error and GCV; O(n r) more per student for fits.
+Nothing larger than a block of students is formed unless the array itself is asked for."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+
+from fastdistill.base import validation
+from fastdistill.spectral.coordinates import Rotated
+from fastdistill.spectral.frame import Targets
+from fastdistill.spectral.protocol import Decomposed
+
+BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
+
+
+class Students:
+    """A family of students of one spectrum and one set of targets; the base of paths, limits and rounds.
+
+    Attributes
+    ----------
+    spectrum : Spectrum
+    targets : Targets
+        Centred and scaled.
+    """
+
+    _shared = True  # one filter for all targets
+
+    def __init__(self, spectrum: Decomposed, targets: Targets, shape: tuple[int, ...]) -> None:
+        self.spectrum = spectrum
+        self.targets = targets
+        self._shape = shape  # leading axes of every result
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(axes={self._shape}, n_targets={self.targets.count}, {self.spectrum!r})"
+
+    def times(self, scale: float) -> Self:
+        """The same students of targets `scale` times as large."""
+        cached = {name for cls in type(self).__mro__ for name, value in vars(cls).items() if _is_cached(value)}
+        cached.discard("rotated")
+        other = copy.copy(self)
+        other.__dict__ = {name: value for name, value in vars(self).items() if name not in cached}
+        other.targets = dataclasses.replace(self.targets, unit=self.targets.unit * scale)
+        return other
+
+    @cached_property
+    def rotated(self) -> Rotated:
+        """The targets in the coordinates of the spectrum."""
+        return self.spectrum.coordinates.rotate(self.targets)
+
+    def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
+        """Multipliers (stop − start, 1 or m, r) of students in flat order; arguments as in `kernels.student_grid`."""
+        raise TypeError("Students is a base class; use Spectrum.path, .limit or .tolerance_path.")
+
+    def spectral_multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
+        """What students start..stop do to each eigendirection (stop − start, 1 or m, r); forms of `student_grid`."""
+        d = self.spectrum.coordinates.d
+        return self._grid(np.sqrt(d) if form == compiled_kernels().PRIMAL else d, form, start, stop)
+
+    @property
+    def n_students(self) -> int:
+        """Number of students, all axes together."""
+        return math.prod(self._shape)
+
+    def _blocks(self, width: int) -> Iterator[tuple[int, int]]:
+        """Ranges of students whose working arrays, `width` entries a student, fill a block."""
+        size = max(1, BLOCK_ENTRIES // max(1, width))
+        for start in range(0, max(1, self.n_students), size):
+            yield start, min(self.n_students, start + size)
+
+    def _result(self, array: np.ndarray, what: str, *, per_target: bool = True, power: int = 0) -> np.ndarray:
+        """A flat result (students, ..., m) in its public shape, dtype and units, with the m axis only if y had it.
+
+        `power` is that of y in the result: 1 of predictions, 2 of squared errors.
+        """
+        if self.targets.is_single or not per_target:
+            array = array[..., 0]
+        scale = self.targets.unit
+        # residuals of an exact fit are rounding errors of y
+        negligible = validation.ROUNDING * self.targets.largest**2 if power == 2 else 0.0
+        array = array.reshape(self._shape + array.shape[1:])
+        return validation.held(array, what, self.spectrum.dtype, scale, power, negligible)
+
+    def _filtered(self, form: int, start: int, stop: int) -> np.ndarray:
+        """m ∘ z for each student and target: ((stop − start) m, r)."""
+        z = self.rotated.z
+        return (self.spectral_multipliers(form, start, stop) * z.T).reshape((stop - start) * z.shape[1], z.shape[0])
+
+    def _by_target(self, flat: np.ndarray) -> np.ndarray:
+        """(students · m, w) -> (students, w, m)."""
+        m = self.targets.count
+        return np.moveaxis(flat.reshape(flat.shape[0] // m, m, flat.shape[1]), 1, 2)
+
+    def _all_coefficients(self) -> np.ndarray:
+        """Primal or dual coefficients (students, p or n, m)."""
+        filtered = self._filtered(self._coefficient_form, 0, self.n_students)
+        coefficients = self._by_target(self.spectrum.coordinates.lift(filtered))
+        if self.rotated.null_dual is not None:
+            coefficients = coefficients + self.null_multipliers(0, self.n_students) * self.rotated.null_dual
+        return coefficients
+
+    def null_multipliers(self, start: int, stop: int) -> np.ndarray:
+        """Dual multipliers (students, 1, 1 or m) of a direction with d = 0; none where λ is below the noise of d."""
+        multipliers = self._grid(np.zeros(1), compiled_kernels().DUAL, start, stop)[..., 0]
+        return np.where(self._penalty_of(start, stop) > self.spectrum.coordinates.noise, multipliers, 0.0)[:, None, :]
+
+    def _penalty_of(self, start: int, stop: int) -> np.ndarray:
+        """The penalty (students, 1 or m) of each student in flat order."""
+        raise TypeError("Students is a base class; use Spectrum.path, .limit or .tolerance_path.")
+
+    @cached_property
+    def filters(self) -> np.ndarray:
+        """Spectral filters f (..., r): 1 keeps an eigendirection of the targets, 0 removes it."""
+        filters = self.spectral_multipliers(compiled_kernels().FILTER, 0, self.n_students)
+        return self._result(np.moveaxis(filters, 1, 2), "filters", per_target=not self._shared)
+
+    @cached_property
+    def fitted(self) -> np.ndarray:
+        """Fits on the training samples (..., n[, m])."""
+        flat = self.spectrum.coordinates.expand(self._filtered(compiled_kernels().FILTER, 0, self.n_students))
+        fitted = self._by_target(flat)
+        if self.spectrum.frame.fit_intercept:
+            fitted += self.targets.mean
+        self._complete_light_rows(fitted)
+        return self._result(fitted, "fitted values", power=1)
+
+    def _complete_light_rows(self, predictions: np.ndarray) -> None:
+        """Add to the rows that have no weight what `predict` would: they are queries (students, n, m)."""
+        light = self.spectrum.frame.light
+        null = self._null_at(self.spectrum.coordinates.light_queries) if len(light) else None
+        if null is not None:
+            predictions[:, light] += self.null_multipliers(0, self.n_students) * null
+
+    @cached_property
+    def coef(self) -> np.ndarray:
+        """Coefficients (..., p[, m]) of a design's students: ŷ = X coef + intercept."""
+        if self.spectrum.is_kernel:
+            raise AttributeError("A kernel spectrum has no coef; use dual_coef, where predictions are Kq @ dual_coef.")
+        return self._result(self._all_coefficients(), "coefficients", power=1)
+
+    @cached_property
+    def dual_coef(self) -> np.ndarray:
+        """Dual coefficients (..., n[, m]) of a kernel's students: ŷ = kernel(query, train) dual_coef + intercept."""
+        if not self.spectrum.is_kernel:
+            raise AttributeError("The spectrum of a design has no dual_coef; use coef, or decompose K = X @ X.T.")
+        return self._result(self._all_coefficients(), "coefficients", power=1)
+
+    @cached_property
+    def intercept(self) -> np.ndarray:
+        """Intercepts (...[, m]); zero where the spectrum was built without one."""
+        if not self.spectrum.frame.fit_intercept:
+            return self._result(np.zeros((self.n_students, self.targets.count)), "intercepts")
+        return self._result(self._predicted(np.zeros((1, self.spectrum.queries.width)))[:, 0], "intercepts", power=1)
+
+    @cached_property
+    def dof(self) -> np.ndarray:
+        """Effective degrees of freedom (...): the trace of the smoother, Σ f, plus one for an intercept."""
+        blocks = self._blocks(self.spectrum.coordinates.rank)
+        sums = [self.spectral_multipliers(compiled_kernels().FILTER, *block).sum(axis=-1) for block in blocks]
+        dof = np.concatenate(sums) + self.spectrum.frame.fit_intercept
+        return self._result(dof, "degrees of freedom", per_target=not self._shared)
+
+    @cached_property
+    def train_mse(self) -> np.ndarray:
+        """Training error Σ w residual² / Σ w, (...[, m])."""
+        return self._result(np.square(self._residuals[0]), "mean squared errors", power=2)
+
+    @cached_property
+    def gcv(self) -> np.ndarray:
+        """Generalised cross-validation, training error / (1 − dof / n)², (...[, m]).
+
+        n counts the samples of positive weight. Infinite where dof = n: every residual is zero and GCV says nothing.
+        """
+        root, left = self._residuals
+        with np.errstate(divide="ignore", invalid="ignore"):
+            score = np.square(root / (left / self.spectrum.frame.n_effective))
+        return self._result(np.where(left == 0.0, np.inf, score), "mean squared errors", power=2)
+
+    @cached_property
+    def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Root mean squared residuals (students, m) and n − dof (students, 1 or m), both from 1 − f."""
+        z2 = np.square(self.rotated.z)
+        norms, left = [], []
+        for start, stop in self._blocks(len(z2)):
+            lost, remaining = self.complements(start, stop)
+            left.append(remaining)
+            # in units of each student's largest: the squares of what a tiny λ loses would underflow
+            unit = np.abs(lost).max(axis=-1, initial=0.0)
+            np.divide(lost, unit[..., None], out=lost, where=unit[..., None] > 0)
+            np.square(lost, out=lost)
+            norms.append(unit * np.sqrt(lost[:, 0] @ z2 if self._shared else np.einsum("smr,rm->sm", lost, z2)))
+        root = np.hypot(np.concatenate(norms), np.sqrt(self.rotated.outside)) / np.sqrt(
+            self.spectrum.frame.total_weight
+        )
+        return root, np.concatenate(left)
+
+    def complements(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """1 − f (students, 1 or m, r) and n − dof (students, 1 or m)."""
+        complement = self.spectral_multipliers(compiled_kernels().RESIDUAL, start, stop)
+        unreached = self.spectrum.frame.degrees - self.spectrum.coordinates.rank
+        return complement, complement.sum(axis=-1) + unreached
+
+    def predict(self, queries: Any) -> np.ndarray:
+        """Predictions of every student, (..., q[, m]).
+
+        Parameters
+        ----------
+        queries : array-like
+            For a design Xq (q, p), dense or sparse; for a kernel Kq (q, n) = kernel(query, train).
+
+        Raises
+        ------
+        ValueError
+            A wrong number of columns, NaN or inf.
+        """
+        return self._result(self._predicted(self.spectrum.queries.check(queries)), "predictions", power=1)
+
+    def _predicted(self, queries: Any) -> np.ndarray:
+        """Predictions (students, q, m) of checked queries."""
+        predict, m = self.query_map(queries), self.targets.count
+        predictions = np.empty((self.n_students, queries.shape[0], m))
+        for start, stop in self._blocks(m * max(queries.shape)):
+            predictions[start:stop] = predict(start, stop)
+        predictions += self.targets.mean
+        return predictions
+
+    def mse(self, queries: Any, yq: Any) -> np.ndarray:
+        """Mean squared error of every student on queries, (...[, m]); predictions are formed in blocks.
+
+        Parameters
+        ----------
+        queries : array-like
+            As in `predict`.
+        yq : array-like (q,) or (q, m)
+            Targets of the queries, of the same shape as the training targets but for their number.
+        """
+        checked, wanted = self.check_scored(queries, yq)
+        m = wanted.shape[1]
+        predict = self.query_map(checked)
+        errors = []
+        for start, stop in self._blocks(m * max(self.spectrum.coordinates.rank, checked.shape[0])):
+            difference = predict(start, stop)
+            difference -= wanted
+            errors.append(np.einsum("sqm,sqm->sm", difference, difference) / checked.shape[0])
+        return self._result(np.concatenate(errors), "mean squared errors", power=2)
+
+    def check_scored(self, queries: Any, yq: Any) -> tuple[Any, np.ndarray]:
+        """Queries and their centred targets (q, m) through the gate."""
+        checked = self.spectrum.queries.check(queries)
+        wanted, _ = validation.targets(yq, checked.shape[0], "yq")
+        m = self.targets.count
+        if wanted.shape[1] != m:
+            raise ValueError(f"yq has {wanted.shape[1]} targets, but the students were fitted to {m}.")
+        wanted = wanted / self.targets.unit if self.targets.unit != 1.0 else wanted
+        return checked, validation.sized(wanted, "yq", smallest=0.0) - self.targets.mean
+
+    def query_map(self, queries: Any) -> Callable[[int, int], np.ndarray]:
+        """Centred predictions (students, q, m) of a range of students on checked queries, in the cheaper order."""
+        coordinates, form = self.spectrum.coordinates, self._coefficient_form
+        (q, width), r = queries.shape, coordinates.rank
+        n_rows = self.n_students * self.targets.count
+        null = self._null_at(queries)
+        projected = None
+        if q * width * r + n_rows * r * q < n_rows * width * (r + q):
+            projected = coordinates.of_queries(queries)
+
+        def predict(start: int, stop: int) -> np.ndarray:
+            filtered = self._filtered(form, start, stop)
+            if projected is not None:
+                flat = filtered @ projected.T
+            else:
+                flat = self.spectrum.queries.evaluate(queries, coordinates.lift(filtered))
+            predictions = self._by_target(flat)
+            return predictions if null is None else predictions + self.null_multipliers(start, stop) * null
+
+        return predict
+
+    def _null_at(self, queries: Any) -> np.ndarray | None:
+        """What `Rotated.null_dual` adds to the predictions of checked queries, (q, m), before its multiplier."""
+        dual = self.rotated.null_dual
+        return None if dual is None else self.spectrum.queries.evaluate(queries, dual.T).T
+
+    @property
+    def _coefficient_form(self) -> int:
+        return int(compiled_kernels().DUAL if self.spectrum.is_kernel else compiled_kernels().PRIMAL)
+
+
+def _is_cached(value: Any) -> bool:
+    return isinstance(value, cached_property)
+
+
+def compiled_kernels() -> Any:
+    """The compiled kernels, imported when the first number is needed: numba takes longer to import than NumPy."""
+    from fastdistill import kernels
+
+    return kernels
