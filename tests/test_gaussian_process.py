@@ -371,7 +371,7 @@ def test_what_a_fitted_model_keeps(rng):
     X[...] = 0.0
     model.set_params(alpha=50.0)
     assert np.array_equal(model.predict(queries, return_std=True), first)
-    kept = model._posterior.projection.basis
+    kept = model._posterior._prepared.projection.basis
     assert kept.base is None
     assert kept.shape[0] == 60
     assert kept.shape[1] < 40  # a smooth kernel: most of its eigenvalues are below 1e-5 alpha

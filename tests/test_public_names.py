@@ -92,9 +92,10 @@ NAMES = {
         ROUNDED SCALED SOFTMAX SQUARED STEP TEMPERATURE TOP TOTAL UNCOMPRESSED UNFINISHED VELOCITY WEIGHT
         all_finite append_rows batched_students compress csr_ascends csr_batches csr_gradient csr_rows
         csr_scores csr_squared_norms csr_teacher dense_batches dense_gradient dense_lanes dense_rows
-        dense_scores dense_teacher descend_weights dual_multipliers filter_powers leave_one_out
+        dense_scores dense_teacher descend_weights dual_multipliers filter_powers fits_and_duals leave_one_out
         leave_one_out_direct leave_one_out_factors mixture_from_xi multistep_filter predict
-        primal_multipliers residual_filter student_grid tolerance_root tolerance_rounds xi_from_mixture
+        primal_multipliers residual_filter student_grid tolerance_root tolerance_rounds
+        tridiagonal_students xi_from_mixture
     """,
     "fd.theory": """
         BestMixture FixedDesign KDNeighbourhood KDStationary OptimalMixing Smoothness best_mixture
@@ -249,9 +250,9 @@ NAMES = {
     """,
     "SelfDistiller.fit()": "cv_results_ estimator_ estimators_ n_features_in_ verdict_ xi_",
     "Spectrum methods": """
-        from_design(X) from_design(fit_intercept) from_design(sample_weight) from_kernel(K)
-        from_kernel(fit_intercept) from_kernel(sample_weight) limit(lam) limit(xi) limit(y) path(lam)
-        path(n_steps) path(xi) path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
+        from_design(X) from_design(fit_intercept) from_design(sample_weight) from_design(solver) from_kernel(K)
+        from_kernel(fit_intercept) from_kernel(sample_weight) from_kernel(solver) limit(lam) limit(xi) limit(y)
+        path(lam) path(n_steps) path(xi) path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
     """,
 }
 
@@ -265,8 +266,11 @@ BETWEEN_ROOMS = [
     "family_weights",
     "frame",
     "from_symmetric",
+    "is_decomposed",
+    "smallest",
     "n_students",
     "null_multipliers",
+    "of_design",
     "queries",
     "query_map",
     "rotated",

@@ -25,6 +25,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -34,11 +35,12 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, Regressor, affine, checked_queries, checked_recursion, last_student
-from fastdistill.spectral.coordinates import Coordinates
 from fastdistill.spectral.gaussian_process import Posterior
 from fastdistill.spectral.spectrum import Spectrum
 
 DIAGONAL_BLOCK = 64  # samples
+# Positive semi-definite by construction, for any data and the parameters that are admitted.
+DEFINITE = ("linear", "rbf", "laplacian", "cosine", "chi2")
 WITH_GAMMA = ("rbf", "laplacian", "poly", "polynomial", "sigmoid", "chi2")
 # K + λ I counts as positive definite where its smallest eigenvalue is above this fraction of −min d: beyond it, less
 # than four digits of a fit would be left.
@@ -198,14 +200,15 @@ class DistilledKernelRidge(KernelRegressor):
     alpha / (1 − ξ) where |ξ| max a < 1 [2]_. Weights chosen freely can lower the risk below that of the best
     ridge [3]_, and overfit when chosen on few data.
 
-    Cost: O(n³) once, O(k n²) for the steps, n kernel values for each prediction. Kernels are evaluated and sums
-    carried in float64; float32 data give float32 predictions. Sample weights of zero equal dropping the samples,
+    Cost: one Cholesky factor, n³ / 3, O(k n²) for the steps, n kernel values for each prediction; an
+    eigendecomposition, ten times as much, where the factor would lose digits. Kernels are evaluated and sums carried in
+    float64; float32 data give float32 predictions. Sample weights of zero equal dropping the samples,
     integer weights repeating them.
 
     Every student is the posterior mean of a Gaussian process of noise variance alpha (divided by the sample weights),
     and ``predict(X, return_std=True)`` gives its standard deviations [4]_. They depend on X, the kernel and alpha, not
-    on targets: whatever `xi` and `n_steps`, they are those of plain kernel ridge. For them `fit` keeps the eigenvectors
-    of eigenvalues above 1e-5 alpha, at most n² numbers.
+    on targets: whatever `xi` and `n_steps`, they are those of plain kernel ridge. The first call
+    decomposes the kernel matrix for them, O(n³), and keeps the eigenvectors of eigenvalues above 1e-5 alpha.
 
     Where the kernel matrix is indefinite but K + alpha I positive definite, the dual coefficients are those of
     :class:`sklearn.kernel_ridge.KernelRidge`. No space of functions has such a kernel: the model no longer minimises
@@ -302,7 +305,7 @@ class DistilledKernelRidge(KernelRegressor):
         # alpha = 1e-3: relative error 2e-3 when stored as float32, 5e-8 so).
         self.dual_coef_, self.intercept_ = coef, intercept if self.fit_intercept else 0.0
         self.X_fit_ = X
-        self._posterior = posterior(spectrum.coordinates, penalties)
+        self._posterior = posterior(kernel, spectrum, X, sample_weight, penalties)
         self._kernel = kernel
         kernel.warn_of_lost_columns(X, float(penalties.min()), getattr(self, "feature_names_in_", None))
         return self
@@ -328,6 +331,11 @@ class Kernel:
     def is_precomputed(self) -> bool:
         """Whether X is the kernel matrix itself."""
         return isinstance(self.kernel, str) and self.kernel == "precomputed"
+
+    @property
+    def is_definite(self) -> bool:
+        """Whether every matrix of this kernel is positive semi-definite."""
+        return isinstance(self.kernel, str) and self.kernel in DEFINITE
 
     def check(self) -> None:
         """Raise where a parameter is of the wrong kind or out of range."""
@@ -408,13 +416,15 @@ class Kernel:
         """The spectrum of a kernel matrix, which may be indefinite."""
         K = K.toarray() if issparse(K) else K
         try:
-            return Spectrum.from_symmetric(K, self.fit_intercept, weight, indefinite=True)
+            return Spectrum.from_symmetric(
+                K, self.fit_intercept, weight, indefinite=True, known_definite=self.is_definite
+            )
         except ValueError as err:
             raise ValueError(f"Cannot fit with kernel={self.kernel!r}. {err}") from err
 
     def admitted(self, spectrum: Spectrum, penalties: np.ndarray) -> np.ndarray:
         """Which penalties (L,) leave K + λ I positive definite; warns where K is not, but some do."""
-        least = spectrum.coordinates.smallest
+        least = spectrum.smallest
         if least == 0.0:
             return np.ones(len(penalties), dtype=bool)
         admitted = penalties > -least * (1.0 + DEFINITE_BY)
@@ -452,7 +462,7 @@ class Kernel:
     def refusal(self, spectrum: Spectrum, penalty: float) -> str:
         """What to say where K + λ I is not positive definite."""
         advice = _ADVICE.get(self.kernel, "") if isinstance(self.kernel, str) else ""
-        smallest = spectrum.coordinates.smallest
+        smallest = spectrum.smallest
         return (
             f"Cannot fit with kernel={self.kernel!r} and alpha={penalty:.6g}. K must be positive semi-definite, or "
             f"alpha above minus its smallest eigenvalue, which is {smallest:.6g}: use an alpha above "
@@ -460,9 +470,35 @@ class Kernel:
         ).rstrip()
 
 
-def posterior(coordinates: Coordinates, penalties: np.ndarray) -> Posterior | None:
-    """What standard deviations need; an indefinite kernel has none."""
-    return Posterior(coordinates, penalties) if coordinates.smallest == 0.0 else None
+class DeferredPosterior:
+    """Standard deviations of a fitted model: its kernel matrix is decomposed when they are first asked for."""
+
+    def __init__(self, kernel: Kernel, X: Any, weight: Any, penalties: np.ndarray) -> None:
+        self._kernel, self._X, self._weight, self._penalties = kernel, X, weight, penalties
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_prepared"}
+
+    @cached_property
+    def _prepared(self) -> Posterior:
+        return Posterior(self._kernel.spectrum(self._X, self._weight).coordinates, self._penalties)
+
+    def variance(self, Kq: np.ndarray, kernel_diag: Any) -> np.ndarray:
+        """As of `Posterior`."""
+        return self._prepared.variance(Kq, kernel_diag)
+
+
+def posterior(
+    kernel: Kernel, spectrum: Spectrum, X: Any, weight: Any, penalties: np.ndarray
+) -> Posterior | DeferredPosterior | None:
+    """What standard deviations of a model of the samples X need; an indefinite kernel has none."""
+    if spectrum.smallest < 0.0:
+        return None
+    if spectrum.is_decomposed:
+        return Posterior(spectrum.coordinates, penalties)
+    # a precomputed matrix is the caller's own
+    own = X.copy() if kernel.is_precomputed else X
+    return DeferredPosterior(kernel, own, None if weight is None else np.array(weight), penalties)
 
 
 def _short_indices(X: Any) -> Any:

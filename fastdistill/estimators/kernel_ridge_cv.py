@@ -28,8 +28,10 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, multiply
-from fastdistill.estimators._search import Choices, Fold, Search
-from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor, posterior
+from fastdistill.estimators._selection import record, search_of
+from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor
+from fastdistill.selection.search import Choices, Fold
+from fastdistill.spectral.gaussian_process import Posterior
 
 KERNEL_PARAMETERS = ("gamma", "degree", "coef0", "kernel_params")  # each may hold several values
 
@@ -223,7 +225,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
         RuntimeWarning
             The kernel matrix is indefinite, or ``kernel="linear"`` loses columns of X in it beside larger ones.
         """
-        search = Search.of(self)
+        search = search_of(self)
         kernels = self._kernels()
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not kernels[0].is_precomputed, **DATA)
         y, scale = search.in_units(y)
@@ -245,7 +247,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
                 best, self._kernel = choices, kernel
         if best is None:
             raise ValueError(refusal)
-        best.record(self)
+        record(self, best)
         self._complete_results(search.penalties, best.search.penalties, kernels, scores)
         self.kernel_params_ = _params(self._kernel)
         # float64 also for float32 data, as they cancel in predictions
@@ -253,7 +255,9 @@ class DistilledKernelRidgeCV(KernelRegressor):
         self.intercept_ = best.of_student("intercept") if self.fit_intercept else 0.0
         multiply(self, scale, "dual_coef_", "intercept_")
         self.X_fit_ = X
-        self._posterior = posterior(best.tuned[0].path.spectrum.coordinates, np.atleast_1d(self.alpha_))
+        coordinates = best.tuned[0].path.spectrum.coordinates
+        definite = coordinates.smallest == 0.0
+        self._posterior = Posterior(coordinates, np.atleast_1d(self.alpha_)) if definite else None
         names = getattr(self, "feature_names_in_", None)
         self._kernel.warn_of_lost_columns(X, float(np.min(self.alpha_)), names)
         return self

@@ -183,7 +183,7 @@ class DistilledRidge(LinearRegressor):
         """
         penalty, schedule = checked_recursion(self)
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
-        spectrum = Spectrum.from_design(X, self.fit_intercept, sample_weight)
+        spectrum = Spectrum.of_design(X, self.fit_intercept, sample_weight)
         coef, intercept = last_student(spectrum, y, penalty, schedule, "coef")
         self.coef_, self.intercept_ = as_linear_model(coef, intercept, self.fit_intercept)
         self._means = far_from_zero(spectrum, y, sample_weight)

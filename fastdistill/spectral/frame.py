@@ -98,12 +98,13 @@ class Frame:
     def targets(self, y: Any) -> Targets:
         """Checked, centred and scaled targets of y (n,) or (n, m)."""
         values, is_single = validation.targets(y, self.n_samples)
-        unit = validation.unit_size(values)
+        unit = 1.0 if validation.is_ordinary(values, validation.LARGEST_TARGET) else validation.unit_size(values)
         values = values / unit if unit != 1.0 else values
-        largest = validation.largest_entry(values)
-        for j, column in enumerate(values.T if values.shape[1] > 1 else ()):
+        sizes = np.maximum(values.max(axis=0), -values.min(axis=0))
+        extreme = (sizes > validation.LARGEST) | ((sizes < 1.0 / validation.LARGEST) & (sizes > 0.0))
+        for j in np.flatnonzero(extreme) if values.shape[1] > 1 else ():
             which = f"Target {j} of y" + (f", in units of {unit:.3g}," if unit != 1.0 else "")
-            validation.sized(column, which)
+            validation.sized(values[:, j], which)
         mean = np.zeros(values.shape[1])
         if self.fit_intercept:
             mean = np.average(values, axis=0, weights=self.weight)
@@ -112,7 +113,7 @@ class Frame:
             if self.fit_intercept:  # what rounding left of the mean, as of the columns of a design
                 scaled -= self.weight / self.total_weight @ scaled
             scaled *= self.root[:, None]
-        return Targets(mean, scaled, unit, largest, is_single)
+        return Targets(mean, scaled, unit, float(sizes.max(initial=0.0)), is_single)
 
     def unscaled(self, scaled: np.ndarray, index: slice = slice(None)) -> np.ndarray:
         """W^-½ times rows `index` of scaled values (n, c); zero at zero weight."""

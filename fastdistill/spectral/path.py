@@ -179,7 +179,7 @@ class _Recursion(Students):
         array([[0.29755952, 1.        ],
                [0.29755952, 1.        ]])
         """
-        checked, penalties = self.spectrum.queries.check(queries), self.lam.ravel()
+        checked, penalties = self.queries.check(queries), self.lam.ravel()
         std = gaussian_process.predict_std(self.spectrum.coordinates, penalties, checked, kernel_diag)
         # no schedule and no step changes it
         std = np.repeat(std, self.n_students // len(penalties), axis=0)
@@ -211,7 +211,7 @@ class _Recursion(Students):
         array([[0.2  , 0.25 ],
                [0.16 , 0.125]])
         """
-        checked, variance = self.spectrum.queries.check(queries), self._noise_variance(noise)
+        checked, variance = self.queries.check(queries), self._noise_variance(noise)
         multipliers = self.spectral_multipliers(self._coefficient_form, 0, self.n_students)[:, 0]
         null = self.null_multipliers(0, self.n_students)[:, 0] if self.spectrum.is_kernel else None
         error = gaussian_process.standard_error(self.spectrum.coordinates, multipliers, null, checked)

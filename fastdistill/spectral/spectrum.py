@@ -23,22 +23,30 @@ nowhere else), O(n³) for a kernel and O(n p min(n, p)) for a design.
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fastdistill.base import validation
 from fastdistill.spectral.coordinates import Coordinates
-from fastdistill.spectral.decompositions.eigen import Decomposition, decompose_design, decompose_kernel
+from fastdistill.spectral.decompositions.cholesky import Cholesky
+from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.path import DistillationLimit, DistillationPath, ToleranceRounds
-from fastdistill.spectral.queries import DesignQueries, KernelQueries, Queries
+from fastdistill.spectral.problems import DesignProblem, KernelProblem, Problem
+from fastdistill.spectral.queries import Queries
+from fastdistill.spectral.solved_path import OnePenaltyPath, TridiagonalPath
 
 # A kernel matrix whose rounding is this many times the penalty, and whose eigenvalues all stand this far above that
 # rounding, is one of few huge directions: smaller ones may have been lost in it.
 LOST, DISTINCT = 1e8, 1e3
 # Penalties over the largest eigenvalue: below, 1 / lam overflows beside d; above, fits of usual targets underflow.
 SMALLEST_RATIO, LARGEST_RATIO = 1e-304, 1e200
+DESIGN_SOLVERS = ("auto", "svd", "gram", "cholesky")
+KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal")
+# Penalties that are factored one by one; for another one all students come from one decomposition.
+FACTORS = 2
 
 
 class Spectrum:
@@ -63,17 +71,18 @@ class Spectrum:
     float32 input gives float32 results; the decomposition and all sums are carried in float64.
     """
 
-    def __init__(
-        self, decomposition: Decomposition, frame: Frame, queries: Queries, data: Any, dtype: np.dtype
-    ) -> None:
-        if not decomposition.d.all():
-            raise ValueError("The squares of the data underflow: their eigenvalues must be positive; rescale the data.")
-        self.method, self.dtype, self.frame, self.queries = decomposition.method, dtype, frame, queries
-        light = data[frame.light] if len(frame.light) else None
-        self.coordinates = Coordinates(decomposition, frame, queries, light, is_kernel=self.is_kernel)
+    def __init__(self, problem: Problem, width: int, dtype: np.dtype, solver: str, *, is_kernel: bool) -> None:
+        self.frame, self.dtype, self.is_kernel = problem.frame, dtype, is_kernel
+        self._problem: Problem | None = problem
+        self._width, self._solver = width, solver
+        self._factors: dict[float, tuple[Cholesky, Queries]] = {}
+        self._method: str | None = None
+        self._reduced: tuple[Tridiagonal, Queries] | None = None
 
     @classmethod
-    def from_design(cls, X: Any, fit_intercept: bool = False, sample_weight: Any = None) -> Spectrum:
+    def from_design(
+        cls, X: Any, fit_intercept: bool = False, sample_weight: Any = None, solver: str = "auto"
+    ) -> Spectrum:
         """Decompose a design matrix: W^½ (X − 1 x̄ᵀ) = U diag(s) Vᵀ, d = s².
 
         Parameters
@@ -114,16 +123,27 @@ class Spectrum:
         >>> S.d, S.rank
         (array([4., 1.]), 2)
         """
+        return cls.of_design(X, fit_intercept, sample_weight, solver, copy=True)
+
+    @classmethod
+    def of_design(
+        cls, X: Any, fit_intercept: Any, sample_weight: Any, solver: str = "auto", *, copy: bool = False
+    ) -> Spectrum:
+        """`from_design`, which without a copy reads the caller's array until it is decomposed."""
         fit_intercept = validation.boolean(fit_intercept, "fit_intercept")
+        validation.choice(solver, "solver", DESIGN_SOLVERS)
         dtype = validation.result_dtype(X)
         design = validation.design(X)
         weight = validation.sample_weight(sample_weight, design.shape[0])
-        decomposition = decompose_design(design, weight, fit_intercept)
-        frame = Frame(design.shape[0], weight, fit_intercept)
-        return cls(decomposition, frame, DesignQueries(design.shape[1], decomposition.centre), design, dtype)
+        if copy and isinstance(design, np.ndarray) and (design is X or not design.flags.owndata):
+            design = design.copy()
+        problem = DesignProblem(design, Frame(design.shape[0], weight, fit_intercept))
+        return cls(problem, design.shape[1], dtype, solver, is_kernel=False)
 
     @classmethod
-    def from_kernel(cls, K: Any, fit_intercept: bool = False, sample_weight: Any = None) -> Spectrum:
+    def from_kernel(
+        cls, K: Any, fit_intercept: bool = False, sample_weight: Any = None, solver: str = "auto"
+    ) -> Spectrum:
         """Decompose a kernel matrix: K = U diag(d) Uᵀ, centred and weighted first where asked.
 
         Parameters
@@ -158,23 +178,76 @@ class Spectrum:
         >>> S.d.round(12)
         array([3., 1.])
         """
-        return cls.from_symmetric(K, fit_intercept, sample_weight, indefinite=False)
+        return cls.from_symmetric(K, fit_intercept, sample_weight, solver)
 
     @classmethod
-    def from_symmetric(cls, K: Any, fit_intercept: Any, sample_weight: Any, *, indefinite: bool) -> Spectrum:
+    def from_symmetric(
+        cls,
+        K: Any,
+        fit_intercept: Any,
+        sample_weight: Any,
+        solver: str = "auto",
+        *,
+        indefinite: bool = False,
+        known_definite: bool = False,
+    ) -> Spectrum:
         """`from_kernel`, which with `indefinite` may have negative eigenvalues, for penalties above minus the smallest:
 
         then K + λ I is positive definite and students, fits, predictions and leave-one-out are what they are for a
-        kernel; standard deviations, evidence and tolerances are not defined.
+        kernel; standard deviations, evidence and tolerances are not defined. With `known_definite` K is an
+        array of such a kernel, of which neither symmetry nor eigenvalues are checked, and which may be overwritten.
         """
         fit_intercept = validation.boolean(fit_intercept, "fit_intercept")
+        validation.choice(solver, "solver", KERNEL_SOLVERS)
         dtype = validation.result_dtype(K)
-        kernel = validation.kernel_matrix(K)
+        kernel = K if known_definite and validation.is_ordinary(K) else validation.kernel_matrix(K)
         weight = validation.sample_weight(sample_weight, len(kernel))
-        resolution = float(np.finfo(dtype).eps)
-        decomposition = decompose_kernel(kernel, weight, fit_intercept, resolution, indefinite=indefinite)
         frame = Frame(len(kernel), weight, fit_intercept)
-        return cls(decomposition, frame, KernelQueries(frame, decomposition.centre), kernel, dtype)
+        resolution = float(np.finfo(dtype).eps)
+        problem = KernelProblem(kernel, frame, resolution, indefinite=indefinite, known_definite=known_definite)
+        spectrum = cls(problem, len(kernel), dtype, solver, is_kernel=True)
+        if not (indefinite or problem.is_definite()):
+            spectrum.coordinates  # noqa: B018 - raises where an eigenvalue is negative
+        return spectrum
+
+    @cached_property
+    def coordinates(self) -> Coordinates:
+        """Eigenvalues and bases: decomposed when first needed."""
+        if self._problem is None:
+            raise ValueError("The decomposition of this spectrum has failed before.")
+        problem, self._problem, self._factors = self._problem, None, {}
+        decomposition, queries = problem.decompose(self._solver)
+        if not decomposition.d.all():
+            raise ValueError("The squares of the data underflow: their eigenvalues must be positive; rescale the data.")
+        self._method = decomposition.method
+        light = problem.light_queries() if len(self.frame.light) else None
+        return Coordinates(decomposition, self.frame, queries, light, is_kernel=self.is_kernel)
+
+    @property
+    def is_decomposed(self) -> bool:
+        """Whether eigenvalues and bases are at hand."""
+        return self._problem is None
+
+    @property
+    def queries(self) -> Queries:
+        """How new points enter."""
+        if self._factors:
+            return next(iter(self._factors.values()))[1]
+        return self.coordinates.queries
+
+    @property
+    def smallest(self) -> float:
+        """The smallest eigenvalue of an indefinite kernel; 0 of any other."""
+        if isinstance(self._problem, KernelProblem) and self._problem.is_definite():
+            return 0.0
+        return self.coordinates.smallest
+
+    @property
+    def method(self) -> str:
+        """How it was decomposed, or, before it was, what solved the last path."""
+        if self._method is None:
+            self.coordinates  # noqa: B018
+        return str(self._method)
 
     @property
     def d(self) -> np.ndarray:
@@ -209,20 +282,17 @@ class Spectrum:
         return self.frame.fit_intercept
 
     @property
-    def is_kernel(self) -> bool:
-        """Whether this is the spectrum of a kernel matrix (dual coefficients) or of a design (primal coefficients)."""
-        return isinstance(self.queries, KernelQueries)
-
-    @property
     def n_features(self) -> int | None:
         """Number of features of a design; None for a kernel."""
-        return None if self.is_kernel else self.queries.width
+        return None if self.is_kernel else self._width
 
     def __repr__(self) -> str:
         shape = f"n_samples={self.n_samples}"
         if self.n_features is not None:
             shape += f", n_features={self.n_features}"
-        return f"Spectrum({shape}, rank={self.rank}, method={self.method!r}, fit_intercept={self.fit_intercept})"
+        if self.is_decomposed:
+            shape += f", rank={self.rank}"
+        return f"Spectrum({shape}, method={self._method!r}, fit_intercept={self.fit_intercept})"
 
     def path(self, y: Any, lam: Any, xi: Any, n_steps: int | None = None) -> DistillationPath:
         """Every student from plain ridge (step 0) to step k: f_t = a ((1 − ξ_t) + ξ_t f_{t−1}), a = d / (d + λ).
@@ -265,10 +335,48 @@ class Spectrum:
         array([[0.4 , 0.5 ],
                [0.32, 0.25]])
         """
-        targets, penalties = self.frame.targets(y), self._check_penalties(lam)
-        path = DistillationPath(self, targets, penalties, validation.schedule(xi, n_steps))
+        targets, penalties, schedules = (
+            self.frame.targets(y),
+            validation.penalties(lam),
+            validation.schedule(xi, n_steps),
+        )
+        if self._solver == "tridiagonal":
+            return TridiagonalPath(self, targets, penalties, schedules, *self._tridiagonal(penalties))
+        factor = self._factor(float(penalties.ravel()[0])) if penalties.size == 1 else None
+        if factor is not None:
+            return OnePenaltyPath(self, targets, penalties, schedules, *factor)
+        path = DistillationPath(self, targets, self._check_penalties(penalties), schedules)
         self._warn_of_lost_directions(path, penalties)
         return path
+
+    def _factor(self, lam: float) -> tuple[Cholesky, Queries] | None:
+        """A Cholesky factor for a penalty, while factors cost less than the decomposition and lose no digits."""
+        if self._problem is None or self._solver not in ("auto", "cholesky") or lam == 0.0 or len(self.frame.light):
+            return None
+        if lam not in self._factors:
+            if self._solver == "auto" and len(self._factors) == FACTORS:
+                return None
+            factor = self._problem.factor(lam)
+            if factor is None:
+                return None
+            self._factors[lam] = factor
+            self._method = "cholesky"
+        return self._factors[lam]
+
+    def _tridiagonal(self, penalties: np.ndarray) -> tuple[Tridiagonal, Queries]:
+        """The tridiagonal form, for penalties at which it loses no digits."""
+        if self._reduced is None:
+            if not isinstance(self._problem, KernelProblem) or len(self.frame.light):
+                raise ValueError(
+                    "solver='tridiagonal' takes no weights of zero, or next to nothing beside the largest; use "
+                    "solver='eigh', or leave these samples out."
+                )
+            self._reduced, self._method = self._problem.tridiagonal(), "tridiagonal"
+        accurate = self._reduced[0].accurate(penalties.ravel())
+        if not np.all(accurate & (penalties.ravel() > 0)):
+            worst = float(penalties.min())
+            raise ValueError(f"solver='tridiagonal' would lose digits at lam={worst:.3g}; use solver='eigh'.")
+        return self._reduced
 
     def _warn_of_lost_directions(self, path: DistillationPath, penalties: np.ndarray) -> None:
         """Where a kernel matrix of few, huge directions cannot hold the small ones that a penalty would keep."""

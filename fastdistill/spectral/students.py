@@ -23,6 +23,7 @@ from fastdistill.base import validation
 from fastdistill.spectral.coordinates import Rotated
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.protocol import Decomposed
+from fastdistill.spectral.queries import Queries
 
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 
@@ -50,11 +51,16 @@ class Students:
     def times(self, scale: float) -> Self:
         """The same students of targets `scale` times as large."""
         cached = {name for cls in type(self).__mro__ for name, value in vars(cls).items() if _is_cached(value)}
-        cached.discard("rotated")
+        cached -= {"queries", "rotated"}
         other = copy.copy(self)
         other.__dict__ = {name: value for name, value in vars(self).items() if name not in cached}
         other.targets = dataclasses.replace(self.targets, unit=self.targets.unit * scale)
         return other
+
+    @cached_property
+    def queries(self) -> Queries:
+        """How new points enter."""
+        return self.spectrum.queries
 
     @cached_property
     def rotated(self) -> Rotated:
@@ -163,7 +169,7 @@ class Students:
         """Intercepts (...[, m]); zero where the spectrum was built without one."""
         if not self.spectrum.frame.fit_intercept:
             return self._result(np.zeros((self.n_students, self.targets.count)), "intercepts")
-        return self._result(self._predicted(np.zeros((1, self.spectrum.queries.width)))[:, 0], "intercepts", power=1)
+        return self._result(self._predicted(np.zeros((1, self.queries.width)))[:, 0], "intercepts", power=1)
 
     @cached_property
     def dof(self) -> np.ndarray:
@@ -226,7 +232,7 @@ class Students:
         ValueError
             A wrong number of columns, NaN or inf.
         """
-        return self._result(self._predicted(self.spectrum.queries.check(queries)), "predictions", power=1)
+        return self._result(self._predicted(self.queries.check(queries)), "predictions", power=1)
 
     def _predicted(self, queries: Any) -> np.ndarray:
         """Predictions (students, q, m) of checked queries."""
@@ -259,7 +265,7 @@ class Students:
 
     def check_scored(self, queries: Any, yq: Any) -> tuple[Any, np.ndarray]:
         """Queries and their centred targets (q, m) through the gate."""
-        checked = self.spectrum.queries.check(queries)
+        checked = self.queries.check(queries)
         wanted, _ = validation.targets(yq, checked.shape[0], "yq")
         m = self.targets.count
         if wanted.shape[1] != m:
@@ -282,7 +288,7 @@ class Students:
             if projected is not None:
                 flat = filtered @ projected.T
             else:
-                flat = self.spectrum.queries.evaluate(queries, coordinates.lift(filtered))
+                flat = self.queries.evaluate(queries, coordinates.lift(filtered))
             predictions = self._by_target(flat)
             return predictions if null is None else predictions + self.null_multipliers(start, stop) * null
 
@@ -291,7 +297,7 @@ class Students:
     def _null_at(self, queries: Any) -> np.ndarray | None:
         """What `Rotated.null_dual` adds to the predictions of checked queries, (q, m), before its multiplier."""
         dual = self.rotated.null_dual
-        return None if dual is None else self.spectrum.queries.evaluate(queries, dual.T).T
+        return None if dual is None else self.queries.evaluate(queries, dual.T).T
 
     @property
     def _coefficient_form(self) -> int:

@@ -56,32 +56,43 @@ class Decomposition(NamedTuple):
     noise: float = 0.0  # eigenvalues of a kernel below this were cut: rounding could have made them of zero
 
 
-def decompose_design(design: Any, weight: np.ndarray | None, fit_intercept: bool) -> Decomposition:
-    """Of a checked design, dense (n, p) or CSR."""
-    means = _column_means(design, weight) if fit_intercept else None
-    if isinstance(design, np.ndarray):
-        return _decompose_dense(design, weight, means)
-    return _decompose_sparse(design, weight, means)
+def decompose_design(
+    design: Any, weight: np.ndarray | None, fit_intercept: bool, solver: str = "auto"
+) -> Decomposition:
+    """Of a checked design, dense (n, p) or CSR; `solver` may ask for "svd" or "gram", which is refused if inexact."""
+    means = column_means(design, weight) if fit_intercept else None
+    if solver == "svd":
+        dense = design if isinstance(design, np.ndarray) else design.toarray()
+        return _svd(*scaled_design(dense, weight, means), weight)
+    found = _decompose_dense if isinstance(design, np.ndarray) else _decompose_sparse
+    decomposition = found(design, weight, means)
+    if solver == "gram" and decomposition.method != "gram":
+        raise ValueError(
+            f"solver='gram' would lose digits: the Gram matrix of X squares its condition, so that its smallest "
+            f"eigenvalues (below {GRAM_CONDITION:g} of the largest) are inexact. Use solver='svd' or 'auto'."
+        )
+    return decomposition
 
 
 def decompose_kernel(
-    kernel: np.ndarray,
+    negated: np.ndarray,
+    centre: np.ndarray | None,
     weight: np.ndarray | None,
-    fit_intercept: bool,
-    resolution: float = EPS,
+    scale: float,
+    resolution: float,
     *,
     indefinite: bool = False,
 ) -> Decomposition:
-    """Of a checked symmetric matrix with entries known to a relative `resolution`.
+    """Of −K_s, see `scaled_kernel`, which is overwritten; K has entries known to a relative `resolution`.
 
-    Where it is indefinite, raises, or with `indefinite` keeps the negative eigenvalues too, at the end of d.
+    `scale` is that of the entries of K, see `entry_scale`. Where K_s is indefinite, raises, or with `indefinite` keeps
+    the negative eigenvalues too, at the end of d.
     """
-    negated, centre = _negated_kernel(kernel, weight, fit_intercept)
-    scale = _entry_scale(kernel.diagonal(), weight, fit_intercept)
+    fit_intercept = centre is not None
     if fit_intercept:
         # Rounding mixes the eigenvector of a small d with the centred-out direction, of d = 0, by eps / d, and dual
         # coefficients divide by d. Lifted above the spectrum, that direction stays apart and comes out first.
-        constant = np.ones(len(kernel)) if weight is None else np.sqrt(weight)
+        constant = np.ones(len(negated)) if weight is None else np.sqrt(weight)
         constant /= np.linalg.norm(constant)
         lift = 2 * np.linalg.norm(negated)
         scipy.linalg.blas.dger(-lift, constant, constant, a=negated.T, overwrite_a=1)  # in place, no n by n temporary
@@ -90,9 +101,9 @@ def decompose_kernel(
     if fit_intercept:
         d, vectors = d[1:], vectors[:, 1:]
     scale = max(scale, float(d.max(initial=0.0)))
-    allowed = max(INDEFINITE, resolution * len(kernel)) * scale
+    allowed = max(INDEFINITE, resolution * len(negated)) * scale
     if indefinite and d.min(initial=0.0) < -allowed:
-        noise = _eigenvalue_noise(len(kernel)) * max(scale, -float(d[-1]))
+        noise = _eigenvalue_noise(len(negated)) * max(scale, -float(d[-1]))
         kept = np.abs(d) > noise
         rows = vectors[:, kept]
         return Decomposition(d[kept], rows, rows, centre, "eigh", noise)
@@ -101,40 +112,43 @@ def decompose_kernel(
             f"K must be positive semi-definite: its smallest eigenvalue is {d[-1]:.6g}, its largest {d[0]:.6g} "
             f"(allowed: {-allowed:.3g}). Check the kernel, or clip its eigenvalues."
         )
-    noise = _eigenvalue_noise(len(kernel)) * scale
+    noise = _eigenvalue_noise(len(negated)) * scale
     rank = np.count_nonzero(d > noise)
     rows = vectors[:, :rank]
-    if weight is None or weight.max() <= HEAVY_ROW * np.median(weight[weight > 0]):
-        return Decomposition(d[:rank], rows, rows, centre, "eigh", noise)
-    return _decompose_factor(kernel, weight, centre)
+    return Decomposition(d[:rank], rows, rows, centre, "eigh", noise)
 
 
-def _decompose_factor(kernel: np.ndarray, weight: np.ndarray, centre: np.ndarray | None) -> Decomposition:
-    """By the SVD of the weighted factor F of K = F Fᵀ: heavy rows would drown the others in W^½ K W^½."""
+def has_heavy_rows(weight: np.ndarray | None) -> bool:
+    """Whether some rows would drown the others in W^½ K W^½."""
+    return weight is not None and bool(weight.max() > HEAVY_ROW * np.median(weight[weight > 0]))
+
+
+def decompose_factor(kernel: np.ndarray, weight: np.ndarray, centre: np.ndarray | None) -> Decomposition:
+    """Of a checked kernel matrix of heavy rows, by the SVD of the weighted factor F of K = F Fᵀ."""
     d, vectors = _eigh_negated(np.negative(kernel, order="C"))
-    noise = _eigenvalue_noise(len(kernel)) * max(float(d[0]), _entry_scale(kernel.diagonal(), None, False))
+    noise = _eigenvalue_noise(len(kernel)) * max(float(d[0]), entry_scale(kernel.diagonal(), None, False))
     rank = np.count_nonzero(d > noise)
     factor = vectors[:, :rank] * np.sqrt(d[:rank])
-    scaled, _ = _scaled(factor, weight, None if centre is None else _column_means(factor, weight))
+    scaled, _ = scaled_design(factor, weight, None if centre is None else column_means(factor, weight))
     rows, s, _ = graded_svd(scaled, _directions(len(scaled), weight, centre is not None))
     return Decomposition(np.square(s), rows, rows, centre, "graded", noise)
 
 
-def _negated_kernel(
-    kernel: np.ndarray, weight: np.ndarray | None, fit_intercept: bool
+def scaled_kernel(
+    kernel: np.ndarray, weight: np.ndarray | None, fit_intercept: bool, *, overwrite: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """−W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½ in a new array, and k̄ = K w̄ (None without an intercept)."""
-    negated = np.negative(kernel, order="C")
+    """W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½ in rows, and k̄ = K w̄ (None without an intercept); in place where allowed."""
+    scaled = kernel if overwrite and kernel.flags.c_contiguous and kernel.flags.writeable else kernel.copy(order="C")
     centre = None
     if fit_intercept:
         centre = np.average(kernel, axis=0, weights=weight)
-        negated += centre
-        negated += (centre - np.average(centre, weights=weight))[:, None]
+        scaled -= centre
+        scaled -= (centre - np.average(centre, weights=weight))[:, None]
     if weight is not None:
         root = np.sqrt(weight)
-        negated *= root
-        negated *= root[:, None]
-    return negated, centre
+        scaled *= root
+        scaled *= root[:, None]
+    return scaled, centre
 
 
 def _decompose_dense(design: np.ndarray, weight: np.ndarray | None, means: np.ndarray | None) -> Decomposition:
@@ -143,7 +157,7 @@ def _decompose_dense(design: np.ndarray, weight: np.ndarray | None, means: np.nd
         tall = _decompose_tall(design, means)
         if tall is not None:
             return tall
-    scaled, centre = _scaled(design, weight, means)
+    scaled, centre = scaled_design(design, weight, means)
     n, p = scaled.shape
     with np.errstate(over="ignore", invalid="ignore"):  # told apart below
         gram = scaled.T @ scaled if p <= n else scaled @ scaled.T
@@ -214,7 +228,7 @@ def _decompose_sparse(design: Any, weight: np.ndarray | None, means: np.ndarray 
     if full == 0 or d[full - 1] < GRAM_CONDITION * scale or scale == 0:
         if n * p <= DENSE_ENTRIES:
             dense = design.toarray()
-            return _svd(*_scaled(dense, weight, None if means is None else _column_means(dense, weight)), weight)
+            return _svd(*scaled_design(dense, weight, None if means is None else column_means(dense, weight)), weight)
         full = np.count_nonzero(d > _eigenvalue_noise(len(d)) * scale)
         _warn_if_inexact(d[:full], scale, design.shape)
     d, vectors = d[:full], vectors[:, :full]
@@ -233,11 +247,12 @@ def _negated_sparse_gram(design: Any, weight: np.ndarray | None, centre: np.ndar
     n, p = design.shape
     if p > n:
         kernel = (design @ design.T).toarray()
-        negated, _ = _negated_kernel(kernel, weight, centre is not None)
-        return negated, _entry_scale(kernel.diagonal(), weight, centre is not None)
+        scale = entry_scale(kernel.diagonal(), weight, centre is not None)
+        scaled, _ = scaled_kernel(kernel, weight, centre is not None, overwrite=True)
+        return np.negative(scaled, out=scaled), scale
     weighted = design if weight is None else design.multiply(weight[:, None]).tocsr()
     gram = (design.T @ weighted).toarray()
-    scale = _entry_scale(gram.diagonal(), None, centre is not None)
+    scale = entry_scale(gram.diagonal(), None, centre is not None)
     np.negative(gram, out=gram)
     if centre is not None:
         gram += np.outer(centre, centre) * (n if weight is None else weight.sum())
@@ -289,7 +304,7 @@ class _SparseRows(LinearOperator):
         return product if self.shift is None else product - np.outer(self.shift, y.sum(axis=0))
 
 
-def _column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:
+def column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:
     """Weighted column means; dense ones corrected by the mean of what is left, exact also for a large offset."""
     share = np.full(design.shape[0], 1.0 / design.shape[0]) if weight is None else weight / weight.sum()
     means = share @ design
@@ -299,7 +314,7 @@ def _column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:
     return np.asarray(means)
 
 
-def _scaled(
+def scaled_design(
     design: np.ndarray, weight: np.ndarray | None, means: np.ndarray | None
 ) -> tuple[np.ndarray, Centre | None]:
     """W^½ (X − 1 x̄ᵀ) and x̄; the caller's own array where there is nothing to do."""
@@ -327,7 +342,7 @@ def _eigh_negated(negated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return -w, vectors
 
 
-def _entry_scale(diagonal: np.ndarray, weight: np.ndarray | None, centred: bool) -> float:
+def entry_scale(diagonal: np.ndarray, weight: np.ndarray | None, centred: bool) -> float:
     """Largest entry of the weighted matrix, whose rounding is the noise of the eigenvalues; fourfold by centring."""
     largest = np.abs(diagonal if weight is None else diagonal * weight).max()
     return float(4 * largest if centred else largest)

@@ -1,0 +1,258 @@
+"""Students of one penalty by conjugate gradients: k + 1 solves with the centred design or kernel, no decomposition::
+
+    p ≤ n:         (X_sᵀ X_s + lam I) β_t = X_sᵀ u_t,  fit X_s β_t
+    n < p, kernel: (K_s + lam I) a_t = u_t,            fit K_s a_t, K_s = X_s X_sᵀ for a design, β_t = X_sᵀ a_t
+    targets        u_0 = y_s,  u_t = (1 − ξ_t) y_s + ξ_t fit_{t−1}
+
+A step starts from x = (1 − ξ_t) x_0 + ξ_t x_{t−1}, of which the residual is known without a product: −ξ_t lam x_{t−1}
+(and what the first solve has left). So are its right-hand side and the norm of its fit. All targets and schedules of a
+step share the products; columns that have converged are left out. Jacobi's preconditioner is used where the diagonal
+varies by more than `UNEVEN`.
+
+Error. With M the preconditioner and mu = lam / max M a bound of the smallest eigenvalue, the Gauss–Radau rule gives an
+upper bound of the error in the energy norm (Meurant and Tichý 2013) at three flops an iteration, and the fit is off by
+no more; for kernels and n < p it is off by no more than the residual. A student's own bound plus |ξ_t| times that of
+its teacher, plus what rounding makes of a residual, over ‖fit‖, is the reported error.
+
+Cost: two products an iteration (one of a kernel), 6 vectors of length min(n, p) for each column. One thread, ridge and
+one student at 1e-12 beside ``Ridge(tol=1e-10)`` of scikit-learn without students: one-hot 4000 × 1000 with an intercept
+0.017 s and 0.021 s (errors 1e-14 and 1.5e-10), CSR 5000 × 2000 with 1 % filled 0.045 s and 0.023 s (7e-14, 1.2e-10).
+The true error is a tenth to a fortieth of the bound. Without Jacobi's preconditioner the one-hot design took three
+times the iterations.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator
+from fastdistill.spectral.decompositions.solved import Solved
+
+EPS = float(np.finfo(np.float64).eps)
+UNEVEN = 3.0  # largest over smallest diagonal entry beyond which Jacobi's preconditioner pays
+MAX_ITERATIONS = 1000
+INEXACT = 1000.0  # times the tolerance: what rounding may leave before the solution is refused
+ROUNDING = 8 * EPS  # of a residual, relative to its largest term
+OWN_SHARE = 0.5  # of the tolerance that a step may use; the rest is for what it inherits from its teacher
+
+
+class Stalled(Exception):
+    """The iterations do not converge in bounded time: decompose instead."""
+
+
+class _Solution(NamedTuple):
+    """Of (N + lam I) x = b for several columns."""
+
+    x: np.ndarray
+    residual: np.ndarray
+    bound: np.ndarray  # of the error of the fits
+
+
+class ConjugateGradients:
+    """Students of one penalty.
+
+    Parameters
+    ----------
+    operator : DesignOperator or KernelOperator
+    tol : float
+        Relative error of a fit.
+    max_iterations : int
+        More in one step raise `Stalled`.
+    """
+
+    def __init__(
+        self, operator: DesignOperator | KernelOperator, tol: float = 1e-12, max_iterations: int = MAX_ITERATIONS
+    ) -> None:
+        self._operator, self._tol, self._max_iterations = operator, tol, max_iterations
+        n, width = operator.shape
+        self._is_primal = isinstance(operator, DesignOperator) and width <= n
+        self._size = 0.0  # largest eigenvalue seen
+
+    def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> Solved:
+        """Students (P, k+1) of penalties lam (P,), all the same and positive, and weights xi (P, k), targets (n, m).
+
+        Raises
+        ------
+        Stalled
+            A step needs more than `max_iterations`, rounding leaves an error far above `tol`, or lam = 0.
+        ValueError
+            More than one penalty.
+        """
+        if np.any(lam != lam[0]):
+            raise ValueError("Conjugate gradients take one penalty at a time.")
+        penalty = float(lam[0])
+        if penalty <= 0.0:
+            raise Stalled("Without a penalty nothing bounds the error.")
+        families, m = len(lam), y_s.shape[1]
+        scale = self._preconditioner(penalty)
+        right = y_s
+        if isinstance(self._operator, DesignOperator) and self._is_primal:
+            right = self._operator.transposed(y_s)
+        zero = np.zeros_like(right)
+        first = _Solution(*(np.tile(a, families) for a in self._solve(right, zero, right, penalty, scale)))
+        right_0 = right = np.tile(right, families)
+        solution = first
+        images = [self._image(right, solution, penalty)]
+        solutions, bounds = [solution.x], [solution.bound]
+        for t in range(xi.shape[1]):
+            step = np.repeat(xi[:, t], m)
+            right = (1.0 - step) * right_0 + step * images[-1]
+            start = (1.0 - step) * first.x + step * solution.x
+            residual = (1.0 - step) * first.residual - (step * penalty) * solution.x
+            inherited = np.abs(step) * self._largest_filter(penalty) * solution.bound
+            solution = self._solve(right, start, residual, penalty, scale)
+            solution = solution._replace(bound=solution.bound + inherited)
+            images.append(self._image(right, solution, penalty))
+            solutions.append(solution.x)
+            bounds.append(solution.bound)
+        return self._solved(solutions, None if self._is_primal else images, bounds, families)
+
+    def _image(self, right: np.ndarray, solution: _Solution, penalty: float) -> np.ndarray:
+        """N x, without a product where that loses no digits."""
+        if penalty > self._size:
+            return self._apply(solution.x)
+        return right - solution.residual - penalty * solution.x
+
+    def _solved(
+        self, solutions: list[np.ndarray], fits: list[np.ndarray] | None, bounds: list[np.ndarray], families: int
+    ) -> Solved:
+        """In the shapes of the protocol, from (side, families · m) of every step."""
+
+        def shaped(arrays: list[np.ndarray]) -> np.ndarray:
+            stacked = np.stack(arrays)  # (k+1, ..., families · m)
+            return np.moveaxis(stacked.reshape(*stacked.shape[:-1], families, -1), -2, 0)
+
+        if isinstance(self._operator, DesignOperator) and not self._is_primal:
+            solutions = [self._operator.transposed(x) for x in solutions]
+        fits = [self._operator.product(x) for x in solutions] if fits is None else fits
+        norms = np.array([np.linalg.norm(fit, axis=0) for fit in fits])
+        errors = np.divide(bounds, norms, out=np.zeros(norms.shape), where=norms > 0)
+        if errors.max(initial=0.0) > INEXACT * self._tol:
+            raise Stalled(f"Rounding leaves relative errors of {errors.max():.2g}.")
+        return Solved(shaped(solutions), shaped(fits), shaped(list(errors)))
+
+    def _largest_filter(self, penalty: float) -> float:
+        """A bound of d / (d + lam); twice the largest Rayleigh quotient is one for d in all but contrived cases."""
+        return min(1.0, 2.0 * self._size / (self._size + penalty))
+
+    def _rounding(self, x: np.ndarray, penalty: float) -> np.ndarray:
+        """The effect on the fits (c,) of a residual that is rounding alone."""
+        gain = 1.0
+        if self._is_primal:
+            gain = 0.5 / np.sqrt(penalty) if penalty < self._size else np.sqrt(self._size) / (self._size + penalty)
+        return ROUNDING * self._size * gain * np.linalg.norm(x, axis=0)
+
+    def _preconditioner(self, penalty: float) -> np.ndarray | None:
+        """M (side, 1), the diagonal of the system where it is uneven."""
+        operator = self._operator
+        if isinstance(operator, DesignOperator) and self._is_primal:
+            diagonal = operator.column_squares
+        else:
+            diagonal = operator.diagonal()
+        if diagonal is None or diagonal.max() + penalty <= UNEVEN * (diagonal.min() + penalty):
+            return None
+        return (diagonal + penalty)[:, None]
+
+    def _apply(self, x: np.ndarray) -> np.ndarray:
+        """X_sᵀ X_s x, X_s X_sᵀ x or K_s x."""
+        if isinstance(self._operator, KernelOperator):
+            return self._operator.product(x)
+        if self._is_primal:
+            return self._operator.transposed(self._operator.product(x))
+        return self._operator.product(self._operator.transposed(x))
+
+    def _solve(
+        self, right: np.ndarray, start: np.ndarray, residual: np.ndarray, penalty: float, scale: np.ndarray | None
+    ) -> _Solution:
+        """(N + lam I) x = right (side, c) from `start`, of a known residual."""
+        out = _Solution(start.copy(), residual.copy(), np.zeros(right.shape[1]))
+        active = np.flatnonzero(residual.any(axis=0))
+        columns = right[:, active], start[:, active], residual[:, active]
+        run = _Run(*columns, penalty, scale, is_primal=self._is_primal)
+        for done in range(self._max_iterations):
+            bound = run.bound(self._largest_filter(penalty) if done else 1.0)
+            small = bound <= self._tol * OWN_SHARE * run.fit_norms()
+            if small.any():
+                which = active[small]
+                out.x[:, which], out.residual[:, which], out.bound[which] = (
+                    run.x[:, small],
+                    run.r[:, small],
+                    bound[small],
+                )
+                active = active[~small]
+                run.leave_out(small)
+            if not active.size:
+                return out._replace(bound=out.bound + self._rounding(out.x, penalty))
+            self._size = max(self._size, run.step(self._apply(run.p)))
+        raise Stalled(f"No convergence in {self._max_iterations} iterations.")
+
+
+class _Run:
+    """Preconditioned conjugate gradients of several independent columns, and the Gauss–Radau bound of each."""
+
+    def __init__(
+        self,
+        right: np.ndarray,
+        start: np.ndarray,
+        residual: np.ndarray,
+        penalty: float,
+        scale: np.ndarray | None,
+        *,
+        is_primal: bool,
+    ) -> None:
+        self._penalty, self._scale, self._is_primal = penalty, scale, is_primal
+        self._mu = penalty if scale is None else penalty / float(scale.max())
+        self.right, self.x, self.r = (np.array(a, order="C") for a in (right, start, residual))
+        self.z = self.r if scale is None else self.r / scale
+        self.p = self.z.copy()
+        self.rz = _dots(self.r, self.z)
+        self.radau = np.full(right.shape[1], 1.0 / self._mu)
+
+    def bound(self, largest_filter: float) -> np.ndarray:
+        """Of the error of the fits (c,)."""
+        if self._is_primal:
+            return np.sqrt(largest_filter * self.radau * self.rz)
+        return largest_filter * np.linalg.norm(self.r, axis=0)
+
+    def fit_norms(self) -> np.ndarray:
+        """‖X x‖ or ‖K x‖ (c,), without a product; of a kernel at least what rounding makes of zero."""
+        image = self.right - self.r
+        image -= self._penalty * self.x
+        if self._is_primal:
+            return np.sqrt(np.maximum(_dots(image, self.x), 0.0))
+        return np.maximum(np.linalg.norm(image, axis=0), EPS * np.linalg.norm(self.right, axis=0))
+
+    def leave_out(self, which: np.ndarray) -> None:
+        """Columns that have converged."""
+        for name in ("right", "x", "r", "p", "z"):
+            setattr(self, name, np.ascontiguousarray(getattr(self, name)[:, ~which]))
+        self.rz, self.radau = self.rz[~which], self.radau[~which]
+
+    def step(self, image: np.ndarray) -> float:
+        """By N p; returns a lower bound of the largest eigenvalue of N."""
+        squares, curvature = _dots(self.p, self.p), _dots(self.p, image)
+        alpha = self.rz / (curvature + self._penalty * squares)
+        image += self._penalty * self.p
+        self.x += alpha * self.p
+        self.r -= alpha * image
+        if self._scale is None:
+            self.z = self.r
+        else:
+            np.divide(self.r, self._scale, out=self.z)
+        rz = _dots(self.r, self.z)
+        beta = rz / self.rz
+        rest = self.radau - alpha
+        sound = rest > 0  # where rounding has undone it, the cruder bound ‖r‖² / mu
+        cruder = np.full_like(rest, 1.0 / self._mu)
+        self.radau = np.divide(rest, self._mu * rest + beta, out=cruder, where=sound)
+        self.rz = rz
+        self.p *= beta
+        self.p += self.z
+        return float((curvature / squares).max())
+
+
+def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Inner products (c,) of the columns."""
+    return np.einsum("ij,ij->j", a, b)

@@ -1,0 +1,165 @@
+"""Paths of a solver: students without eigenvalues and eigenvectors.
+
+A solver gives coefficients and fits of the scaled problem (`decompositions.solved`), and traces of smoothers. What it
+does not give (filters, standard deviations, ...) comes from the decomposition, which the spectrum then makes.
+
+Cost: that of the solver; see its module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from fastdistill.spectral.decompositions.cholesky import Cholesky
+from fastdistill.spectral.decompositions.solved import Solved
+from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
+from fastdistill.spectral.frame import Targets
+from fastdistill.spectral.path import DistillationPath
+from fastdistill.spectral.protocol import Decomposed
+from fastdistill.spectral.queries import Queries
+
+# Residuals below this share of the targets are differences of nearly equal numbers: the decomposition has them exactly.
+NEARLY_FITTED = 1e-4
+
+
+class Solver(Protocol):
+    """What a path asks of a solver, for families of penalties lam (P,) and weights xi (P, k), scaled targets (n, m)."""
+
+    def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> Solved:
+        """Coefficients and fits."""
+
+    def traces(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
+        """Traces (P, k+1) of the smoothers, without the intercept's one."""
+
+    def remaining(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
+        """Traces (P, k+1) of I − smoother."""
+
+
+class SolvedPath(DistillationPath):
+    """A `DistillationPath` by a solver; `queries` say how new points enter."""
+
+    def __init__(
+        self,
+        spectrum: Decomposed,
+        targets: Targets,
+        lam: np.ndarray,
+        xi: np.ndarray,
+        solver: Solver,
+        queries: Queries,
+    ) -> None:
+        super().__init__(spectrum, targets, lam, xi)
+        self._solver, self.queries = solver, queries
+
+    @cached_property
+    def _solved(self) -> Solved:
+        return self._solver.students(self.targets.scaled, self.family_penalties[:, 0], self.family_weights)
+
+    @cached_property
+    def _coefficients(self) -> np.ndarray:
+        """Public coefficients (students, width, m)."""
+        return self._public(self._solved.coefficients)
+
+    def _public(self, coefficients: np.ndarray) -> np.ndarray:
+        """(P, k+1, width, m) of the scaled problem -> (students, width, m)."""
+        flat = coefficients.reshape(self.n_students, *coefficients.shape[2:])
+        return self.queries.coefficients(flat.swapaxes(1, 2)).swapaxes(1, 2)
+
+    @cached_property
+    def _scaled_fits(self) -> np.ndarray:
+        """Fits of the scaled targets (students, n, m)."""
+        fits = self._solved.fits
+        return fits.reshape(self.n_students, *fits.shape[2:])
+
+    def _all_coefficients(self) -> np.ndarray:
+        return self._coefficients
+
+    @cached_property
+    def fitted(self) -> np.ndarray:
+        """Fits on the training samples (..., n[, m])."""
+        fits = self._scaled_fits
+        if self.spectrum.frame.root is not None:
+            fits = fits / self.spectrum.frame.root[:, None]
+        return self._result(fits + self.targets.mean, "fitted values", power=1)
+
+    @cached_property
+    def dof(self) -> np.ndarray:
+        """Effective degrees of freedom (...): the trace of the smoother, plus one for an intercept."""
+        traces = self._solver.traces(self.family_penalties[:, 0], self.family_weights).reshape(-1, 1)
+        return self._result(traces + self.spectrum.frame.fit_intercept, "degrees of freedom", per_target=False)
+
+    @cached_property
+    def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
+        frame, y = self.spectrum.frame, self.targets.scaled
+        residuals = np.linalg.norm(y - self._scaled_fits, axis=1)
+        if np.any(residuals < NEARLY_FITTED * np.linalg.norm(y, axis=0)):
+            return super()._residuals
+        left = self._solver.remaining(self.family_penalties[:, 0], self.family_weights).reshape(-1, 1)
+        return residuals / np.sqrt(frame.total_weight), left - frame.fit_intercept
+
+    def query_map(self, queries: Any) -> Callable[[int, int], np.ndarray]:
+        """Centred predictions (students, q, m) of a range of students on checked queries."""
+
+        def predict(start: int, stop: int) -> np.ndarray:
+            coefficients = self._coefficients[start:stop].swapaxes(1, 2)
+            flat = coefficients.reshape(-1, coefficients.shape[2])
+            return self._by_target(self.queries.evaluate(queries, flat))
+
+        return predict
+
+
+class TridiagonalPath(SolvedPath):
+    """By the tridiagonal form of a kernel: every penalty, weight and step without eigenvectors."""
+
+    _solver: Tridiagonal
+
+    @cached_property
+    def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
+        frame, penalties = self.spectrum.frame, self.family_penalties[:, 0]
+        squares = self._solver.misfits(self.targets.scaled, penalties, self.family_weights)
+        left = self._solver.remaining(penalties, self.family_weights).reshape(-1, 1) - frame.fit_intercept
+        return np.sqrt(squares.reshape(self.n_students, -1) / frame.total_weight), left
+
+
+class OnePenaltyPath(SolvedPath):
+    """By a Cholesky factor, with exact leave-one-out."""
+
+    _solver: Cholesky
+
+    @cached_property
+    def _coefficients(self) -> np.ndarray:
+        """Public coefficients (students, width, m), without the product that fits of a design cost."""
+        if "_solved" in vars(self):
+            return super()._coefficients
+        penalties = self.family_penalties[:, 0]
+        solved = self._solver.students(self.targets.scaled, penalties, self.family_weights, with_fits=False)
+        return self._public(solved.coefficients)
+
+    @cached_property
+    def _left_out(self) -> np.ndarray | None:
+        """Scaled leave-one-out predictions (students, n, m) of one schedule; None where they need the decomposition."""
+        if len(self.family_weights) > 1:
+            return None
+        return self._solver.leave_one_out(
+            self.targets.scaled, self.family_weights[0], self.spectrum.frame.intercept_share
+        )
+
+    @cached_property
+    def loo(self) -> np.ndarray:
+        """Exact leave-one-out predictions (..., n[, m]), as of `DistillationPath`."""
+        if self._left_out is None:
+            return super().loo
+        root = self.spectrum.frame.root
+        predictions = self._left_out if root is None else self._left_out / root[:, None]
+        return self._result(predictions + self.targets.mean, "leave-one-out predictions", power=1)
+
+    @cached_property
+    def loo_mse(self) -> np.ndarray:
+        """Leave-one-out error Σ w (y − loo)² / Σ w, (...[, m])."""
+        if self._left_out is None:
+            return super().loo_mse
+        errors = np.square(self.targets.scaled - self._left_out).sum(axis=1) / self.spectrum.frame.total_weight
+        return self._result(errors, "mean squared errors", power=2)
