@@ -160,11 +160,16 @@ def held(
     return out
 
 
-def design(X: Any, name: str = "X", *, largest: float = LARGEST, smallest: float | None = None) -> Any:
-    """A dense float64 (n, p) array, or a float64 CSR array for any scipy.sparse input (sorted, no duplicates)."""
+def design(
+    X: Any, name: str = "X", *, largest: float = LARGEST, smallest: float | None = None, copies: bool = True
+) -> Any:
+    """A dense float64 (n, p) array, or a float64 CSR array for any scipy.sparse input (sorted, no duplicates).
+
+    Without `copies` the memory of a sparse X is shared where it can be, and CSC stays CSC.
+    """
     if type(X) is np.ndarray and X.ndim == 2 and is_ordinary(X, largest):
         return X
-    checked = _sparse_design(X, name) if hasattr(X, "tocsr") else filled_matrix(X, name)
+    checked = _sparse_design(X, name, copies) if hasattr(X, "tocsr") else filled_matrix(X, name)
     sized(checked if isinstance(checked, np.ndarray) else checked.data, name, largest, smallest=smallest)
     return checked
 
@@ -176,17 +181,38 @@ def filled_matrix(X: Any, name: str) -> np.ndarray:
     return arr
 
 
-def _sparse_design(X: Any, name: str) -> Any:
-    from scipy.sparse import csr_array
+def implicit_design(X: Any, name: str = "X") -> Any:
+    """A LinearOperator, or a finite memory map, checked in blocks of rows, as it is."""
+    if getattr(X, "dtype", None) is None or X.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold real numbers, got dtype {getattr(X, 'dtype', None)}.")
+    _check_ndim(len(X.shape), 2, X.shape, name)
+    _check_not_empty(X.shape, name)
+    if isinstance(X, np.ndarray):
+        size, height = 0.0, max(1, 2**17 // X.shape[1])
+        for start in range(0, len(X), height):
+            block = np.asarray(X[start : start + height], dtype=np.float64)
+            check_finite(block, f"{name}[{start}:]")
+            size = max(size, largest_entry(block))
+        sized(np.asarray(size), name)
+    return X
+
+
+def _sparse_design(X: Any, name: str, copies: bool) -> Any:
+    from scipy.sparse import csc_array, csr_array
 
     if X.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold real numbers, got dtype {X.dtype}.")
     _check_ndim(len(X.shape), 2, X.shape, name)
     _check_not_empty(X.shape, name)
-    csr = csr_array(X, dtype=np.float64, copy=True)
-    csr.sum_duplicates()
-    check_finite(csr.data, name)
-    return csr
+    is_canonical = getattr(X, "has_canonical_format", False)
+    if not copies and is_canonical and X.format in ("csr", "csc"):
+        kind = csr_array if X.format == "csr" else csc_array
+        checked = kind(X, dtype=np.float64)
+    else:
+        checked = csr_array(X, dtype=np.float64, copy=True)
+        checked.sum_duplicates()
+    check_finite(checked.data, name)
+    return checked
 
 
 def _check_not_empty(shape: tuple[int, ...], name: str) -> None:

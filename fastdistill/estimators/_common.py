@@ -63,8 +63,10 @@ def checked_queries(model: Any, X: Any) -> Any:
     return validate_data(model, X, reset=False, **DATA)
 
 
-def checked_recursion(model: Any) -> tuple[np.ndarray, np.ndarray]:
+def checked_recursion(model: Any, solvers: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The penalty () and schedule (k,) of `alpha`, `xi` and `n_steps` of an estimator; (m,) and (m, k) per target."""
+    validation.choice(model.solver, "solver", solvers)
+    validation.scalar(model.tol, "tol", minimum=0.0, strict=True)
     validation.boolean(model.fit_intercept, "fit_intercept")
     penalty = validation.penalties(model.alpha, "alpha")
     xi = validation.parameter(model.xi, "xi", ndim=(0, 1, 2))

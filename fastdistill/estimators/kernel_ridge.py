@@ -36,9 +36,11 @@ from sklearn.utils.validation import validate_data
 from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, Regressor, affine, checked_queries, checked_recursion, last_student
 from fastdistill.spectral.gaussian_process import Posterior
-from fastdistill.spectral.spectrum import Spectrum
+from fastdistill.spectral.spectrum import KERNEL_SOLVERS, Spectrum
 
 DIAGONAL_BLOCK = 64  # samples
+VALUES = 2**24  # kernel values of a block of predictions (128 MiB)
+STORED = 2**25  # entries of the largest matrix that a Krylov basis is given whole (256 MiB)
 # Positive semi-definite by construction, for any data and the parameters that are admitted.
 DEFINITE = ("linear", "rbf", "laplacian", "cosine", "chi2")
 WITH_GAMMA = ("rbf", "laplacian", "poly", "polynomial", "sigmoid", "chi2")
@@ -114,10 +116,24 @@ class KernelRegressor(Regressor):
         """
         X = checked_queries(self, X)
         dtype = np.result_type(X.dtype, self.X_fit_.dtype)
+        parts = [self._predict_part(rows, dtype, return_std, kernel_diag) for rows in self._parts(X, kernel_diag)]
+        mean = np.concatenate([part[0] for part in parts])
+        return (mean, np.concatenate([part[1] for part in parts])) if return_std else mean
+
+    def _parts(self, X: Any, kernel_diag: Any) -> list[Any]:
+        """Samples whose kernel values fill a block, so that those of all of them are never stored."""
+        height = max(1, VALUES // self.X_fit_.shape[0])
+        if self._kernel.is_precomputed or kernel_diag is not None or X.shape[0] <= height:
+            return [X]
+        rows = X.tocsr() if issparse(X) else X
+        return [rows[start : start + height] for start in range(0, X.shape[0], height)]
+
+    def _predict_part(self, X: Any, dtype: Any, return_std: bool, kernel_diag: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions and, where asked for, their standard deviations."""
         values = self._kernel.values(X, self.X_fit_)
         mean = affine(values, self.dual_coef_, self.intercept_, dtype)
         if not return_std:
-            return mean
+            return mean, mean
         if self._posterior is None:
             raise ValueError(
                 "The kernel matrix of the training data is indefinite, so that no Gaussian process has it for a "
@@ -163,6 +179,13 @@ class DistilledKernelRidge(KernelRegressor):
         Keyword arguments of a callable kernel. Ignored by the others.
     fit_intercept : bool, default=True
         Whether to fit an unpenalised intercept, which :class:`sklearn.kernel_ridge.KernelRidge` has not.
+    tol : float, default=1e-8
+        Relative error of the fits with ``solver="krylov"``; other solvers are exact to rounding.
+    solver : {"auto", "eigh", "cholesky", "krylov"}, default="auto"
+        "auto" factors the kernel matrix, or decomposes it where a factor would lose digits. "krylov" takes one Krylov
+        basis for all steps: some tens of products with the matrix, which for more than 5792 samples is never stored
+        but evaluated in blocks at each; with penalties not far below its largest eigenvalues a tenth of the time. It
+        needs a positive semi-definite kernel and gives no standard deviations.
 
     Attributes
     ----------
@@ -250,6 +273,8 @@ class DistilledKernelRidge(KernelRegressor):
         coef0: float = 1,
         kernel_params: dict[str, Any] | None = None,
         fit_intercept: bool = True,
+        tol: float = 1e-8,
+        solver: str = "auto",
     ) -> None:
         self.alpha = alpha
         self.xi = xi
@@ -260,6 +285,8 @@ class DistilledKernelRidge(KernelRegressor):
         self.coef0 = coef0
         self.kernel_params = kernel_params
         self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.solver = solver
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DistilledKernelRidge:
         """Fit the last student.
@@ -289,14 +316,15 @@ class DistilledKernelRidge(KernelRegressor):
         Warns
         -----
         RuntimeWarning
-            The kernel matrix is indefinite, or ``kernel="linear"`` loses columns of X in it beside larger ones.
+            The kernel matrix is indefinite, ``kernel="linear"`` loses columns of X in it beside larger ones, or an
+            iterative solver does not reach its tolerance.
         """
-        penalty, schedule = checked_recursion(self)
+        penalty, schedule = checked_recursion(self, KERNEL_SOLVERS)
         kernel = Kernel.of(self)
         kernel.check()
         # The copy keeps the model as it is when the caller reuses the memory of X.
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not kernel.is_precomputed, **DATA)
-        spectrum = kernel.spectrum(X, sample_weight)
+        spectrum = kernel.spectrum(X, sample_weight, self.solver, self.tol)
         penalties = np.atleast_1d(penalty)
         if not kernel.admitted(spectrum, penalties).all():
             raise ValueError(kernel.refusal(spectrum, float(penalties.min())))
@@ -305,7 +333,9 @@ class DistilledKernelRidge(KernelRegressor):
         # alpha = 1e-3: relative error 2e-3 when stored as float32, 5e-8 so).
         self.dual_coef_, self.intercept_ = coef, intercept if self.fit_intercept else 0.0
         self.X_fit_ = X
-        self._posterior = posterior(kernel, spectrum, X, sample_weight, penalties)
+        self._posterior = (
+            RefusedPosterior() if self.solver == "krylov" else posterior(kernel, spectrum, X, sample_weight, penalties)
+        )
         self._kernel = kernel
         kernel.warn_of_lost_columns(X, float(penalties.min()), getattr(self, "feature_names_in_", None))
         return self
@@ -403,21 +433,40 @@ class Kernel:
         blocks = (rows[start : start + size] for start in range(0, X.shape[0], size))
         return np.concatenate([np.diagonal(self.values(block, None)).copy() for block in blocks])
 
-    def spectrum(self, X: Any, weight: Any) -> Spectrum:
+    def spectrum(self, X: Any, weight: Any, solver: str = "auto", tol: float = 1e-8) -> Spectrum:
         """The spectrum of the training kernel; what is wrong with that matrix is said in terms of the kernel."""
+        if solver == "krylov" and X.shape[0] ** 2 > STORED and not self.is_precomputed:
+            return self._spectrum_of_rows(X, weight, tol)
         K = self.values(X, None)
         if not (callable(self.kernel) or self.is_precomputed):
             validation.sized(X.data if issparse(X) else X, "X")
         if self.kernel in WITH_GAMMA and self.gamma is None:
             self._check_tells_apart(K, X)
-        return self.spectrum_of(K, validation.sample_weight(weight, X.shape[0]))
+        return self.spectrum_of(K, validation.sample_weight(weight, X.shape[0]), solver, tol)
 
-    def spectrum_of(self, K: Any, weight: np.ndarray | None) -> Spectrum:
-        """The spectrum of a kernel matrix, which may be indefinite."""
+    def _spectrum_of_rows(self, X: Any, weight: Any, tol: float) -> Spectrum:
+        """By blocks of rows, evaluated at every product."""
+        X = X.tocsr() if issparse(X) else X
+        n = X.shape[0]
+        if not callable(self.kernel):
+            validation.sized(X.data if issparse(X) else X, "X")
+
+        def rows(start: int, stop: int) -> np.ndarray:
+            values = self.values(X[start:stop], X)
+            return np.asarray(values.toarray() if issparse(values) else values)
+
+        if self.kernel in WITH_GAMMA and self.gamma is None:
+            self._check_tells_apart(rows(0, 1), X)
+        return Spectrum.from_kernel_rows(rows, n, self.fit_intercept, weight, tol)
+
+    def spectrum_of(self, K: Any, weight: np.ndarray | None, solver: str = "auto", tol: float = 1e-8) -> Spectrum:
+        """The spectrum of a kernel matrix, which may be indefinite but for Krylov bases."""
         K = K.toarray() if issparse(K) else K
         try:
+            if solver == "krylov":
+                return Spectrum.from_kernel(K, self.fit_intercept, weight, solver, tol)
             return Spectrum.from_symmetric(
-                K, self.fit_intercept, weight, indefinite=True, known_definite=self.is_definite
+                K, self.fit_intercept, weight, solver, indefinite=True, known_definite=self.is_definite
             )
         except ValueError as err:
             raise ValueError(f"Cannot fit with kernel={self.kernel!r}. {err}") from err
@@ -468,6 +517,14 @@ class Kernel:
             f"alpha above minus its smallest eigenvalue, which is {smallest:.6g}: use an alpha above "
             f"{-smallest:.6g}, check the kernel, or clip its eigenvalues. {advice}"
         ).rstrip()
+
+
+class RefusedPosterior:
+    """Of a model whose kernel matrix is never to be decomposed."""
+
+    def variance(self, Kq: np.ndarray, kernel_diag: Any) -> np.ndarray:
+        """There is none."""
+        raise ValueError("solver='krylov' gives no standard deviations; use solver='auto'.")
 
 
 class DeferredPosterior:

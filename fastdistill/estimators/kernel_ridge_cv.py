@@ -33,6 +33,7 @@ from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor
 from fastdistill.selection.search import Choices, Fold
 from fastdistill.spectral.gaussian_process import Posterior
 
+SOLVERS = ("auto", "eigh")
 KERNEL_PARAMETERS = ("gamma", "degree", "coef0", "kernel_params")  # each may hold several values
 
 
@@ -87,6 +88,8 @@ class DistilledKernelRidgeCV(KernelRegressor):
         Keyword arguments of a callable kernel.
     store_cv_results : bool, default=False
         Whether `cv_results_` holds leave-one-out errors or predictions of every sample; not with `cv` or "gcv".
+    solver : {"auto", "eigh"}, default="auto"
+        How the kernel matrix is decomposed; for now both are the same.
 
     Attributes
     ----------
@@ -180,6 +183,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
         coef0: Any = 1,
         kernel_params: Any = None,
         store_cv_results: bool = False,
+        solver: str = "auto",
     ) -> None:
         self.alphas = alphas
         self.n_steps = n_steps
@@ -195,6 +199,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
         self.coef0 = coef0
         self.kernel_params = kernel_params
         self.store_cv_results = store_cv_results
+        self.solver = solver
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DistilledKernelRidgeCV:
         """Choose the kernel, the penalty and the weights, and fit the chosen student.
@@ -226,6 +231,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
             The kernel matrix is indefinite, or ``kernel="linear"`` loses columns of X in it beside larger ones.
         """
         search = search_of(self)
+        validation.choice(self.solver, "solver", SOLVERS)
         kernels = self._kernels()
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not kernels[0].is_precomputed, **DATA)
         y, scale = search.in_units(y)

@@ -13,7 +13,7 @@ P: imitation parameters ξ_1, …, ξ_k     ``xi``
 B: ground-truth weights α_t = 1 − ξ_t   ``1 - xi``
 ======================================  ==================
 
-Cost: O(n p min(n, p)) for one decomposition, O(k p min(n, p)) for the students.
+Cost: that of the cheapest solver, at most O(n p min(n, p)), and O(k p min(n, p)) for the students.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from fastdistill.estimators._common import (
     far_from_zero,
     last_student,
 )
-from fastdistill.spectral.spectrum import Spectrum
+from fastdistill.spectral.spectrum import DESIGN_SOLVERS, Spectrum
 
 
 class LinearModel:
@@ -98,6 +98,13 @@ class DistilledRidge(LinearRegressor):
         Number k of distillation steps; 0 is plain ridge. With an array `xi` its length, or None.
     fit_intercept : bool, default=True
         Whether to fit an unpenalised intercept.
+    tol : float, default=1e-8
+        Relative error of the fits with ``solver="krylov"``; other solvers are exact to rounding.
+    solver : {"auto", "svd", "gram", "cholesky", "krylov"}, default="auto"
+        "auto" takes the cheapest exact one; of a sparse X, which is never made dense as a whole, conjugate gradients or
+        a Krylov basis at 1e-12 where these cost less. "svd" and "gram" decompose X, or its smaller Gram matrix;
+        "cholesky" factors that for each penalty. "krylov" takes one Krylov basis for all steps, needs memory for little
+        more than X, and warns where `tol` is out of reach.
 
     Attributes
     ----------
@@ -128,7 +135,8 @@ class DistilledRidge(LinearRegressor):
     With constant ξ the students converge to ridge regression of the penalty alpha / (1 − ξ) where |ξ| max a < 1 [1]_.
     Weights chosen freely can lower the risk below that of the best ridge [2]_, and overfit when chosen on few data.
 
-    Cost: O(n p min(n, p)) once, O(k p min(n, p)) for the steps. float32 data give float32 results; sums are carried
+    Cost: O(n p min(n, p)) once, O(k p min(n, p)) for the steps; of a sparse X some hundred products with it at most,
+    where this is less. float32 data give float32 results; sums are carried
     in float64. Sample weights of zero equal dropping the samples, integer weights repeating them.
 
     References
@@ -151,11 +159,21 @@ class DistilledRidge(LinearRegressor):
     array([3.5755])
     """
 
-    def __init__(self, alpha: Any = 1.0, xi: Any = 1.0, n_steps: int | None = 1, fit_intercept: bool = True) -> None:
+    def __init__(
+        self,
+        alpha: Any = 1.0,
+        xi: Any = 1.0,
+        n_steps: int | None = 1,
+        fit_intercept: bool = True,
+        tol: float = 1e-8,
+        solver: str = "auto",
+    ) -> None:
         self.alpha = alpha
         self.xi = xi
         self.n_steps = n_steps
         self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.solver = solver
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DistilledRidge:
         """Fit the last student.
@@ -180,10 +198,15 @@ class DistilledRidge(LinearRegressor):
             schedules of another number than the targets.
         TypeError
             Parameters or weights of the wrong kind.
+
+        Warns
+        -----
+        RuntimeWarning
+            An iterative solver does not reach its tolerance.
         """
-        penalty, schedule = checked_recursion(self)
+        penalty, schedule = checked_recursion(self, DESIGN_SOLVERS)
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
-        spectrum = Spectrum.of_design(X, self.fit_intercept, sample_weight)
+        spectrum = Spectrum.from_kept(X, self.fit_intercept, sample_weight, self.solver, self.tol)
         coef, intercept = last_student(spectrum, y, penalty, schedule, "coef")
         self.coef_, self.intercept_ = as_linear_model(coef, intercept, self.fit_intercept)
         self._means = far_from_zero(spectrum, y, sample_weight)

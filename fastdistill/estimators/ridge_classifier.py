@@ -157,6 +157,10 @@ class DistilledRidgeClassifier(RidgeTargets):
         the sums of their sample weights, so that a weight of zero equals leaving the sample out and a weight of two
         having it twice. (:class:`sklearn.linear_model.RidgeClassifier` counts samples whatever their weights, which
         differs where both are given.) Ignored with several labels per sample.
+    tol : float, default=1e-8
+        Relative error of the decision values of the training data with ``solver="krylov"``.
+    solver : {"auto", "svd", "gram", "cholesky", "krylov"}, default="auto"
+        As in :class:`DistilledRidge`.
 
     Attributes
     ----------
@@ -194,12 +198,16 @@ class DistilledRidgeClassifier(RidgeTargets):
         n_steps: int | None = 1,
         fit_intercept: bool = True,
         class_weight: Any = None,
+        tol: float = 1e-8,
+        solver: str = "auto",
     ) -> None:
         self.alpha = alpha
         self.xi = xi
         self.n_steps = n_steps
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
+        self.tol = tol
+        self.solver = solver
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DistilledRidgeClassifier:
         """Fit the last student.
@@ -229,7 +237,7 @@ class DistilledRidgeClassifier(RidgeTargets):
         return self
 
     def _regression(self, X: Any, y: np.ndarray) -> DistilledRidge:
-        return DistilledRidge(self.alpha, self.xi, self.n_steps, self.fit_intercept)
+        return DistilledRidge(self.alpha, self.xi, self.n_steps, self.fit_intercept, self.tol, self.solver)
 
 
 class DistilledRidgeClassifierCV(RidgeTargets):
@@ -265,6 +273,8 @@ class DistilledRidgeClassifierCV(RidgeTargets):
         differs where both are given.) Ignored with several labels per sample.
     store_cv_results : bool, default=False
         Whether `cv_results_` holds leave-one-out errors or predictions of every sample; not with `cv` or "gcv".
+    solver : {"auto", "svd", "gram"}, default="auto"
+        As in :class:`DistilledRidgeCV`.
 
     Attributes
     ----------
@@ -323,6 +333,7 @@ class DistilledRidgeClassifierCV(RidgeTargets):
         fit_intercept: bool = True,
         class_weight: Any = None,
         store_cv_results: bool = False,
+        solver: str = "auto",
     ) -> None:
         self.alphas = alphas
         self.n_steps = n_steps
@@ -333,6 +344,7 @@ class DistilledRidgeClassifierCV(RidgeTargets):
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.store_cv_results = store_cv_results
+        self.solver = solver
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DistilledRidgeClassifierCV:
         """Choose the penalty and the weights, and fit the chosen student.
@@ -375,6 +387,7 @@ class DistilledRidgeClassifierCV(RidgeTargets):
             self.bounds,
             self.fit_intercept,
             store_cv_results=self.store_cv_results,
+            solver=self.solver,
         )
 
 

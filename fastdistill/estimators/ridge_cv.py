@@ -29,6 +29,8 @@ from fastdistill.estimators.ridge import LinearRegressor
 from fastdistill.selection.search import Fold
 from fastdistill.spectral.spectrum import Spectrum
 
+SOLVERS = ("auto", "svd", "gram")
+
 
 class DistilledRidgeCV(LinearRegressor):
     """Ridge regression with a tuned penalty, distilled into itself only where there is evidence that this helps.
@@ -67,6 +69,8 @@ class DistilledRidgeCV(LinearRegressor):
         Whether every target has its own penalty, weights and verdict. Otherwise all targets share them.
     store_cv_results : bool, default=False
         Whether `cv_results_` holds leave-one-out errors or predictions of every sample; not with `cv` or "gcv".
+    solver : {"auto", "svd", "gram"}, default="auto"
+        How X is decomposed; "auto" takes the smaller Gram matrix where its condition allows.
 
     Attributes
     ----------
@@ -146,6 +150,7 @@ class DistilledRidgeCV(LinearRegressor):
         fit_intercept: bool = True,
         alpha_per_target: bool = False,
         store_cv_results: bool = False,
+        solver: str = "auto",
     ) -> None:
         self.alphas = alphas
         self.n_steps = n_steps
@@ -156,6 +161,7 @@ class DistilledRidgeCV(LinearRegressor):
         self.fit_intercept = fit_intercept
         self.alpha_per_target = alpha_per_target
         self.store_cv_results = store_cv_results
+        self.solver = solver
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DistilledRidgeCV:
         """Choose the penalty and the weights, and fit the chosen student.
@@ -181,10 +187,11 @@ class DistilledRidgeCV(LinearRegressor):
             Parameters or weights of the wrong kind.
         """
         search = search_of(self)
+        validation.choice(self.solver, "solver", SOLVERS)
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
         given, (y, scale) = y, search.in_units(y)
         weight = validation.sample_weight(sample_weight, X.shape[0])
-        spectrum = Spectrum.of_design(X, self.fit_intercept, weight)
+        spectrum = Spectrum.from_kept(X, self.fit_intercept, weight, self.solver)
         folds = None if self.cv is None else self._folds(X, y, weight)
         choices = search.run(spectrum, y, weight, folds)
         record(self, choices)
@@ -197,4 +204,5 @@ class DistilledRidgeCV(LinearRegressor):
     def _folds(self, X: Any, y: np.ndarray, weight: np.ndarray | None) -> Iterator[Fold]:
         for train, test in check_cv(self.cv, y).split(X, y):
             part = None if weight is None else weight[train]
-            yield Fold(Spectrum.of_design(X[train], self.fit_intercept, part), train, test, X[test])
+            spectrum = Spectrum.from_kept(X[train], self.fit_intercept, part, self.solver)
+            yield Fold(spectrum, train, test, X[test])

@@ -34,6 +34,9 @@ from fastdistill.spectral.leave_one_out import leave_one_out_blocks
 from fastdistill.spectral.protocol import Decomposed
 from fastdistill.spectral.students import BLOCK_ENTRIES, Students
 
+# Penalties over the largest eigenvalue: below, 1 / lam overflows beside d; above, fits of usual targets underflow.
+SMALLEST_RATIO, LARGEST_RATIO = 1e-304, 1e200
+
 
 def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> np.ndarray:
     """The recursion alone: f_0 = a, f_t = a ((1 − ξ_t) + ξ_t f_{t−1}), a = d / (d + λ).
@@ -72,19 +75,32 @@ def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> n
     values = np.array(
         validation.spectrum_values(d, largest=validation.LARGEST_LINEAR)
     )  # writeable and contiguous: other arrays compile anew
-    penalties, schedules, shape = _families(validation.penalties(lam), validation.schedule(xi, n_steps))
+    penalties, schedules, shape = families(validation.penalties(lam), validation.schedule(xi, n_steps))
     out = np.empty((*penalties.shape, len(values)))
     kernels = compiled_kernels()
     kernels.student_grid(values, penalties, schedules, kernels.FILTER, out)
     return out.reshape(*shape, len(values)).astype(validation.result_dtype(d), copy=False)
 
 
-def _families(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+def families(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
     """Every pair of a penalty and a schedule: (P, k+1) penalties, (P, k) weights, and the axes (L,)(Q,)(k+1,)."""
     schedules = np.atleast_2d(xi)
     steps = xi.shape[-1] + 1
     penalties = np.repeat(lam.ravel(), len(schedules))[:, None] * np.ones(steps)
     return penalties, np.tile(schedules, (lam.size, 1)), (*lam.shape, *xi.shape[:-1], steps)
+
+
+def checked_penalties(penalties: np.ndarray, largest: float) -> np.ndarray:
+    """Penalties of a size beside the largest eigenvalue for which filters keep their digits; 0 is not known."""
+    positive = penalties[penalties > 0] / largest if largest else np.empty(0)
+    for ratio in (positive.min(initial=1.0), positive.max(initial=1.0)):
+        if not SMALLEST_RATIO <= ratio <= LARGEST_RATIO:
+            raise ValueError(
+                f"lam={ratio * largest:.3g} is too {'small' if ratio < 1 else 'large'} beside the largest "
+                f"eigenvalue {largest:.3g} of the kernel matrix (or of X Xᵀ): students would lose their digits in "
+                f"float64. Rescale X (or K) or lam; lam=0 is no penalty."
+            )
+    return penalties
 
 
 class _Recursion(Students):
@@ -251,7 +267,7 @@ class DistillationPath(_Recursion):
 
     def __init__(self, spectrum: Decomposed, targets: Targets, lam: np.ndarray, xi: np.ndarray) -> None:
         self.lam, self.xi, self.n_steps = lam, xi, xi.shape[-1]
-        penalties, schedules, shape = _families(lam, xi)
+        penalties, schedules, shape = families(lam, xi)
         super().__init__(spectrum, targets, penalties, schedules, shape)
 
 

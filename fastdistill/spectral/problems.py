@@ -4,17 +4,22 @@ Solvers and decompositions see the scaled problem, with the symbols of `fastdist
 
     design   X_s = W^½ (X − 1 x̄ᵀ)                kernel   K_s = W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½
 
-Cost: O(n p) for a design, a copy and O(n²) for a kernel; then that of the solver.
+The implicit ones are seen through their products alone: a LinearOperator, a memory map, a kernel that nobody stores.
+
+Cost: O(n p) for a design, a copy and O(n²) for a kernel, one pass over an implicit one; then that of the solver.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
 from fastdistill.spectral.decompositions.centre import Centre
-from fastdistill.spectral.decompositions.cholesky import Cholesky, is_positive_semidefinite
+from fastdistill.spectral.decompositions.cholesky import MIN_RCOND_KERNEL, Cholesky, is_positive_semidefinite
+from fastdistill.spectral.decompositions.choose import Shape
 from fastdistill.spectral.decompositions.eigen import (
     INDEFINITE,
     Decomposition,
@@ -26,11 +31,16 @@ from fastdistill.spectral.decompositions.eigen import (
     has_heavy_rows,
     scaled_design,
     scaled_kernel,
+    sparse_gram,
 )
+from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator
+from fastdistill.spectral.decompositions.operators import column_means as operator_means
 from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.queries import DesignQueries, KernelQueries, Queries
 
+# A centred Gram matrix whose entries were this many times larger before has lost a digit and more.
+CANCELLED = 16.0
 # Squares of the data below this are not told from zero: the decomposition says what is wrong.
 UNDERFLOW = 1e-280
 # Means of at most so many deviations of one of the first rows: their rounding moves no digit of the students.
@@ -42,31 +52,52 @@ class Problem(Protocol):
 
     frame: Frame
 
+    @property
+    def shape(self) -> Shape:
+        """What the choice of a solver depends on."""
+
     def decompose(self, solver: str) -> tuple[Decomposition, Queries]:
-        """Eigenvalues and bases, by the solver named or "auto", and how new points enter; a kernel only once."""
+        """Eigenvalues and bases, and how new points enter; a kernel can be decomposed once."""
 
     def factor(self, lam: float) -> tuple[Cholesky, Queries] | None:
         """A Cholesky factor for the penalty, and how new points enter; None where it is not accurate enough."""
+
+    def products(self) -> tuple[DesignOperator | KernelOperator, Queries]:
+        """Products with the scaled problem, for an iterative solver, and how new points enter."""
 
     def light_queries(self) -> Any:
         """The samples of next to no weight, `Frame.light`, as queries."""
 
 
 class DesignProblem:
-    """A checked design, dense (n, p) or CSR."""
+    """A checked design, dense (n, p), CSR or CSC."""
 
     def __init__(self, design: Any, frame: Frame) -> None:
         self.design, self.frame = design, frame
 
+    @cached_property
+    def shape(self) -> Shape:
+        """With the price of the Gram matrix of a sparse design."""
+        n, p = self.design.shape
+        if isinstance(self.design, np.ndarray):
+            return Shape("dense", n, p)
+        design, axis = self.design, "csr" if p <= n else "csc"
+        if design.format == axis:
+            counts = np.diff(design.indptr)
+        else:
+            counts = np.bincount(design.indices, minlength=min(n, p))
+        return Shape("sparse", n, p, len(design.data), float(np.square(counts, dtype=np.float64).sum()))
+
     def decompose(self, solver: str) -> tuple[Decomposition, DesignQueries]:
         """By the eigenvalues of the smaller Gram matrix, or an SVD."""
-        decomposition = decompose_design(self.design, self.frame.weight, self.frame.fit_intercept, solver)
-        return decomposition, DesignQueries(self.design.shape[1], decomposition.centre)
+        design = self.design if isinstance(self.design, np.ndarray) else self.design.tocsr()
+        decomposition = decompose_design(design, self.frame.weight, self.frame.fit_intercept, solver)
+        return decomposition, DesignQueries(design.shape[1], decomposition.centre)
 
     def factor(self, lam: float) -> tuple[Cholesky, DesignQueries] | None:
-        """Of the smaller Gram matrix plus λI, for a dense design."""
+        """Of the smaller Gram matrix plus λI."""
         if not isinstance(self.design, np.ndarray):
-            return None
+            return self._sparse_factor(lam)
         scaled, centre = self._scaled()
         factor = _factored(lambda: Cholesky.of_design(scaled, lam))
         return None if factor is None else (factor, DesignQueries(self.design.shape[1], centre))
@@ -82,9 +113,84 @@ class DesignProblem:
                 return scaled, Centre(means)
         return scaled_design(self.design, weight, column_means(self.design, weight) if fit_intercept else None)
 
+    def _sparse_factor(self, lam: float) -> tuple[Cholesky, DesignQueries] | None:
+        """Of a sparse product, centred afterwards; None also where centring costs digits."""
+        operator, queries = self.products()
+        if operator.rest is not None:
+            return None
+        gram, scale = sparse_gram(self.design, self.frame.weight, operator.means)
+        if scale > CANCELLED * (gram.diagonal().max(initial=0.0) + lam):
+            return None
+        factor = _factored(lambda: Cholesky(gram.T, lam, operator))
+        return None if factor is None else (factor, queries)
+
+    @cached_property
+    def _products(self) -> tuple[DesignOperator, DesignQueries]:
+        return _design_products(self.design, self.frame)
+
+    def products(self) -> tuple[DesignOperator, DesignQueries]:
+        """With X as it is."""
+        return self._products
+
     def light_queries(self) -> Any:
         """Rows of X."""
         return self.design[self.frame.light]
+
+
+class ImplicitDesign:
+    """A checked LinearOperator or memory map."""
+
+    def __init__(self, design: Any, frame: Frame) -> None:
+        self.frame, self._design = frame, design
+        self.shape = Shape("operator", *design.shape)
+
+    @cached_property
+    def _products(self) -> tuple[DesignOperator, DesignQueries]:
+        return _design_products(self._design, self.frame)
+
+    def products(self) -> tuple[DesignOperator, DesignQueries]:
+        """With X, a memory map in blocks of rows."""
+        return self._products
+
+    def decompose(self, solver: str) -> tuple[Decomposition, DesignQueries]:
+        """Not of products alone."""
+        raise ValueError(_only_products(f"X is a {type(self._design).__name__}"))
+
+    def factor(self, lam: float) -> None:
+        """None: there is no matrix."""
+
+    def light_queries(self) -> Any:
+        """Not of products alone."""
+        raise ValueError(_only_products(f"X is a {type(self._design).__name__}"))
+
+
+class ImplicitKernel:
+    """A symmetric kernel, a checked matrix that is not copied or a function of its rows, as of `KernelOperator`."""
+
+    def __init__(self, kernel: np.ndarray | Callable[[int, int], np.ndarray], frame: Frame) -> None:
+        self.frame, self._kernel = frame, kernel
+        self.shape = Shape("operator", frame.n_samples, frame.n_samples)
+
+    @cached_property
+    def _products(self) -> tuple[KernelOperator, KernelQueries]:
+        frame = self.frame
+        operator = KernelOperator(self._kernel, frame.n_samples, frame.weight, frame.fit_intercept)
+        return operator, KernelQueries(frame, operator.means())
+
+    def products(self) -> tuple[KernelOperator, KernelQueries]:
+        """With K, and its means by one of them."""
+        return self._products
+
+    def decompose(self, solver: str) -> tuple[Decomposition, KernelQueries]:
+        """Not of products alone."""
+        raise ValueError(_only_products("K is not stored"))
+
+    def factor(self, lam: float) -> None:
+        """None: there is no matrix of its own."""
+
+    def light_queries(self) -> Any:
+        """Not of products alone."""
+        raise ValueError(_only_products("K is not stored"))
 
 
 class KernelProblem:
@@ -104,6 +210,7 @@ class KernelProblem:
         self._scaled, self._centre = scaled_kernel(kernel, frame.weight, frame.fit_intercept, overwrite=known_definite)
         self._queries = KernelQueries(frame, self._centre)
         self._known_definite = known_definite
+        self.shape = Shape("dense", *kernel.shape)
 
     def is_definite(self) -> bool:
         """Whether K_s is positive semi-definite by a Cholesky factor; if not, eigenvalues must decide."""
@@ -130,11 +237,15 @@ class KernelProblem:
         return decomposition, self._queries
 
     def factor(self, lam: float) -> tuple[Cholesky, KernelQueries] | None:
-        """Of K_s + λI, where K_s is positive semi-definite."""
-        if not self.is_definite():
+        """Of K_s + λI, where K_s is positive semi-definite and λ well above the rounding of K before it was centred."""
+        if lam < MIN_RCOND_KERNEL * self._scale or not self.is_definite():
             return None
         factor = _factored(lambda: Cholesky.of_kernel(self._scaled, lam))
         return None if factor is None else (factor, self._queries)
+
+    def products(self) -> tuple[KernelOperator, KernelQueries]:
+        """With K, centred and weighted already."""
+        return KernelOperator(self._scaled), self._queries
 
     def tridiagonal(self) -> tuple[Tridiagonal, KernelQueries]:
         """The tridiagonal form of K_s, and how new points enter."""
@@ -143,6 +254,25 @@ class KernelProblem:
     def light_queries(self) -> np.ndarray:
         """Rows of K."""
         return self._light
+
+
+def _design_products(design: Any, frame: Frame) -> tuple[DesignOperator, DesignQueries]:
+    """The operator of a design, and the queries centred as it is."""
+    means = operator_means(design, frame.weight) if frame.fit_intercept else None
+    operator = DesignOperator(design, frame.weight, means)
+    centre = None
+    if means is not None:
+        squares = operator.column_squares
+        spread = None if squares is None else np.sqrt(squares / frame.total_weight)
+        centre = Centre(means, spread, operator.rest)
+    return operator, DesignQueries(design.shape[1], centre)
+
+
+def _only_products(why: str) -> str:
+    return (
+        f"{why}, of which only solver='krylov' is possible: coefficients, fits, predictions, errors, dof and gcv, but "
+        f"no eigenvalues, filters or leave-one-out predictions. Pass an array for those."
+    )
 
 
 def _factored(make: Any) -> Cholesky | None:

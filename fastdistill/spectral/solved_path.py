@@ -1,7 +1,8 @@
 """Paths of a solver: students without eigenvalues and eigenvectors.
 
 A solver gives coefficients and fits of the scaled problem (`decompositions.solved`), and traces of smoothers. What it
-does not give (filters, standard deviations, ...) comes from the decomposition, which the spectrum then makes.
+does not give (filters, standard deviations, ...) comes from the decomposition, which the spectrum then makes, or
+refuses to where the user named the solver.
 
 Cost: that of the solver; see its module.
 """
@@ -24,10 +25,12 @@ from fastdistill.spectral.queries import Queries
 
 # Residuals below this share of the targets are differences of nearly equal numbers: the decomposition has them exactly.
 NEARLY_FITTED = 1e-4
+# Every second step takes a product of n by n matrices: at six, leave-one-out costs 0.7 of the eigenvalues.
+MOST_POWERS = 6
 
 
 class Solver(Protocol):
-    """What a path asks of a solver, for families of penalties lam (P,) and weights xi (P, k), scaled targets (n, m)."""
+    """What a path may ask of a solver, for families of penalties lam (P,) and weights xi (P, k), targets (n, m)."""
 
     def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> Solved:
         """Coefficients and fits."""
@@ -39,8 +42,42 @@ class Solver(Protocol):
         """Traces (P, k+1) of I − smoother."""
 
 
-class SolvedPath(DistillationPath):
-    """A `DistillationPath` by a solver; `queries` say how new points enter."""
+class CoefficientPath(DistillationPath):
+    """A `DistillationPath` whose predictions follow from coefficients; `queries` say how new points enter."""
+
+    def __init__(
+        self, spectrum: Decomposed, targets: Targets, lam: np.ndarray, xi: np.ndarray, queries: Queries
+    ) -> None:
+        super().__init__(spectrum, targets, lam, xi)
+        self.queries = queries
+
+    def _solved(self, *, with_fits: bool) -> Solved:
+        """Students of the scaled problem."""
+        raise TypeError("CoefficientPath is a base class; use Spectrum.path.")
+
+    @cached_property
+    def _coefficients(self) -> np.ndarray:
+        """Public coefficients (students, width, m)."""
+        solved = self._solved(with_fits=False).coefficients
+        flat = solved.reshape(self.n_students, *solved.shape[2:])
+        return self.queries.coefficients(flat.swapaxes(1, 2)).swapaxes(1, 2)
+
+    def _all_coefficients(self) -> np.ndarray:
+        return self._coefficients
+
+    def query_map(self, queries: Any) -> Callable[[int, int], np.ndarray]:
+        """Centred predictions (students, q, m) of a range of students on checked queries."""
+
+        def predict(start: int, stop: int) -> np.ndarray:
+            coefficients = self._coefficients[start:stop].swapaxes(1, 2)
+            flat = coefficients.reshape(-1, coefficients.shape[2])
+            return self._by_target(self.queries.evaluate(queries, flat))
+
+        return predict
+
+
+class SolvedPath(CoefficientPath):
+    """By a solver."""
 
     def __init__(
         self,
@@ -51,31 +88,17 @@ class SolvedPath(DistillationPath):
         solver: Solver,
         queries: Queries,
     ) -> None:
-        super().__init__(spectrum, targets, lam, xi)
-        self._solver, self.queries = solver, queries
+        super().__init__(spectrum, targets, lam, xi, queries)
+        self._solver = solver
 
-    @cached_property
-    def _solved(self) -> Solved:
+    def _solved(self, *, with_fits: bool) -> Solved:
         return self._solver.students(self.targets.scaled, self.family_penalties[:, 0], self.family_weights)
-
-    @cached_property
-    def _coefficients(self) -> np.ndarray:
-        """Public coefficients (students, width, m)."""
-        return self._public(self._solved.coefficients)
-
-    def _public(self, coefficients: np.ndarray) -> np.ndarray:
-        """(P, k+1, width, m) of the scaled problem -> (students, width, m)."""
-        flat = coefficients.reshape(self.n_students, *coefficients.shape[2:])
-        return self.queries.coefficients(flat.swapaxes(1, 2)).swapaxes(1, 2)
 
     @cached_property
     def _scaled_fits(self) -> np.ndarray:
         """Fits of the scaled targets (students, n, m)."""
-        fits = self._solved.fits
+        fits = self._solved(with_fits=True).fits
         return fits.reshape(self.n_students, *fits.shape[2:])
-
-    def _all_coefficients(self) -> np.ndarray:
-        return self._coefficients
 
     @cached_property
     def fitted(self) -> np.ndarray:
@@ -100,21 +123,19 @@ class SolvedPath(DistillationPath):
         left = self._solver.remaining(self.family_penalties[:, 0], self.family_weights).reshape(-1, 1)
         return residuals / np.sqrt(frame.total_weight), left - frame.fit_intercept
 
-    def query_map(self, queries: Any) -> Callable[[int, int], np.ndarray]:
-        """Centred predictions (students, q, m) of a range of students on checked queries."""
-
-        def predict(start: int, stop: int) -> np.ndarray:
-            coefficients = self._coefficients[start:stop].swapaxes(1, 2)
-            flat = coefficients.reshape(-1, coefficients.shape[2])
-            return self._by_target(self.queries.evaluate(queries, flat))
-
-        return predict
-
 
 class TridiagonalPath(SolvedPath):
     """By the tridiagonal form of a kernel: every penalty, weight and step without eigenvectors."""
 
     _solver: Tridiagonal
+
+    @cached_property
+    def _both(self) -> Solved:
+        """Coefficients and fits, which cost one product with Q."""
+        return self._solver.students(self.targets.scaled, self.family_penalties[:, 0], self.family_weights)
+
+    def _solved(self, *, with_fits: bool) -> Solved:
+        return self._both
 
     @cached_property
     def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
@@ -129,19 +150,28 @@ class OnePenaltyPath(SolvedPath):
 
     _solver: Cholesky
 
-    @cached_property
-    def _coefficients(self) -> np.ndarray:
-        """Public coefficients (students, width, m), without the product that fits of a design cost."""
-        if "_solved" in vars(self):
-            return super()._coefficients
+    def _solved(self, *, with_fits: bool) -> Solved:
         penalties = self.family_penalties[:, 0]
-        solved = self._solver.students(self.targets.scaled, penalties, self.family_weights, with_fits=False)
-        return self._public(solved.coefficients)
+        return self._solver.students(self.targets.scaled, penalties, self.family_weights, with_fits=with_fits)
+
+    @property
+    def _has_traces(self) -> bool:
+        """Whether powers of the smoother cost less than its eigenvalues."""
+        return self.n_steps <= MOST_POWERS
+
+    @cached_property
+    def dof(self) -> np.ndarray:
+        """Effective degrees of freedom (...), as of `DistillationPath`."""
+        return super().dof if self._has_traces else super(SolvedPath, self).dof
+
+    @cached_property
+    def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
+        return super()._residuals if self._has_traces else super(SolvedPath, self)._residuals
 
     @cached_property
     def _left_out(self) -> np.ndarray | None:
         """Scaled leave-one-out predictions (students, n, m) of one schedule; None where they need the decomposition."""
-        if len(self.family_weights) > 1:
+        if len(self.family_weights) > 1 or not self._has_traces:
             return None
         return self._solver.leave_one_out(
             self.targets.scaled, self.family_weights[0], self.spectrum.frame.intercept_share

@@ -30,23 +30,34 @@ import numpy as np
 
 from fastdistill.base import validation
 from fastdistill.spectral.coordinates import Coordinates
-from fastdistill.spectral.decompositions.cholesky import Cholesky
-from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Frame
-from fastdistill.spectral.path import DistillationLimit, DistillationPath, ToleranceRounds
-from fastdistill.spectral.problems import DesignProblem, KernelProblem, Problem
+from fastdistill.spectral.path import DistillationLimit, DistillationPath, ToleranceRounds, checked_penalties
+from fastdistill.spectral.path_solvers import PathSolvers
+from fastdistill.spectral.problems import DesignProblem, ImplicitDesign, ImplicitKernel, KernelProblem, Problem
 from fastdistill.spectral.queries import Queries
-from fastdistill.spectral.solved_path import OnePenaltyPath, TridiagonalPath
 
 # A kernel matrix whose rounding is this many times the penalty, and whose eigenvalues all stand this far above that
 # rounding, is one of few huge directions: smaller ones may have been lost in it.
 LOST, DISTINCT = 1e8, 1e3
-# Penalties over the largest eigenvalue: below, 1 / lam overflows beside d; above, fits of usual targets underflow.
-SMALLEST_RATIO, LARGEST_RATIO = 1e-304, 1e200
-DESIGN_SOLVERS = ("auto", "svd", "gram", "cholesky")
-KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal")
-# Penalties that are factored one by one; for another one all students come from one decomposition.
-FACTORS = 2
+DESIGN_SOLVERS = ("auto", "svd", "gram", "cholesky", "krylov")
+KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal", "krylov")
+# What is said where eigenvalues are needed of a solver that the user has named.
+WITHOUT_EIGENVALUES = {
+    "cholesky": (
+        "serves one positive penalty at a time, of well-conditioned data without weights of zero, and few steps of "
+        "moderate weights: coefficients, fits, predictions, errors, dof, gcv and leave-one-out; use solver='auto', "
+        "which decomposes for everything else."
+    ),
+    "tridiagonal": (
+        "gives coefficients, fits, predictions, errors, dof and gcv, but no eigenvectors, filters, leave-one-out "
+        "predictions, standard deviations, limits or tolerance rounds; use solver='auto', which decomposes for them."
+    ),
+    "krylov": (
+        "gives coefficients, fits, predictions, errors, dof and gcv, but no eigenvalues, filters, leave-one-out "
+        "predictions, standard deviations, limits or tolerance rounds; use solver='auto', which decomposes for them "
+        "(of an array: a LinearOperator has solver='krylov' only)."
+    ),
+}
 
 
 class Spectrum:
@@ -71,27 +82,41 @@ class Spectrum:
     float32 input gives float32 results; the decomposition and all sums are carried in float64.
     """
 
-    def __init__(self, problem: Problem, width: int, dtype: np.dtype, solver: str, *, is_kernel: bool) -> None:
+    def __init__(
+        self, problem: Problem, width: int, dtype: np.dtype, solver: str, *, is_kernel: bool, tol: float = 1e-8
+    ) -> None:
         self.frame, self.dtype, self.is_kernel = problem.frame, dtype, is_kernel
-        self._problem: Problem | None = problem
-        self._width, self._solver = width, solver
-        self._factors: dict[float, tuple[Cholesky, Queries]] = {}
-        self._method: str | None = None
-        self._reduced: tuple[Tridiagonal, Queries] | None = None
+        self._width = width
+        # until eigenvalues are needed
+        self._solvers: PathSolvers | None = PathSolvers(problem, solver, tol)
 
     @classmethod
     def from_design(
-        cls, X: Any, fit_intercept: bool = False, sample_weight: Any = None, solver: str = "auto"
+        cls,
+        X: Any,
+        fit_intercept: bool = False,
+        sample_weight: Any = None,
+        solver: str = "auto",
+        tol: float = 1e-8,
     ) -> Spectrum:
         """Decompose a design matrix: W^½ (X − 1 x̄ᵀ) = U diag(s) Vᵀ, d = s².
 
         Parameters
         ----------
-        X : array-like or scipy.sparse, (n, p)
+        X : array-like, scipy.sparse or scipy.sparse.linalg.LinearOperator, (n, p)
         fit_intercept : bool
             Centre by the weighted column means, so that an unpenalised intercept is fitted.
         sample_weight : array-like (n,), optional
             Non-negative weights of the squared residuals; a weight of zero leaves the sample out of the fit.
+        solver : {"auto", "svd", "gram", "cholesky", "krylov"}
+            "auto" takes for each job the cheapest that gives it (`spectral/decompositions/choose.py` has the table);
+            `method` says which. "svd", "gram": decompose so. "cholesky": a factor for each penalty of a path of one.
+            "krylov": one Krylov basis for all students of a path, to the relative error `tol` of the fits, without a
+            decomposition: coefficients, fits, predictions, errors, and estimates of dof and GCV, but no eigenvalues,
+            filters or leave-one-out. X is then neither copied nor made dense, and must not change: an array, also a
+            memory map (read in blocks of rows), CSR or CSC, or a LinearOperator, for which "auto" means "krylov" too.
+        tol : float
+            For "krylov" only. Paths hold their `error_estimate`.
 
         Returns
         -------
@@ -107,11 +132,13 @@ class Spectrum:
         Warns
         -----
         RuntimeWarning
-            A sparse X too ill-conditioned for its Gram matrix and too large (over 2²⁷ entries) to be made dense.
+            A sparse X too ill-conditioned for its Gram matrix and too large (over 2²² entries) to be made dense.
 
         Notes
         -----
-        Cost O(n p min(n, p)). The smaller Gram matrix (XᵀX or XXᵀ) is decomposed where its smallest eigenvalue is above
+        Nothing is decomposed before it is needed: paths of sparse designs come from an iterative solver where this is
+        cheaper, at 1e-12. A decomposition costs O(n p min(n, p)). The smaller Gram matrix (XᵀX or XXᵀ) is decomposed
+        where its smallest eigenvalue is above
         1e-5 of its largest, the SVD of X otherwise. Sparse input stays sparse with the Gram matrix. Where the sizes of
         columns differ by more than 1e3, a graded SVD (pivoted QR, then one-sided Jacobi) is exact to rounding of *each*
         column, at 6 to 9 times the price of the SVD: time stamps in nanoseconds beside fractions lose nothing.
@@ -123,26 +150,36 @@ class Spectrum:
         >>> S.d, S.rank
         (array([4., 1.]), 2)
         """
-        return cls.of_design(X, fit_intercept, sample_weight, solver, copy=True)
+        return cls.from_kept(X, fit_intercept, sample_weight, solver, tol, copies=solver != "krylov")
 
     @classmethod
-    def of_design(
-        cls, X: Any, fit_intercept: Any, sample_weight: Any, solver: str = "auto", *, copy: bool = False
+    def from_kept(
+        cls, X: Any, fit_intercept: Any, sample_weight: Any, solver: str, tol: float = 1e-8, *, copies: bool = False
     ) -> Spectrum:
-        """`from_design`, which without a copy reads the caller's array until it is decomposed."""
+        """`from_design`, which without `copies` keeps X itself: it must not change as long as the spectrum is used."""
         fit_intercept = validation.boolean(fit_intercept, "fit_intercept")
         validation.choice(solver, "solver", DESIGN_SOLVERS)
+        tol = validation.scalar(tol, "tol", minimum=0.0, strict=True)
         dtype = validation.result_dtype(X)
-        design = validation.design(X)
+        is_implicit = hasattr(X, "rmatmat") or (solver == "krylov" and isinstance(X, np.memmap))
+        design = validation.implicit_design(X) if is_implicit else validation.design(X, copies=copies)
+        if is_implicit and solver not in ("auto", "krylov"):
+            raise ValueError(f"solver={solver!r} needs an array; a LinearOperator has solver='krylov'.")
         weight = validation.sample_weight(sample_weight, design.shape[0])
-        if copy and isinstance(design, np.ndarray) and (design is X or not design.flags.owndata):
-            design = design.copy()
-        problem = DesignProblem(design, Frame(design.shape[0], weight, fit_intercept))
-        return cls(problem, design.shape[1], dtype, solver, is_kernel=False)
+        if copies and isinstance(design, np.ndarray) and (design is X or not design.flags.owndata):
+            design = design.copy()  # later calls read it again
+        frame = Frame(design.shape[0], weight, fit_intercept)
+        problem = ImplicitDesign(design, frame) if is_implicit else DesignProblem(design, frame)
+        return cls(problem, design.shape[1], dtype, solver, is_kernel=False, tol=tol)
 
     @classmethod
     def from_kernel(
-        cls, K: Any, fit_intercept: bool = False, sample_weight: Any = None, solver: str = "auto"
+        cls,
+        K: Any,
+        fit_intercept: bool = False,
+        sample_weight: Any = None,
+        solver: str = "auto",
+        tol: float = 1e-8,
     ) -> Spectrum:
         """Decompose a kernel matrix: K = U diag(d) Uᵀ, centred and weighted first where asked.
 
@@ -154,6 +191,10 @@ class Spectrum:
             Fit an unpenalised intercept (scikit-learn's KernelRidge has none).
         sample_weight : array-like (n,), optional
             Non-negative weights of the squared residuals.
+        solver : {"auto", "eigh", "cholesky", "krylov"}
+            As of `from_design`; with "krylov" K is not copied and must not change.
+        tol : float
+            For "krylov" only. Paths hold their `error_estimate`.
 
         Returns
         -------
@@ -178,7 +219,21 @@ class Spectrum:
         >>> S.d.round(12)
         array([3., 1.])
         """
+        if solver == "krylov":
+            dtype, kernel = validation.result_dtype(K), validation.kernel_matrix(K)
+            return cls.from_kernel_rows(kernel, len(kernel), fit_intercept, sample_weight, tol, dtype)
+        validation.scalar(tol, "tol", minimum=0.0, strict=True)
         return cls.from_symmetric(K, fit_intercept, sample_weight, solver)
+
+    @classmethod
+    def from_kernel_rows(
+        cls, rows: Any, n: int, fit_intercept: Any, sample_weight: Any, tol: float, dtype: Any = np.float64
+    ) -> Spectrum:
+        """By Krylov bases, of a checked matrix or of a function rows(start, stop) -> (stop − start, n)."""
+        fit_intercept = validation.boolean(fit_intercept, "fit_intercept")
+        tol = validation.scalar(tol, "tol", minimum=0.0, strict=True)
+        frame = Frame(n, validation.sample_weight(sample_weight, n), fit_intercept)
+        return cls(ImplicitKernel(rows, frame), n, np.dtype(dtype), "krylov", is_kernel=True, tol=tol)
 
     @classmethod
     def from_symmetric(
@@ -198,7 +253,7 @@ class Spectrum:
         array of such a kernel, of which neither symmetry nor eigenvalues are checked, and which may be overwritten.
         """
         fit_intercept = validation.boolean(fit_intercept, "fit_intercept")
-        validation.choice(solver, "solver", KERNEL_SOLVERS)
+        validation.choice(solver, "solver", tuple(name for name in KERNEL_SOLVERS if name != "krylov"))
         dtype = validation.result_dtype(K)
         kernel = K if known_definite and validation.is_ordinary(K) else validation.kernel_matrix(K)
         weight = validation.sample_weight(sample_weight, len(kernel))
@@ -207,16 +262,20 @@ class Spectrum:
         problem = KernelProblem(kernel, frame, resolution, indefinite=indefinite, known_definite=known_definite)
         spectrum = cls(problem, len(kernel), dtype, solver, is_kernel=True)
         if not (indefinite or problem.is_definite()):
+            spectrum._solvers = PathSolvers(problem, "eigh", 0.0)
             spectrum.coordinates  # noqa: B018 - raises where an eigenvalue is negative
         return spectrum
 
     @cached_property
     def coordinates(self) -> Coordinates:
         """Eigenvalues and bases: decomposed when first needed."""
-        if self._problem is None:
+        if self._solvers is None:
             raise ValueError("The decomposition of this spectrum has failed before.")
-        problem, self._problem, self._factors = self._problem, None, {}
-        decomposition, queries = problem.decompose(self._solver)
+        problem, solver = self._solvers.problem, self._solvers.solver
+        if solver in WITHOUT_EIGENVALUES:
+            raise ValueError(f"solver={solver!r} {WITHOUT_EIGENVALUES[solver]}")
+        self._solvers = None
+        decomposition, queries = problem.decompose(solver)
         if not decomposition.d.all():
             raise ValueError("The squares of the data underflow: their eigenvalues must be positive; rescale the data.")
         self._method = decomposition.method
@@ -226,28 +285,31 @@ class Spectrum:
     @property
     def is_decomposed(self) -> bool:
         """Whether eigenvalues and bases are at hand."""
-        return self._problem is None
+        return self._solvers is None
 
     @property
     def queries(self) -> Queries:
         """How new points enter."""
-        if self._factors:
-            return next(iter(self._factors.values()))[1]
+        if self._solvers is not None and self._solvers.queries is not None:
+            return self._solvers.queries
         return self.coordinates.queries
 
     @property
     def smallest(self) -> float:
-        """The smallest eigenvalue of an indefinite kernel; 0 of any other."""
-        if isinstance(self._problem, KernelProblem) and self._problem.is_definite():
-            return 0.0
+        """The smallest eigenvalue of an indefinite kernel; 0 of any other, and where a Krylov basis would tell."""
+        if self._solvers is not None:
+            problem = self._solvers.problem
+            if self._solvers.solver == "krylov" or (isinstance(problem, KernelProblem) and problem.is_definite()):
+                return 0.0
         return self.coordinates.smallest
 
     @property
     def method(self) -> str:
         """How it was decomposed, or, before it was, what solved the last path."""
-        if self._method is None:
-            self.coordinates  # noqa: B018
-        return str(self._method)
+        if self._solvers is not None and self._solvers.method is not None:
+            return self._solvers.method
+        self.coordinates  # noqa: B018
+        return self._method
 
     @property
     def d(self) -> np.ndarray:
@@ -290,9 +352,10 @@ class Spectrum:
         shape = f"n_samples={self.n_samples}"
         if self.n_features is not None:
             shape += f", n_features={self.n_features}"
+        method = None if self._solvers is None else self._solvers.method
         if self.is_decomposed:
-            shape += f", rank={self.rank}"
-        return f"Spectrum({shape}, method={self._method!r}, fit_intercept={self.fit_intercept})"
+            shape, method = f"{shape}, rank={self.rank}", self.method
+        return f"Spectrum({shape}, method={method!r}, fit_intercept={self.fit_intercept})"
 
     def path(self, y: Any, lam: Any, xi: Any, n_steps: int | None = None) -> DistillationPath:
         """Every student from plain ridge (step 0) to step k: f_t = a ((1 − ξ_t) + ξ_t f_{t−1}), a = d / (d + λ).
@@ -340,43 +403,14 @@ class Spectrum:
             validation.penalties(lam),
             validation.schedule(xi, n_steps),
         )
-        if self._solver == "tridiagonal":
-            return TridiagonalPath(self, targets, penalties, schedules, *self._tridiagonal(penalties))
-        factor = self._factor(float(penalties.ravel()[0])) if penalties.size == 1 else None
-        if factor is not None:
-            return OnePenaltyPath(self, targets, penalties, schedules, *factor)
-        path = DistillationPath(self, targets, self._check_penalties(penalties), schedules)
+        if self._solvers is not None:
+            solved = self._solvers.path(self, targets, penalties, schedules)
+            if solved is not None:
+                return solved
+        largest = float(self.coordinates.d[0]) if self.rank else 0.0
+        path = DistillationPath(self, targets, checked_penalties(penalties, largest), schedules)
         self._warn_of_lost_directions(path, penalties)
         return path
-
-    def _factor(self, lam: float) -> tuple[Cholesky, Queries] | None:
-        """A Cholesky factor for a penalty, while factors cost less than the decomposition and lose no digits."""
-        if self._problem is None or self._solver not in ("auto", "cholesky") or lam == 0.0 or len(self.frame.light):
-            return None
-        if lam not in self._factors:
-            if self._solver == "auto" and len(self._factors) == FACTORS:
-                return None
-            factor = self._problem.factor(lam)
-            if factor is None:
-                return None
-            self._factors[lam] = factor
-            self._method = "cholesky"
-        return self._factors[lam]
-
-    def _tridiagonal(self, penalties: np.ndarray) -> tuple[Tridiagonal, Queries]:
-        """The tridiagonal form, for penalties at which it loses no digits."""
-        if self._reduced is None:
-            if not isinstance(self._problem, KernelProblem) or len(self.frame.light):
-                raise ValueError(
-                    "solver='tridiagonal' takes no weights of zero, or next to nothing beside the largest; use "
-                    "solver='eigh', or leave these samples out."
-                )
-            self._reduced, self._method = self._problem.tridiagonal(), "tridiagonal"
-        accurate = self._reduced[0].accurate(penalties.ravel())
-        if not np.all(accurate & (penalties.ravel() > 0)):
-            worst = float(penalties.min())
-            raise ValueError(f"solver='tridiagonal' would lose digits at lam={worst:.3g}; use solver='eigh'.")
-        return self._reduced
 
     def _warn_of_lost_directions(self, path: DistillationPath, penalties: np.ndarray) -> None:
         """Where a kernel matrix of few, huge directions cannot hold the small ones that a penalty would keep."""
@@ -428,7 +462,8 @@ class Spectrum:
         array([0.33333333, 0.33333333])
         """
         xi_values = validation.real_array(xi, "xi", ndim=(0, 1))
-        return DistillationLimit(self, self.frame.targets(y), self._check_penalties(lam), xi_values)
+        penalties, largest = validation.penalties(lam), float(self.coordinates.d[0]) if self.rank else 0.0
+        return DistillationLimit(self, self.frame.targets(y), checked_penalties(penalties, largest), xi_values)
 
     def tolerance_path(self, y: Any, eps: float, max_rounds: int = 1000) -> ToleranceRounds:
         """Rounds of min R(f) subject to mean squared residual ≤ ε, each on the fit of the round before.
@@ -472,16 +507,3 @@ class Spectrum:
             validation.scalar(eps, "eps", minimum=0.0, strict=True),
             validation.integer(max_rounds, "max_rounds", minimum=1),
         )
-
-    def _check_penalties(self, lam: Any) -> np.ndarray:
-        """Penalties through the gate, of a size beside the eigenvalues for which filters keep their digits."""
-        penalties, largest = validation.penalties(lam), float(self.coordinates.d[0]) if self.rank else 0.0
-        positive = penalties[penalties > 0] / largest if largest else np.empty(0)
-        for ratio in (positive.min(initial=1.0), positive.max(initial=1.0)):
-            if not SMALLEST_RATIO <= ratio <= LARGEST_RATIO:
-                raise ValueError(
-                    f"lam={ratio * largest:.3g} is too {'small' if ratio < 1 else 'large'} beside the largest "
-                    f"eigenvalue {largest:.3g} of the kernel matrix (or of X Xᵀ): students would lose their digits in "
-                    f"float64. Rescale X (or K) or lam; lam=0 is no penalty."
-                )
-        return penalties

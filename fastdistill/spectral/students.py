@@ -189,6 +189,16 @@ class Students:
         return self._result(dof, "degrees of freedom", per_target=not self._shared)
 
     @cached_property
+    def dof_error(self) -> np.ndarray:
+        """Standard error (...) of `dof` where it is estimated, as by iterative solvers; 0 elsewhere."""
+        return np.zeros_like(self.dof)
+
+    @cached_property
+    def error_estimate(self) -> np.ndarray:
+        """Estimated relative error of the fits (...[, m]) of an iterative solver; 0, but for rounding, elsewhere."""
+        return self._result(np.zeros((self.n_students, self.targets.count)), "error estimates")
+
+    @cached_property
     def train_mse(self) -> np.ndarray:
         """Training error Σ w residual² / Σ w, (...[, m])."""
         return self._result(np.square(self._residuals[0]), "mean squared errors", power=2)
@@ -266,7 +276,8 @@ class Students:
         m = wanted.shape[1]
         predict = self.query_map(checked)
         errors = []
-        for start, stop in self._blocks(m * max(self.spectrum.coordinates.rank, checked.shape[0])):
+        side = min(self.spectrum.frame.n_samples, self.queries.width)
+        for start, stop in self._blocks(m * max(side, checked.shape[0])):
             difference = predict(start, stop)
             difference -= wanted
             errors.append(np.einsum("sqm,sqm->sm", difference, difference) / checked.shape[0])

@@ -42,8 +42,9 @@ Cost: n³/3 to factor, 2 n² a step and target; n³ for the diagonals of two ste
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 from scipy.linalg import blas, lapack
@@ -62,6 +63,37 @@ BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 BLOCK_COLUMNS = 256
 
 
+class Products(Protocol):
+    """A scaled design that is not stored as an array, such as `operators.DesignOperator`."""
+
+    shape: tuple[int, int]
+
+    def product(self, matrix: np.ndarray) -> np.ndarray:
+        """X_s B."""
+
+    def transposed(self, matrix: np.ndarray) -> np.ndarray:
+        """X_sᵀ A."""
+
+    def block(self, start: int, stop: int) -> np.ndarray:
+        """Rows of X_s."""
+
+
+class _Array:
+    """The products of an array."""
+
+    def __init__(self, scaled: np.ndarray) -> None:
+        self._scaled, self.shape = scaled, scaled.shape
+
+    def product(self, matrix: np.ndarray) -> np.ndarray:
+        return self._scaled @ matrix
+
+    def transposed(self, matrix: np.ndarray) -> np.ndarray:
+        return self._scaled.T @ matrix
+
+    def block(self, start: int, stop: int) -> np.ndarray:
+        return self._scaled[start:stop]
+
+
 class Cholesky:
     """Students of the penalty `lam` for every schedule; made by `of_kernel` or `of_design`.
 
@@ -69,10 +101,10 @@ class Cholesky:
     positive definite in floating point.
     """
 
-    def __init__(self, matrix: np.ndarray, lam: float, design: np.ndarray | None = None) -> None:
-        """Factor `matrix`, K in Fortran order, in place: L below the diagonal, K above."""
+    def __init__(self, matrix: np.ndarray, lam: float, design: Products | None = None) -> None:
+        """Factor `matrix`, K in Fortran order, in place: L below the diagonal, K above; K is that of a `design`."""
         self.lam = float(lam)
-        self.n_samples = len(matrix) if design is None else len(design)
+        self.n_samples = len(matrix) if design is None else design.shape[0]
         self._design = design
         self._is_primal = design is not None and design.shape[1] <= design.shape[0]
         self._diagonal = matrix.diagonal().copy()
@@ -100,7 +132,7 @@ class Cholesky:
         """Of a scaled (n, p) design, which is kept, by the smaller of its Gram matrices."""
         n, p = scaled.shape
         gram = scaled.T @ scaled if p <= n else scaled @ scaled.T
-        return cls(gram.T, lam, scaled)
+        return cls(gram.T, lam, _Array(scaled))
 
     @cached_property
     def rcond(self) -> float:
@@ -133,17 +165,19 @@ class Cholesky:
         """
         self._require_own(lam)
         duals, reached = self._chain(y_s, xi)
-        coefficients = duals if self._design is None or self._is_primal else duals @ self._design
+        coefficients, fits = duals, reached
         if not with_fits:
             fits = reached[..., :0]
-        else:
-            fits = duals @ self._design.T if self._design is not None and self._is_primal else reached
+        elif self._design is not None and self._is_primal:
+            fits = _each_row(self._design.product, duals)
+        if self._design is not None and not self._is_primal:
+            coefficients = _each_row(self._design.transposed, duals)
         return Solved(coefficients.transpose(1, 0, 3, 2), fits.transpose(1, 0, 3, 2))
 
     def _chain(self, y_s: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """a_t and K a_t, each (k+1, P, m, size): the columns of a step lie one after the other, ready for LAPACK."""
         (n_families, k), m = xi.shape, y_s.shape[1]
-        start = y_s.T if self._design is None or not self._is_primal else y_s.T @ self._design
+        start = y_s.T if self._design is None or not self._is_primal else self._design.transposed(y_s).T
         duals = np.empty((k + 1, n_families, m, len(self._diagonal)))
         reached = np.empty_like(duals)
         duals[0] = self.solve(np.array(start, order="C").T).T  # one for all families: no weight enters it
@@ -187,9 +221,9 @@ class Cholesky:
         inner = self._inner() if k else None
         height = max(1, BLOCK_ENTRIES // max(1, len(self._diagonal)))
         for first in range(0, self.n_samples, height):
-            rows = slice(first, first + height)
+            rows = slice(first, min(first + height, self.n_samples))
             # Q = X L⁻ᵀ: H^(j+1) = Q Mʲ Qᵀ with M = Qᵀ Q
-            right = left = blas.dtrsm(1.0, self._factor, self._design[rows].T, lower=1).T
+            right = left = blas.dtrsm(1.0, self._factor, self._design.block(rows.start, rows.stop).T, lower=1).T
             for j in range(k + 1):
                 if j:
                     left, right = right, left @ inner if j % 2 else right
@@ -212,7 +246,7 @@ class Cholesky:
             return None
         duals, reached = self._chain(y_s, xi[None])
         if self._design is not None and self._is_primal:
-            fits = (duals[:, 0] @ self._design.T).transpose(0, 2, 1)
+            fits = _each_row(self._design.product, duals[:, 0]).transpose(0, 2, 1)
             shifts = fits - y_s  # fit − targets
             shifts[1:] += xi[:, None, None] * (y_s - fits[:-1])
         else:
@@ -271,6 +305,12 @@ def is_positive_semidefinite(kernel: np.ndarray, shift: float) -> bool:
     matrix = np.array(kernel.T if kernel.flags.c_contiguous else kernel, dtype=np.float64, order="F")
     np.fill_diagonal(matrix, matrix.diagonal() + shift)
     return lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)[1] == 0
+
+
+def _each_row(apply: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """What `apply` makes of columns, for each row of an array (..., size)."""
+    images = apply(rows.reshape(-1, rows.shape[-1]).T)
+    return images.T.reshape(*rows.shape[:-1], len(images))
 
 
 def _leave_one_out(

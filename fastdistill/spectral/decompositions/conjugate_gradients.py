@@ -70,8 +70,10 @@ class ConjugateGradients:
         self._is_primal = isinstance(operator, DesignOperator) and width <= n
         self._size = 0.0  # largest eigenvalue seen
 
-    def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> Solved:
+    def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray, *, with_fits: bool = True) -> Solved:
         """Students (P, k+1) of penalties lam (P,), all the same and positive, and weights xi (P, k), targets (n, m).
+
+        Without fits their array may have no rows.
 
         Raises
         ------
@@ -107,7 +109,7 @@ class ConjugateGradients:
             images.append(self._image(right, solution, penalty))
             solutions.append(solution.x)
             bounds.append(solution.bound)
-        return self._solved(solutions, None if self._is_primal else images, bounds, families)
+        return self._solved(solutions, images, bounds, families, with_fits)
 
     def _image(self, right: np.ndarray, solution: _Solution, penalty: float) -> np.ndarray:
         """N x, without a product where that loses no digits."""
@@ -116,21 +118,33 @@ class ConjugateGradients:
         return right - solution.residual - penalty * solution.x
 
     def _solved(
-        self, solutions: list[np.ndarray], fits: list[np.ndarray] | None, bounds: list[np.ndarray], families: int
+        self,
+        solutions: list[np.ndarray],
+        images: list[np.ndarray],
+        bounds: list[np.ndarray],
+        families: int,
+        with_fits: bool,
     ) -> Solved:
-        """In the shapes of the protocol, from (side, families · m) of every step."""
+        """In the shapes of the protocol, from (side, families · m) of every step; images are N times the solutions."""
 
         def shaped(arrays: list[np.ndarray]) -> np.ndarray:
             stacked = np.stack(arrays)  # (k+1, ..., families · m)
-            return np.moveaxis(stacked.reshape(*stacked.shape[:-1], families, -1), -2, 0)
+            targets = stacked.shape[-1] // families
+            return np.moveaxis(stacked.reshape(*stacked.shape[:-1], families, targets), -2, 0)
 
-        if isinstance(self._operator, DesignOperator) and not self._is_primal:
-            solutions = [self._operator.transposed(x) for x in solutions]
-        fits = [self._operator.product(x) for x in solutions] if fits is None else fits
-        norms = np.array([np.linalg.norm(fit, axis=0) for fit in fits])
+        if self._is_primal:
+            pairs = zip(solutions, images, strict=True)
+            norms = np.sqrt([np.maximum(_dots(x, image), 0.0) for x, image in pairs])
+        else:
+            norms = np.array([np.linalg.norm(image, axis=0) for image in images])
         errors = np.divide(bounds, norms, out=np.zeros(norms.shape), where=norms > 0)
         if errors.max(initial=0.0) > INEXACT * self._tol:
             raise Stalled(f"Rounding leaves relative errors of {errors.max():.2g}.")
+        fits = images
+        if self._is_primal:
+            fits = [self._operator.product(x) if with_fits else x[:0] for x in solutions]
+        elif isinstance(self._operator, DesignOperator):
+            solutions = [self._operator.transposed(x) for x in solutions]
         return Solved(shaped(solutions), shaped(fits), shaped(list(errors)))
 
     def _largest_filter(self, penalty: float) -> float:

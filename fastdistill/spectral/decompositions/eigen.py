@@ -41,8 +41,10 @@ UNEVEN_COLUMNS = 1e3
 # Rows are centred, and U formed, in blocks of this many entries (1 MiB): whole copies of a tall design would cost more
 # than its Gram matrix.
 BLOCK_ENTRIES = 2**17
-# An ill-conditioned sparse design is made dense for the SVD up to this many entries (1 GiB).
-DENSE_ENTRIES = 2**27
+# An ill-conditioned sparse design is made dense for the SVD up to this many entries (32 MiB).
+DENSE_ENTRIES = 2**22
+# A singular value below this share of the largest, measured on X itself, is rounding; as of an SVD.
+NULL = 1e3 * EPS
 
 
 class Decomposition(NamedTuple):
@@ -59,19 +61,15 @@ class Decomposition(NamedTuple):
 def decompose_design(
     design: Any, weight: np.ndarray | None, fit_intercept: bool, solver: str = "auto"
 ) -> Decomposition:
-    """Of a checked design, dense (n, p) or CSR; `solver` may ask for "svd" or "gram", which is refused if inexact."""
-    means = column_means(design, weight) if fit_intercept else None
+    """Of a checked design, dense (n, p) or CSR; by "gram" or "svd" where these are named."""
     if solver == "svd":
-        dense = design if isinstance(design, np.ndarray) else design.toarray()
-        return _svd(*scaled_design(dense, weight, means), weight)
-    found = _decompose_dense if isinstance(design, np.ndarray) else _decompose_sparse
-    decomposition = found(design, weight, means)
-    if solver == "gram" and decomposition.method != "gram":
-        raise ValueError(
-            f"solver='gram' would lose digits: the Gram matrix of X squares its condition, so that its smallest "
-            f"eigenvalues (below {GRAM_CONDITION:g} of the largest) are inexact. Use solver='svd' or 'auto'."
-        )
-    return decomposition
+        design = design if isinstance(design, np.ndarray) else design.toarray()
+        means = column_means(design, weight) if fit_intercept else None
+        return _svd(*scaled_design(design, weight, means), weight)
+    means = column_means(design, weight) if fit_intercept else None
+    if isinstance(design, np.ndarray):
+        return _decompose_dense(design, weight, means, named=solver == "gram")
+    return _decompose_sparse(design, weight, means, named=solver == "gram")
 
 
 def decompose_kernel(
@@ -151,8 +149,10 @@ def scaled_kernel(
     return scaled, centre
 
 
-def _decompose_dense(design: np.ndarray, weight: np.ndarray | None, means: np.ndarray | None) -> Decomposition:
-    """The smaller Gram matrix where its condition allows, else an SVD."""
+def _decompose_dense(
+    design: np.ndarray, weight: np.ndarray | None, means: np.ndarray | None, *, named: bool
+) -> Decomposition:
+    """The smaller Gram matrix where its condition allows, or it is `named`, else an SVD."""
     if weight is None and design.size > BLOCK_ENTRIES and design.shape[0] >= 4 * design.shape[1]:
         tall = _decompose_tall(design, means)
         if tall is not None:
@@ -165,7 +165,10 @@ def _decompose_dense(design: np.ndarray, weight: np.ndarray | None, means: np.nd
     d, vectors = _eigh_negated(gram)
     full = min(n - (centre is not None), p)
     if full == 0 or d[0] <= 0 or d[full - 1] < GRAM_CONDITION * d[0]:
-        return _svd(scaled, centre, weight)
+        if not named or full == 0 or d[0] <= 0:
+            return _svd(scaled, centre, weight)
+        full = min(full, np.count_nonzero(d > _eigenvalue_noise(len(d)) * d[0]))
+        _warn_if_inexact(d[:full], float(d[0]), "use solver='svd'")
     d, vectors = d[:full], vectors[:, :full]
     other = scaled @ vectors if p <= n else scaled.T @ vectors
     other /= np.sqrt(d)
@@ -218,28 +221,37 @@ def _svd(scaled: np.ndarray, centre: Centre | None, weight: np.ndarray | None) -
     return Decomposition(s[:rank] ** 2, u[:, :rank], vt[:rank].T, centre, "svd")
 
 
-def _decompose_sparse(design: Any, weight: np.ndarray | None, means: np.ndarray | None) -> Decomposition:
-    """The smaller Gram matrix of a sparse product, centred afterwards; a dense SVD where that is ill-conditioned."""
+def _decompose_sparse(
+    design: Any, weight: np.ndarray | None, means: np.ndarray | None, *, named: bool
+) -> Decomposition:
+    """The smaller Gram matrix of a sparse product, centred afterwards; a dense SVD where that is ill-conditioned.
+
+    Empty columns and repeated rows are not: what the Gram matrix makes of them is measured on X itself.
+    """
     n, p = design.shape
     negated, scale = _negated_sparse_gram(design, weight, means)
     d, vectors = _eigh_negated(negated)
     scale = max(scale, float(d[0]))
     full = min(n - (means is not None), p)
-    if full == 0 or d[full - 1] < GRAM_CONDITION * scale or scale == 0:
-        if n * p <= DENSE_ENTRIES:
-            dense = design.toarray()
-            return _svd(*scaled_design(dense, weight, None if means is None else column_means(dense, weight)), weight)
-        full = np.count_nonzero(d > _eigenvalue_noise(len(d)) * scale)
-        _warn_if_inexact(d[:full], scale, design.shape)
+    sound = int(np.count_nonzero(d[:full] >= GRAM_CONDITION * scale)) if scale else 0
+    if sound < full and sound and _is_null(design, weight, means, vectors[:, sound:full], NULL * np.sqrt(scale)):
+        full = sound
+    elif sound < full or not full:
+        if n * p <= DENSE_ENTRIES and not named:
+            return decompose_design(design, weight, means is not None, "svd")
+        full = min(full, np.count_nonzero(d > _eigenvalue_noise(len(d)) * scale))
+        _warn_if_inexact(d[:full], scale, "use solver='krylov', scale the columns, or drop those that depend on others")
     d, vectors = d[:full], vectors[:, :full]
     s, centre = np.sqrt(d), None if means is None else Centre(means)
     if p <= n:
         return Decomposition(d, _SparseRows(design, weight, means, vectors / s), vectors, centre, "gram")
-    weighted = vectors if weight is None else vectors * np.sqrt(weight)[:, None]
-    basis = design.T @ weighted
-    if means is not None:
-        basis -= np.outer(means, weighted.sum(axis=0))
-    return Decomposition(d, vectors, basis / s, centre, "gram")
+    return Decomposition(d, vectors, _other_side(design, weight, means, vectors) / s, centre, "gram")
+
+
+def sparse_gram(design: Any, weight: np.ndarray | None, centre: np.ndarray | None) -> tuple[np.ndarray, float]:
+    """X_sᵀ X_s (p ≤ n) or X_s X_sᵀ of a sparse design, and the scale of its entries before centring."""
+    negated, scale = _negated_sparse_gram(design, weight, centre)
+    return np.negative(negated, out=negated), scale
 
 
 def _negated_sparse_gram(design: Any, weight: np.ndarray | None, centre: np.ndarray | None) -> tuple[np.ndarray, float]:
@@ -259,12 +271,32 @@ def _negated_sparse_gram(design: Any, weight: np.ndarray | None, centre: np.ndar
     return gram, scale
 
 
-def _warn_if_inexact(d: np.ndarray, scale: float, shape: tuple[int, int]) -> None:
+def _is_null(
+    design: Any, weight: np.ndarray | None, means: np.ndarray | None, vectors: np.ndarray, allowed: float
+) -> bool:
+    """Whether X_s (p ≤ n), or X_sᵀ, takes all vectors to rounding errors."""
+    if design.shape[1] <= design.shape[0]:
+        images = _SparseRows(design, weight, means, vectors)
+        heights = range(0, design.shape[0], max(1, BLOCK_ENTRIES // vectors.shape[1]))
+        squares = sum(np.square(images.block(i, i + heights.step)).sum(axis=0) for i in heights)
+    else:
+        squares = np.square(_other_side(design, weight, means, vectors)).sum(axis=0)
+    return bool(np.all(squares <= allowed**2))
+
+
+def _other_side(design: Any, weight: np.ndarray | None, means: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+    """X_sᵀ A (p, c) of A (n, c)."""
+    weighted = rows if weight is None else rows * np.sqrt(weight)[:, None]
+    product = design.T @ weighted
+    return product if means is None else product - np.outer(means, weighted.sum(axis=0))
+
+
+def _warn_if_inexact(d: np.ndarray, scale: float, advice: str) -> None:
     if len(d) and d[-1] < GRAM_CONDITION * scale:
         warnings.warn(
-            f"X ({shape[0]} by {shape[1]}, sparse) is too large for a dense SVD and its smallest singular value is "
-            f"{np.sqrt(d[-1] / d[0]):.1e} of its largest: directions that small are inexact. Scale the columns, or "
-            f"drop those that nearly depend on others.",
+            f"The smallest singular value of X is {np.sqrt(d[-1] / d[0]):.1e} of its largest: directions that small "
+            f"are inexact by the Gram matrix, and a sparse X of over {DENSE_ENTRIES} entries is not made dense for an "
+            f"SVD. For exact ones {advice}.",
             RuntimeWarning,
             stacklevel=5,
         )

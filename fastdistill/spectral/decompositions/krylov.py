@@ -264,8 +264,12 @@ class Krylov:
         self._y: np.ndarray | None = None  # the targets of the bases that are kept
         self._bases: list[Any] = []
 
-    def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> Solved:
+    def students(
+        self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray, *, with_fits: bool = True, warns: bool = True
+    ) -> Solved:
         """Students (P, k+1) of penalties lam (P,) and weights xi (P, k), targets y_s (n, m).
+
+        Without fits their array may have no rows. `warns` where an error stays above the tolerance.
 
         The bases of the last targets are kept, and extended when a smaller penalty needs more of them; of so many
         targets that their bases would not fit the budget none is kept.
@@ -290,10 +294,11 @@ class Krylov:
                     fits[:, i] = basis.combined((ritz.d * flat) @ ritz.vectors.T)
             if height < m:
                 self._y, self._bases = None, []
-        self._warn(bounds, lam)
-        return self._solved(rotated.reshape(*shape, m, -1), fits, errors)
+        if warns:
+            self._warn(bounds, lam)
+        return self._solved(rotated.reshape(*shape, m, -1), fits, errors, with_fits)
 
-    def _solved(self, rotated: np.ndarray, fits: np.ndarray | None, errors: np.ndarray) -> Solved:
+    def _solved(self, rotated: np.ndarray, fits: np.ndarray | None, errors: np.ndarray, with_fits: bool) -> Solved:
         """In the shapes of the protocol, with the side that was not stored."""
         families, size, m, side = rotated.shape
         operator = self._operator
@@ -304,7 +309,7 @@ class Krylov:
 
         coefficients = np.moveaxis(rotated, 2, 3)
         if fits is None:
-            return Solved(coefficients, other_side(operator.product), errors)
+            return Solved(coefficients, other_side(operator.product) if with_fits else coefficients[..., :0, :], errors)
         fitted = np.moveaxis(fits.reshape(rotated.shape), 2, 3)
         if isinstance(operator, DesignOperator):
             coefficients = other_side(operator.transposed)

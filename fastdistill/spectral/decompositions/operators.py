@@ -12,6 +12,7 @@ far from zero, or lose the digits. Likewise a kernel loses log10 of (its entries
 linear algebra      here
 ==================  =============================================
 X_s B, K_s B        ``product``
+W^-½ X_s B          ``unweighted``, also of rows without weight
 X_sᵀ A              ``transposed``
 diag(X_sᵀ X_s)      ``column_squares``; None for a LinearOperator
 diag(X_s X_sᵀ)      ``diagonal``; None for a LinearOperator
@@ -28,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+from scipy.linalg import blas
 from scipy.sparse.linalg import LinearOperator
 
 from fastdistill.spectral.decompositions.centre import FAR
@@ -77,6 +79,11 @@ class DesignOperator:
 
     def product(self, matrix: np.ndarray) -> np.ndarray:
         """X_s B (n, c) of B (p, c)."""
+        out = self.unweighted(matrix)
+        return out if self._root is None else np.multiply(out, self._root, out=out)
+
+    def unweighted(self, matrix: np.ndarray) -> np.ndarray:
+        """(X − 1 x̄ᵀ) B (n, c) of B (p, c)."""
         near = matrix
         if self._far is not None:
             near = matrix.copy()
@@ -86,7 +93,7 @@ class DesignOperator:
             out -= self.means @ near
         if self._far is not None:
             out += self._far[1] @ matrix[self._far[0]]
-        return out if self._root is None else np.multiply(out, self._root, out=out)
+        return out
 
     def transposed(self, matrix: np.ndarray) -> np.ndarray:
         """X_sᵀ A (p, c) of A (n, c)."""
@@ -109,6 +116,13 @@ class DesignOperator:
             squares = squares - 2.0 * self._columns.product(means[:, None])[:, 0] + means @ means
             np.maximum(squares, 0.0, out=squares)
         return squares if self._weight is None else squares * self._weight
+
+    def block(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop of X_s as a dense array."""
+        rows = self._columns.rows(start, stop)
+        for means in (self.means, self.rest):
+            rows = rows if means is None else rows - means
+        return rows if self._root is None else rows * self._root[start:stop]
 
     def _column_squares(self) -> np.ndarray | None:
         """diag(X_sᵀ X_s) (p,); finds the columns far from zero on the way."""
@@ -168,8 +182,11 @@ class KernelOperator:
         fit_intercept: bool = False,
     ) -> None:
         self._rows: Callable[[int, int], np.ndarray] | None = None
+        self._triangle: np.ndarray | None = None  # K in Fortran order, as BLAS reads it
         if isinstance(K, np.ndarray):
             self._columns, n = _Columns(K), K.shape[0]
+            if K.dtype == np.float64 and K.flags.c_contiguous and not isinstance(K, np.memmap):
+                self._triangle = K.T
         elif n is None:
             raise TypeError("A kernel given by a function needs n, the number of its rows.")
         else:
@@ -181,14 +198,26 @@ class KernelOperator:
 
     def product(self, matrix: np.ndarray) -> np.ndarray:
         """K_s B (n, c) of B (n, c)."""
+        out = self.unweighted(matrix)
+        return out if self._root is None else np.multiply(out, self._root, out=out)
+
+    def unweighted(self, matrix: np.ndarray) -> np.ndarray:
+        """W^-½ K_s B (n, c) of B (n, c)."""
         if self._root is not None:
             matrix = matrix * self._root
         if self._share is not None:
             matrix = matrix - np.outer(self._share, matrix.sum(axis=0))
-        out = self._columns.product(matrix) if self._rows is None else self._evaluated(matrix)
+        out = self._stored(matrix) if self._rows is None else self._evaluated(matrix)
         if self._share is not None:
             out -= self._share @ out
-        return out if self._root is None else np.multiply(out, self._root, out=out)
+        return out
+
+    def means(self) -> np.ndarray | None:
+        """k̄ = K w̄ (n,), one more product; None without an intercept."""
+        if self._share is None:
+            return None
+        share = self._share[:, None]
+        return (self._columns.product(share) if self._rows is None else self._evaluated(share))[:, 0]
 
     def diagonal(self) -> np.ndarray | None:
         """diag(K_s) (n,); None for a kernel given by a function."""
@@ -200,6 +229,12 @@ class KernelOperator:
             out += self._share @ means - 2.0 * means
             np.maximum(out, 0.0, out=out)
         return out if self._root is None else out * np.square(self._root[:, 0])
+
+    def _stored(self, matrix: np.ndarray) -> np.ndarray:
+        """K B; a single column reads one triangle only, at half the price."""
+        if self._triangle is None or matrix.shape[1] > 1:
+            return self._columns.product(matrix)
+        return blas.dsymv(1.0, self._triangle, matrix[:, 0], lower=1)[:, None]
 
     def _evaluated(self, matrix: np.ndarray) -> np.ndarray:
         assert self._rows is not None
@@ -276,6 +311,11 @@ class _Columns:
 
     def main_diagonal(self) -> np.ndarray:
         return self._X.diagonal()
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop of X as a dense array."""
+        rows = self._X[start:stop]
+        return np.asarray(rows if self.is_dense else rows.toarray(), dtype=np.float64)
 
     def some(self, columns: np.ndarray) -> np.ndarray:
         """Columns of a sparse X as a dense array."""

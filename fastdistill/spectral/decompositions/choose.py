@@ -1,0 +1,119 @@
+"""Which solver does a job: the one place where this is decided.
+
+=======================  ================================  ==================  =========================================
+job                      shape                             solver              measured, one thread
+=======================  ================================  ==================  =========================================
+eigenvalues: filters,    dense X                           decomposition       smaller Gram matrix, else SVD (4–8 times)
+leave-one-out, tuning,   sparse X                          decomposition       Gram matrix; an SVD up to 2²² entries
+limits, tolerance        kernel                            decomposition       0.20 ns · n³
+paths of one penalty,    dense X, kernel                   cholesky            0.012 ns · n³ and the Gram matrix
+at most `FACTORS` in     sparse X, cheap Gram matrix       cholesky            17 ns a pair of values in a row, and that
+all, at each             sparse X, k < `MANY_STEPS`        conjugate_gradients 3.6 ns · nnz an iteration and target
+                         sparse X, other                   krylov              3.6 ns · nnz a step and target
+paths of several         dense X, kernel                   decomposition       as above
+penalties                sparse X, small Gram matrix       decomposition       0.20 ns · side³, side = min(n, p)
+                         sparse X, other                   krylov              as above
+all of these             LinearOperator, memory map,       krylov              as above; a kernel by rows 9 ns · n²
+                         kernel given by rows
+=======================  ================================  ==================  =========================================
+
+A solver that the user names is taken instead. Conjugate gradients, of which nobody knows beforehand how many iterations
+they need, may take as long as the exact way would (`iterations`), so that the two together cost at most twice the
+cheaper one; where they stall, the exact way follows if side ≤ `EXACT_SIDE`, otherwise the Krylov result with its
+warning. The tridiagonal form is taken only by name.
+
+Cost: a few multiplications.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+FACTORS = 2  # penalties that are factored one by one; for another one all students come from one decomposition
+MANY_STEPS = 2  # one Krylov basis serves all steps, conjugate gradients start again at each
+EXACT_SIDE = 2000  # of a Gram matrix that is formed where an iterative solver has failed, or cannot say
+SMALL_SIDE = 1000  # of a sparse design's Gram matrix whose eigenvalues may be cheaper than a Krylov basis
+EXPECTED = 30  # iterations of an iterative solver, before anything is known
+FEWEST, MOST = 100, 1000  # iterations that conjugate gradients are allowed
+
+# Seconds, measured on one core.
+PRODUCT, SHARED_PRODUCT = 1.9e-9, 1.0e-9  # a stored value and column: alone, and beside others
+VECTOR, CALL = 8e-9, 8e-5  # an entry of the vectors of an iteration; what it costs besides
+PAIR, ENTRY = 17e-9, 3e-9  # of a sparse Gram matrix: pairs of stored values multiplied, entries made dense
+FACTOR, EIGEN = 12e-12, 200e-12  # times side³
+SOLVE, SHARED_SOLVE = 1e-9, 3e-10  # times side², by a factor: a student alone, and beside others
+
+
+class Shape(NamedTuple):
+    """Of a design or kernel."""
+
+    kind: str  # "dense" (designs and kernels alike), "sparse", or "operator" (products only)
+    n: int
+    width: int
+    stored: int = 0  # values of a sparse design
+    pairs: float = 0.0  # multiplications in its smaller Gram matrix
+
+    @property
+    def side(self) -> int:
+        """Of the smaller Gram matrix."""
+        return min(self.n, self.width)
+
+
+class Job(NamedTuple):
+    """Of a path."""
+
+    penalties: int  # different ones
+    steps: int
+    columns: int  # targets, times schedules
+    factored: int = 0  # penalties with a factor already, this one not counted
+
+
+def choose(job: Job, shape: Shape) -> str:
+    """The solver of a path, not named by the user: "decomposition", "cholesky", "conjugate_gradients" or "krylov"."""
+    if shape.kind == "operator":
+        return "krylov"
+    if job.penalties > 1 or (shape.kind == "dense" and job.factored >= FACTORS):
+        exact = shape.kind == "dense" or (
+            shape.side <= SMALL_SIDE and gram_seconds(shape) + EIGEN * shape.side**3 <= krylov_seconds(job, shape)
+        )
+        return "decomposition" if exact else "krylov"
+    if shape.kind == "dense" or cholesky_seconds(job, shape) <= iterative_seconds(job, shape):
+        return "cholesky"
+    return "conjugate_gradients" if job.steps < MANY_STEPS else "krylov"
+
+
+def iterations(job: Job, shape: Shape) -> int:
+    """How many iterations conjugate gradients may take at each step before the exact way is cheaper."""
+    if shape.side > EXACT_SIDE:
+        return MOST
+    each = iteration_seconds(job.columns, shape) * (job.steps + 1)
+    return int(min(MOST, max(FEWEST, cholesky_seconds(job, shape) / each)))
+
+
+def gram_seconds(shape: Shape) -> float:
+    """Of the smaller Gram matrix of a sparse design."""
+    return PAIR * shape.pairs + ENTRY * shape.side**2
+
+
+def cholesky_seconds(job: Job, shape: Shape) -> float:
+    """Of a Gram matrix, its factor, and the students."""
+    students = (job.steps + 1) * job.columns
+    solve = SOLVE if job.columns <= 2 else SHARED_SOLVE
+    return gram_seconds(shape) + FACTOR * shape.side**3 + students * solve * shape.side**2
+
+
+def iteration_seconds(columns: int, shape: Shape) -> float:
+    """Of conjugate gradients: two products and some vectors."""
+    product = PRODUCT if columns == 1 else SHARED_PRODUCT
+    return CALL + columns * (2 * product * shape.stored + VECTOR * shape.side)
+
+
+def krylov_seconds(job: Job, shape: Shape) -> float:
+    """Of one basis for each target, orthogonal: 4 · side · j flops for vector j."""
+    return EXPECTED * (iteration_seconds(job.columns, shape) + job.columns * (CALL + ENTRY * shape.side * EXPECTED))
+
+
+def iterative_seconds(job: Job, shape: Shape) -> float:
+    """The cheaper of conjugate gradients and a Krylov basis."""
+    gradients = EXPECTED * (job.steps + 1) * iteration_seconds(job.columns, shape)
+    return gradients if job.steps < MANY_STEPS else min(gradients, krylov_seconds(job, shape))
