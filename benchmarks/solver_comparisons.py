@@ -11,6 +11,7 @@ design_fit_targets        the same, of many targets
 wide_fit                  the same, of more features than samples
 sparse_fit                the same, CSR with an intercept; dense normal equations in NumPy
 one_hot_fit               the same of categories: four ones a row, columns that add up to the intercept
+sparse_sweep              ``Ridge`` refits of each penalty
 kernel_sweep_tridiagonal  ``solver="eigh"``, one eigendecomposition; ``numpy.linalg.solve`` of the smoother itself
 ========================  ==========================================================================================
 
@@ -41,13 +42,16 @@ ONE_HOT_SIZES = {
     "medium": (1000, (10, 25, 65, 150)),
     "full": (4000, (50, 100, 250, 600)),
 }
+# samples, features, penalties
+SPARSE_SWEEP_SIZES = {"small": (100, 200, 3), "medium": (1000, 4000, 6), "full": (5000, 20_000, 20)}
 # samples, penalties, steps
 SWEEP_SIZES = {"small": (60, 4, 3), "medium": (500, 10, 5), "full": (2000, 50, 20)}
 
 PENALTY = 1.0
 KERNEL_WEIGHTS = np.array([0.8, 0.5, -0.5])
 WEIGHTS = np.array([0.6])  # of one step
-STORED = 0.01
+SWEEP_WEIGHTS = np.array([0.6, -0.5])
+STORED, SWEEP_STORED = 0.01, 0.002
 TOL = 1e-11
 
 
@@ -184,22 +188,28 @@ def fit_once(problem: Callable[[str], Fit], size: str) -> Callable[[], Answers]:
     return answer
 
 
-def fit_sklearn(problem: Callable[[str], Fit], size: str) -> Callable[[], Answers]:
+def ridge_students(X: Any, y: np.ndarray, penalty: float, xi: np.ndarray) -> list[tuple[np.ndarray, Any]]:
+    """Coefficients and intercept of every student, by refits."""
     from sklearn.linear_model import Ridge
 
+    model = Ridge(alpha=penalty, tol=TOL)
+    students: list[tuple[np.ndarray, Any]] = []
+
+    def refit(targets: np.ndarray) -> np.ndarray:
+        model.fit(X, targets)
+        students.append((model.coef_, model.intercept_))
+        return model.predict(X)
+
+    chain(refit, y, xi)
+    return students
+
+
+def fit_sklearn(problem: Callable[[str], Fit], size: str) -> Callable[[], Answers]:
     X, y = problem(size)
-    model = Ridge(alpha=PENALTY, tol=TOL)
 
     def answer() -> Answers:
-        students: list[tuple[np.ndarray, Any]] = []
-
-        def refit(targets: np.ndarray) -> np.ndarray:
-            model.fit(X, targets)
-            students.append((model.coef_, model.intercept_))
-            return model.predict(X)
-
-        chain(refit, y, WEIGHTS)
-        return linear_answers({"ridge": students[0], "student": students[-1]})
+        first, *_, last = ridge_students(X, y, PENALTY, WEIGHTS)
+        return linear_answers({"ridge": first, "student": last})
 
     return answer
 
@@ -234,6 +244,37 @@ def fits(problem: Callable[[str], Fit], *, is_sparse: bool = False) -> dict[str,
         "sklearn": fit_sklearn,
     }
     return {name: partial(way, problem) for name, way in (ways | ({"numpy": fit_numpy} if is_sparse else {})).items()}
+
+
+def sparse_sweep_problem(size: str) -> tuple[Any, np.ndarray, np.ndarray]:
+    """A CSR design (n, p), targets (n,) and penalties (L,)."""
+    n, p, n_penalties = SPARSE_SWEEP_SIZES[size]
+    return *sparse_of(n, p, SWEEP_STORED), np.logspace(-1, 2, n_penalties)
+
+
+def sparse_sweep_fastdistill(size: str) -> Callable[[], Answers]:
+    import fastdistill as fd
+
+    X, y, lam = sparse_sweep_problem(size)
+
+    def answer() -> Answers:
+        path = fd.Spectrum.from_design(X, True, solver="krylov", tol=1e-10).path(y, lam, SWEEP_WEIGHTS)
+        return {"coef": path.coef, "intercept": path.intercept}
+
+    return answer
+
+
+def sparse_sweep_sklearn(size: str) -> Callable[[], Answers]:
+    X, y, lam = sparse_sweep_problem(size)
+
+    def answer() -> Answers:
+        students = [ridge_students(X, y, penalty, SWEEP_WEIGHTS) for penalty in lam]
+        return {
+            "coef": np.array([[coef for coef, _ in both] for both in students]),
+            "intercept": np.array([[intercept for _, intercept in both] for both in students]),
+        }
+
+    return answer
 
 
 def sweep_problem(size: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -282,6 +323,7 @@ SOLVER_TASKS: dict[str, dict[str, Setup]] = {
     "wide_fit": fits(lambda size: design_of(*WIDE_SIZES[size])),
     "sparse_fit": fits(lambda size: sparse_of(*SPARSE_FIT_SIZES[size]), is_sparse=True),
     "one_hot_fit": fits(lambda size: one_hot_of(*ONE_HOT_SIZES[size]), is_sparse=True),
+    "sparse_sweep": {"fastdistill": sparse_sweep_fastdistill, "sklearn": sparse_sweep_sklearn},
     "kernel_sweep_tridiagonal": {
         "fastdistill": partial(kernel_sweep, "tridiagonal"),
         "fastdistill_eigh": partial(kernel_sweep, "eigh"),

@@ -8,6 +8,8 @@ KernelFit.…_matrix           three steps of a kernel matrix, no intercept     
 DesignFit.…_ridge            ``DistilledRidge(n_steps=1).fit``                  ``Ridge.fit``                     1.2
 SparseFit.…_ridge            the same of CSR 5000 × 2000, 1 %; one-hot 4000 ×   ``Ridge(tol=1e-10).fit``          2
                              1000
+SparseSweep.…_ridge          20 penalties × 3 students at 1e-8 of CSR 5000 ×    one ``Ridge(tol=1e-8).fit``       3
+                             20 000, 0.2 %
 TridiagonalSweep.…_limit     fits, GCV of 50 penalties × 20 steps, n = 2000     one ``numpy.linalg.eigh(K)``      0.5
 TridiagonalSweep.…_eigh      the same                                           ``solver="eigh"``, the same job
 ===========================  =================================================  ================================  ======
@@ -31,9 +33,11 @@ from benchmarks.solver_comparisons import (
     PENALTY,
     SOLVER_TASKS,
     SPARSE_FIT_SIZES,
+    SWEEP_WEIGHTS,
     design_of,
     one_hot_of,
     sparse_of,
+    sparse_sweep_problem,
     sweep_problem,
 )
 
@@ -121,7 +125,30 @@ class SparseFit:
         self.problem = sparse_of(*sparse) if design == "sparse" else one_hot_of(*one_hot)
 
     def track_ratio_ridge(self, design: str) -> float:
-        return ratio_to_ridge(*self.problem, 3, tol=1e-10)
+        return ratio_to_ridge(*self.problem, ROUNDS, tol=1e-10)
+
+
+class SparseSweep:
+    """Every coefficient of a sparse design for a few fits."""
+
+    timeout = 600
+
+    def setup(self) -> None:
+        SOLVER_TASKS["sparse_sweep"]["fastdistill"]("small")()
+        SOLVER_TASKS["sparse_sweep"]["sklearn"]("small")()
+        threadpool_limits(1)
+
+    def track_ratio_ridge(self) -> float:
+        from sklearn.linear_model import Ridge
+
+        import fastdistill as fd
+
+        X, y, lam = sparse_sweep_problem(SIZE)
+
+        def ours() -> Any:
+            return fd.Spectrum.from_design(X, True, solver="krylov", tol=1e-8).path(y, lam, SWEEP_WEIGHTS).coef
+
+        return interleaved_ratio(ours, lambda: Ridge(alpha=PENALTY, tol=1e-8).fit(X, y), ROUNDS)
 
 
 class TridiagonalSweep:

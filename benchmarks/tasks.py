@@ -147,6 +147,13 @@ class OneHotFit(_Task):
     params = (list(TASKS[task]), SIZES)
 
 
+class SparseSweep(_Task):
+    """All coefficients of a sparse design over penalties and steps, from one Krylov basis."""
+
+    task = "sparse_sweep"
+    params = (list(TASKS[task]), SIZES)
+
+
 class KernelSweepTridiagonal(_Task):
     """Fits and GCV of a kernel over penalties and steps, without eigenvectors."""
 

@@ -71,7 +71,13 @@ class _Solver:
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         self.solver_ = getattr(self, "solver", None)
-        return super().fit(X, y, sample_weight)
+        own = {"solver": "auto", "tol": 1e-8}
+        given = {name: getattr(self, name) for name in own if hasattr(self, name)}
+        self._take(**own)
+        try:
+            return super().fit(X, y, sample_weight)
+        finally:
+            self._take(**given)
 
 
 class Ridge(_Solver, DistilledRidge):

@@ -8,8 +8,8 @@ import pytest
 import fastdistill as fd
 from tests import oracle
 
-DESIGN_SOLVERS = ("auto", "svd", "gram", "cholesky")
-KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal")
+DESIGN_SOLVERS = ("auto", "svd", "gram", "cholesky", "krylov")
+KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal", "krylov")
 REGIMES = {"tall": (24, 5, 5), "wide": (12, 30, 12), "deficient": (20, 7, 3), "square": (9, 8, 8)}
 LAM, XI = 2.5, np.array([0.6, -1.3, 2.0])
 
@@ -43,7 +43,7 @@ def check(path, exact, queries, kernel, w):
 def test_designs(solver, regime, fit_intercept, weighted, m, rng):
     X, y, w, queries = problem(regime, weighted, m, rng)
     exact = oracle.students(X, y, LAM, XI, kernel=False, fit_intercept=fit_intercept, sample_weight=w)
-    S = fd.Spectrum.from_design(X, fit_intercept, w, solver=solver)
+    S = fd.Spectrum.from_design(X, fit_intercept, w, solver=solver, tol=1e-11)
     check(S.path(y, LAM, XI), exact, queries, False, w)
     assert S.method == {"auto": "cholesky"}.get(solver, solver)
 
@@ -56,7 +56,7 @@ def test_designs(solver, regime, fit_intercept, weighted, m, rng):
 def test_kernels(solver, regime, fit_intercept, weighted, m, rng):
     X, y, w, queries = problem(regime, weighted, m, rng)
     exact = oracle.students(X @ X.T, y, LAM, XI, kernel=True, fit_intercept=fit_intercept, sample_weight=w)
-    S = fd.Spectrum.from_kernel(X @ X.T, fit_intercept, w, solver=solver)
+    S = fd.Spectrum.from_kernel(X @ X.T, fit_intercept, w, solver=solver, tol=1e-11)
     check(S.path(y, LAM, XI), exact, queries @ X.T, True, w)
     assert S.method == {"auto": "cholesky"}.get(solver, solver)
 
@@ -71,6 +71,27 @@ def test_leave_one_out_of_a_factor(fit_intercept, weighted, rng):
         assert oracle.relative_error(path.loo, exact, 1.0) < 1e-9
         errors = np.average(np.square(y - path.loo), axis=1, weights=w)
         np.testing.assert_allclose(path.loo_mse, errors, rtol=1e-12)
+        assert S.method == "cholesky"
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_weights_of_zero_leave_samples_out(fit_intercept, rng):
+    X, y, w, _ = problem("tall", True, 2, rng)
+    w[[2, 5, 11]] = 0.0
+    exact = oracle.students(X, y, LAM, XI, kernel=False, fit_intercept=fit_intercept, sample_weight=w)
+    left_out = oracle.leave_one_out(X, y, LAM, XI, kernel=False, fit_intercept=fit_intercept, sample_weight=w)
+    for kernel in (False, True):
+        S = (
+            fd.Spectrum.from_kernel(X @ X.T, fit_intercept, w)
+            if kernel
+            else fd.Spectrum.from_design(X, fit_intercept, w)
+        )
+        path = S.path(y, LAM, XI)
+        for name in ("fitted", "intercept", "train_mse", "gcv", "dof"):
+            assert oracle.relative_error(getattr(path, name), getattr(exact, name), 1.0) < 1e-9, name
+        assert oracle.relative_error(path.loo, left_out, 1.0) < 1e-9
+        errors = np.average(np.square(y - left_out), axis=1, weights=w)
+        np.testing.assert_allclose(path.loo_mse, errors, rtol=1e-9)
         assert S.method == "cholesky"
 
 

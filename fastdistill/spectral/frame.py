@@ -61,8 +61,8 @@ class Frame:
     Attributes
     ----------
     n_samples : int
-    weight, root : ndarray (n,) or None
-        w and sqrt(w); None where all are 1.
+    weight, root, inverse_root : ndarray (n,) or None
+        w, sqrt(w) and 1 / sqrt(w), 0 at zero weight; None where all are 1.
     fit_intercept : bool
     n_effective : int
         Samples of positive weight.
@@ -70,6 +70,8 @@ class Frame:
         Degrees of freedom of centred targets: `n_effective`, less one for an intercept.
     total_weight : float
         Σ w.
+    is_masked : bool
+        Whether the light rows are those of zero weight, so that they move no fit at all.
     light : ndarray of int
         Samples whose weight is 0, or next to nothing beside the largest. They are predicted as queries are, since
         W^-½ U would amplify rounding errors.
@@ -78,14 +80,16 @@ class Frame:
     def __init__(self, n_samples: int, weight: np.ndarray | None, fit_intercept: bool) -> None:
         self.n_samples, self.weight, self.fit_intercept = n_samples, weight, fit_intercept
         self.root: np.ndarray | None = None
+        self.inverse_root: np.ndarray | None = None
         self.light = np.empty(0, dtype=np.intp)
         self.n_effective, self.total_weight = n_samples, float(n_samples)
         if weight is not None:
             self.root = np.sqrt(weight)
             self.light = np.flatnonzero(weight < LIGHT_ROW * weight.max())
             self.n_effective, self.total_weight = int(np.count_nonzero(weight)), float(weight.sum())
-            self._inverse_root = np.divide(1.0, self.root, out=np.zeros_like(weight), where=weight > 0)
+            self.inverse_root = np.divide(1.0, self.root, out=np.zeros_like(weight), where=weight > 0)
         self.degrees = self.n_effective - fit_intercept
+        self.is_masked = len(self.light) == n_samples - self.n_effective
 
     @property
     def each_weight(self) -> np.ndarray:
@@ -119,4 +123,4 @@ class Frame:
 
     def unscaled(self, scaled: np.ndarray, index: slice = slice(None)) -> np.ndarray:
         """W^-½ times rows `index` of scaled values (n, c); zero at zero weight."""
-        return scaled if self.weight is None else scaled * self._inverse_root[index, None]
+        return scaled if self.inverse_root is None else scaled * self.inverse_root[index, None]

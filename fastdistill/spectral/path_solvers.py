@@ -21,6 +21,7 @@ from fastdistill.spectral.decompositions.cholesky import Cholesky
 from fastdistill.spectral.decompositions.choose import EXACT_SIDE, Job, choose, iterations
 from fastdistill.spectral.decompositions.conjugate_gradients import ConjugateGradients, Stalled
 from fastdistill.spectral.decompositions.krylov import Krylov
+from fastdistill.spectral.decompositions.operators import DesignOperator
 from fastdistill.spectral.decompositions.solved import Solved
 from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Targets
@@ -36,6 +37,8 @@ from fastdistill.spectral.solved_path import OnePenaltyPath, TridiagonalPath
 AUTO_TOL, ACCEPTED = 1e-12, 1e-9
 # Weights of a schedule multiply to at most this where every step is solved for: each carries the rounding on.
 LARGEST_GROWTH = 1e3
+ITERATIVE = ("conjugate_gradients", "krylov")
+UNEVEN, LARGE = 1e6, 1e8  # squares of columns, beside the smallest of them and beside the penalty
 TRACE_TOL = 1e-8  # traces are estimates: their quadrature need not be exact
 
 
@@ -73,12 +76,15 @@ class PathSolvers:
         job, solver = Job(len(different), xi.shape[-1], columns, factored), self.solver
         if solver == "auto":
             solver = choose(job, self.problem.shape)
+            if solver in ITERATIVE and self._is_small and self._is_uneven(float(different[0])):
+                solver = "decomposition"
         if solver == "cholesky" and lam.size == 1:
             is_tame = np.prod(np.maximum(np.abs(xi), 1.0), axis=-1).max() <= LARGEST_GROWTH
             factor = self._factor(float(different[0])) if is_tame else None
             if factor is not None:
                 self.method, self.queries = "cholesky", factor[1]
-                return OnePenaltyPath(spectrum, targets, lam, xi, *factor)
+                masked = self.problem.light_queries() if len(self.problem.frame.light) else None
+                return OnePenaltyPath(spectrum, targets, lam, xi, *factor, masked)
             solver = "decomposition" if self._is_small or self.solver == "cholesky" else "krylov"
         path = None
         if solver == "conjugate_gradients":
@@ -88,9 +94,17 @@ class PathSolvers:
             path = self._by_basis(spectrum, targets, lam, xi)
         return path
 
+    def _is_uneven(self, lam: float) -> bool:
+        """Whether columns are so unlike, and large beside the penalty, that only a graded SVD keeps the small ones."""
+        operator = self.problem.products()[0]
+        if not isinstance(operator, DesignOperator) or operator.column_squares is None:
+            return False
+        squares = operator.column_squares[operator.column_squares > 0]
+        return bool(len(squares) and squares.max() > max(UNEVEN * squares.min(), LARGE * lam))
+
     def _factor(self, lam: float) -> tuple[Cholesky, Queries] | None:
         """A Cholesky factor for a penalty, where it loses no digits."""
-        if lam == 0.0 or len(self.problem.frame.light):
+        if lam == 0.0 or not self.problem.frame.is_masked:
             return None
         if lam not in self._factors:
             factor = self.problem.factor(lam)

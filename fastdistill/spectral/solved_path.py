@@ -103,10 +103,12 @@ class SolvedPath(CoefficientPath):
     @cached_property
     def fitted(self) -> np.ndarray:
         """Fits on the training samples (..., n[, m])."""
-        fits = self._scaled_fits
-        if self.spectrum.frame.root is not None:
-            fits = fits / self.spectrum.frame.root[:, None]
-        return self._result(fits + self.targets.mean, "fitted values", power=1)
+        return self._result(self._unscaled(self._scaled_fits) + self.targets.mean, "fitted values", power=1)
+
+    def _unscaled(self, scaled: np.ndarray) -> np.ndarray:
+        """W^-½ times values of the scaled problem (students, n, m)."""
+        inverse = self.spectrum.frame.inverse_root
+        return scaled if inverse is None else scaled * inverse[:, None]
 
     @cached_property
     def dof(self) -> np.ndarray:
@@ -121,7 +123,7 @@ class SolvedPath(CoefficientPath):
         if np.any(residuals < NEARLY_FITTED * np.linalg.norm(y, axis=0)):
             return super()._residuals
         left = self._solver.remaining(self.family_penalties[:, 0], self.family_weights).reshape(-1, 1)
-        return residuals / np.sqrt(frame.total_weight), left - frame.fit_intercept
+        return residuals / np.sqrt(frame.total_weight), left - (frame.n_samples - frame.degrees)
 
 
 class TridiagonalPath(SolvedPath):
@@ -149,6 +151,27 @@ class OnePenaltyPath(SolvedPath):
     """By a Cholesky factor, with exact leave-one-out."""
 
     _solver: Cholesky
+
+    def __init__(
+        self,
+        spectrum: Decomposed,
+        targets: Targets,
+        lam: np.ndarray,
+        xi: np.ndarray,
+        solver: Cholesky,
+        queries: Queries,
+        masked: Any = None,
+    ) -> None:
+        """`masked` are the samples of zero weight, as queries."""
+        super().__init__(spectrum, targets, lam, xi, solver, queries)
+        self._masked = masked
+
+    def _unscaled(self, scaled: np.ndarray) -> np.ndarray:
+        """W^-½ times fits or leave-one-out predictions; samples of zero weight are predicted."""
+        values = super()._unscaled(scaled)
+        if self._masked is not None:
+            values[:, self.spectrum.frame.light] = self.query_map(self._masked)(0, self.n_students)
+        return values
 
     def _solved(self, *, with_fits: bool) -> Solved:
         penalties = self.family_penalties[:, 0]
@@ -182,14 +205,16 @@ class OnePenaltyPath(SolvedPath):
         """Exact leave-one-out predictions (..., n[, m]), as of `DistillationPath`."""
         if self._left_out is None:
             return super().loo
-        root = self.spectrum.frame.root
-        predictions = self._left_out if root is None else self._left_out / root[:, None]
-        return self._result(predictions + self.targets.mean, "leave-one-out predictions", power=1)
+        predictions = self._unscaled(self._left_out) + self.targets.mean
+        return self._result(predictions, "leave-one-out predictions", power=1)
 
     @cached_property
     def loo_mse(self) -> np.ndarray:
         """Leave-one-out error Σ w (y − loo)² / Σ w, (...[, m])."""
         if self._left_out is None:
             return super().loo_mse
-        errors = np.square(self.targets.scaled - self._left_out).sum(axis=1) / self.spectrum.frame.total_weight
+        frame, errors = self.spectrum.frame, np.square(self.targets.scaled - self._left_out)
+        if self._masked is not None:
+            errors[:, frame.light] = 0.0
+        errors = errors.sum(axis=1) / frame.total_weight
         return self._result(errors, "mean squared errors", power=2)

@@ -138,9 +138,9 @@ class Spectrum:
         -----
         Nothing is decomposed before it is needed: paths of sparse designs come from an iterative solver where this is
         cheaper, at 1e-12. A decomposition costs O(n p min(n, p)). The smaller Gram matrix (XᵀX or XXᵀ) is decomposed
-        where its smallest eigenvalue is above
-        1e-5 of its largest, the SVD of X otherwise. Sparse input stays sparse with the Gram matrix. Where the sizes of
-        columns differ by more than 1e3, a graded SVD (pivoted QR, then one-sided Jacobi) is exact to rounding of *each*
+        where its smallest eigenvalue is above 1e-5 of its largest, the SVD of X otherwise. Sparse input stays sparse
+        with the Gram matrix. Where the sizes of columns differ by more than 1e3, a graded SVD (pivoted QR, then
+        one-sided Jacobi) is exact to rounding of *each*
         column, at 6 to 9 times the price of the SVD: time stamps in nanoseconds beside fractions lose nothing.
 
         Examples

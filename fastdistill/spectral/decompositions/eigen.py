@@ -22,6 +22,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from fastdistill.spectral.decompositions.centre import Centre
 from fastdistill.spectral.decompositions.graded import column_norms, graded_svd
+from fastdistill.spectral.decompositions.operators import DesignOperator
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -43,8 +44,9 @@ UNEVEN_COLUMNS = 1e3
 BLOCK_ENTRIES = 2**17
 # An ill-conditioned sparse design is made dense for the SVD up to this many entries (32 MiB).
 DENSE_ENTRIES = 2**22
-# A singular value below this share of the largest, measured on X itself, is rounding; as of an SVD.
-NULL = 1e3 * EPS
+# A direction v with ‖X v‖ below this share of Σ |v_j| ‖x_j‖, or u with every |x_jᵀ u| below this share of ‖x_j‖, has
+# the eigenvalue zero but for rounding.
+NULL = 1e4 * EPS
 
 
 class Decomposition(NamedTuple):
@@ -237,7 +239,7 @@ def _decompose_sparse(
     scale = max(scale, float(d[0]))
     full = min(n - (means is not None), p)
     sound = int(np.count_nonzero(d[:full] >= GRAM_CONDITION * scale)) if scale else 0
-    if sound < full and sound and _is_null(design, weight, means, vectors[:, sound:full], NULL * np.sqrt(scale)):
+    if sound < full and sound and _is_null(design, weight, means, vectors[:, sound:full]):
         full = sound
     elif sound < full or not full:
         if n * p <= DENSE_ENTRIES and not named:
@@ -274,17 +276,24 @@ def _negated_sparse_gram(design: Any, weight: np.ndarray | None, centre: np.ndar
     return gram, scale
 
 
-def _is_null(
-    design: Any, weight: np.ndarray | None, means: np.ndarray | None, vectors: np.ndarray, allowed: float
-) -> bool:
-    """Whether X_s (p ≤ n), or X_sᵀ, takes all vectors to rounding errors."""
-    if design.shape[1] <= design.shape[0]:
-        images = _SparseRows(design, weight, means, vectors)
-        heights = range(0, design.shape[0], max(1, BLOCK_ENTRIES // vectors.shape[1]))
-        squares = sum(np.square(images.block(i, i + heights.step)).sum(axis=0) for i in heights)
-    else:
-        squares = np.square(_other_side(design, weight, means, vectors)).sum(axis=0)
-    return bool(np.all(squares <= allowed**2))
+def _is_null(design: Any, weight: np.ndarray | None, means: np.ndarray | None, vectors: np.ndarray) -> bool:
+    """Whether X_s (p ≤ n), or X_sᵀ, takes all vectors to rounding errors, those of each column beside its own size.
+
+    An uneven design leaves more: a small column is not null because it is small beside another.
+    """
+    operator = DesignOperator(design, weight, means)
+    assert operator.column_squares is not None
+    sizes, (n, p) = np.sqrt(operator.column_squares), design.shape
+    width = max(1, BLOCK_ENTRIES * 8 // max(n, p))
+    for start in range(0, vectors.shape[1], width):
+        part = vectors[:, start : start + width]
+        if p <= n:
+            found, allowed = np.linalg.norm(operator.product(part), axis=0), sizes @ np.abs(part)
+        else:
+            found, allowed = np.abs(operator.transposed(part)).max(axis=1), sizes
+        if np.any(found > NULL * allowed):
+            return False
+    return True
 
 
 def _other_side(design: Any, weight: np.ndarray | None, means: np.ndarray | None, rows: np.ndarray) -> np.ndarray:

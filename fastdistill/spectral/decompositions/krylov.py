@@ -64,6 +64,7 @@ ONCE_MORE = 1e-4
 BLOCK_VECTORS = 32  # vectors that the stored basis grows by
 SMALLEST_BUDGET = 2**26  # bytes of basis always allowed; beyond, at most as much as the data take
 FIRST_CHECK, GROWTH = 6, 1.12  # steps before the first check, and from one check to the next
+MANY_NODES = 40  # of a quadrature, beyond which the SVD of a bidiagonal matrix takes too long
 EXPECTED_STEPS = 100  # of a basis, when targets are grouped to fit the budget
 
 
@@ -181,6 +182,11 @@ class _Lanczos(_Growing):
         self.size = max(self.size, abs(diagonal), self.off[-1] if self.off else 0.0)
         self._append(image)
 
+    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """d and the first row of Q."""
+        ritz = self.ritz()
+        return ritz.d, ritz.vectors[0]
+
     def ritz(self) -> Ritz:
         if not self.off:
             return Ritz(np.zeros(0), np.zeros((0, 0)), 0.0)
@@ -229,6 +235,14 @@ class _Bidiagonal(_Growing):
         vectors, s, _ = scipy.linalg.svd(factor, check_finite=False)
         s[s <= len(self.vector) * EPS * s[0]] = 0.0
         return Ritz(np.square(s), vectors, self._diagonal[-1] * self.off[-1])
+
+    def nodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """d and the first row of Q by T itself: the squares of small d lose digits that no trace needs, in O(j²)."""
+        diagonal, off = np.array(self._diagonal), np.array(self.off[:-1])
+        squares = np.square(diagonal)
+        squares[1:] += np.square(off)
+        d, vectors = scipy.linalg.eigh_tridiagonal(squares, diagonal[:-1] * off)
+        return d, vectors[0]
 
     def smallest_settled(self) -> float:
         """Half the smallest singular value seen, where it has not moved in the last eighth of the steps; else 0."""
@@ -449,8 +463,12 @@ class Krylov:
     @staticmethod
     def _quadrature(basis: Any, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
         """gᵀ f(K) g (P, k+1) of the start g."""
-        ritz = basis.ritz()
-        return _filters(np.maximum(ritz.d, 0.0), lam, xi, "FILTER") @ np.square(basis.norm * ritz.vectors[:1].T)[:, 0]
+        if len(basis) > MANY_NODES:
+            d, first = basis.nodes()
+        else:
+            ritz = basis.ritz()
+            d, first = ritz.d, ritz.vectors[0]
+        return _filters(np.maximum(d, 0.0), lam, xi, "FILTER") @ np.square(basis.norm * first)
 
 
 def _largest(d: np.ndarray) -> float:
