@@ -188,8 +188,8 @@ def tune(
         return choose(pure, y, list(CRITERIA[criterion](pure)), n_steps, strategy, limits)
     problems = _held_out(pure, criterion)
     if strategy == "safe":
-        chosen = _safe_on_holdout(pure, y, problems, criterion, limits)
-        return _lengthened(chosen, y, k, chosen.n_steps)
+        chosen = _safe_on_holdout(pure, problems, criterion, limits)
+        return _lengthened(chosen, k, chosen.n_steps)
     return choose(pure, y, problems, n_steps, strategy, limits)
 
 
@@ -210,28 +210,28 @@ def choose(
     """The best student, given one problem per penalty of `pure`, the path of pure steps (L, k+1)."""
     if strategy == "safe":
         chosen = _on_evidence(pure, y, problems, n_steps, limits)
-        return chosen if n_steps is None else _lengthened(chosen, y, n_steps, n_steps if chosen.n_steps else 0)
+        return chosen if n_steps is None else _lengthened(chosen, n_steps, n_steps if chosen.n_steps else 0)
     solutions = [problem.solutions(strategy, limits) for problem in problems]
     k = n_steps or 0
-    return _lengthened(_of_steps(pure, y, solutions, pure.n_steps), y, k, k)
+    return _lengthened(_of_steps(pure, solutions, pure.n_steps), k, k)
 
 
 def tune_jointly(spectrum: Spectrum, y: Any, grid: np.ndarray, n_steps: int) -> list[Tuned]:
     """What `tune` chooses for 0, 1, ..., k steps with the strategy "joint" under leave-one-out, at the cost of k."""
     pure = spectrum.path(y, grid, np.ones(useful_steps(spectrum.rank, n_steps, "joint", None)))
     solutions = [problem.solutions("joint", None) for problem in _leave_one_out(pure)]
-    found = [_of_steps(pure, y, solutions, steps) for steps in range(pure.n_steps + 1)]
-    return found + [_lengthened(found[-1], y, steps, steps) for steps in range(pure.n_steps + 1, n_steps + 1)]
+    found = [_of_steps(pure, solutions, steps) for steps in range(pure.n_steps + 1)]
+    return found + [_lengthened(found[-1], steps, steps) for steps in range(pure.n_steps + 1, n_steps + 1)]
 
 
-def _of_steps(pure: DistillationPath, y: Any, solutions: list[list[Solution]], steps: int) -> Tuned:
+def _of_steps(pure: DistillationPath, solutions: list[list[Solution]], steps: int) -> Tuned:
     """The best of the students of so many steps at each penalty."""
     scores = _scores(solutions)[:, : steps + 1]
     best = int(scores[:, steps].argmin())
-    return _tuned(pure, y, pure.lam[best], solutions[best][steps], scores, steps)
+    return _tuned(pure, pure.lam[best], solutions[best][steps], scores, steps)
 
 
-def _lengthened(tuned: Tuned, y: Any, k: int, n_steps: int) -> Tuned:
+def _lengthened(tuned: Tuned, k: int, n_steps: int) -> Tuned:
     """The same student with k weights, ξ = 0 in the added steps, which come first; it reports `n_steps` steps."""
     if tuned.xi is None or len(tuned.xi) == k:
         return tuned
@@ -250,7 +250,6 @@ def _scores(solutions: list[list[Solution]]) -> np.ndarray:
 
 def _tuned(
     pure: DistillationPath,
-    y: Any,
     lam: float,
     solution: Solution,
     scores: np.ndarray,
@@ -274,7 +273,7 @@ def _on_evidence(
     limits: tuple[float, float] | None,
 ) -> Tuned:
     """Ridge, or the student closest to the filter that the evidence supports, where all its conditions hold."""
-    found = _supported(pure, y, problems, n_steps, limits)
+    found = _supported(pure, problems, n_steps, limits)
     evidence = found.evidence
     if not found.n_steps or evidence is None:
         return found
@@ -283,7 +282,7 @@ def _on_evidence(
     evidence = replace(evidence, loo_gain=relative_gain(plain, student, pure.spectrum.frame.each_weight))
     if evidence.passes_leave_one_out:
         evidence = replace(evidence, held_out_gain=_gain_in_folds(pure, y, ridge, n_steps, limits))
-    return replace(found, evidence=evidence) if evidence.accepted else _plain(pure, y, problems, evidence)
+    return replace(found, evidence=evidence) if evidence.accepted else _plain(pure, problems, evidence)
 
 
 def _best_penalty(pure: DistillationPath, problems: list[MixtureProblem]) -> float:
@@ -298,14 +297,13 @@ def _ridge_scores(problems: list[MixtureProblem]) -> np.ndarray:
 
 def _supported(
     pure: DistillationPath,
-    y: Any,
     problems: list[MixtureProblem],
     n_steps: int | None,
     limits: tuple[float, float] | None,
 ) -> Tuned:
     """Ridge, or the student that the likelihood ratio and Stein's estimate of the risk support."""
     spectrum, targets = pure.spectrum, pure.rotated
-    plain, lam = _plain(pure, y, problems, None), _best_penalty(pure, problems)
+    plain, lam = _plain(pure, problems, None), _best_penalty(pure, problems)
     d, degrees = spectrum.coordinates.d, spectrum.frame.degrees
     evidence = weigh_evidence(d, targets.z, targets.outside, degrees, lam, pure.lam)
     found = plain
@@ -314,22 +312,21 @@ def _supported(
         path.rotated = targets
         found = Tuned(lam, len(d), None, None, plain.score, plain.scores, path)
     elif evidence.supports_filter and pure.n_steps:
-        found = _closest(pure, y, problems, evidence, limits) or plain
+        found = _closest(pure, problems, evidence, limits) or plain
     return replace(found, evidence=evidence)
 
 
-def _plain(pure: DistillationPath, y: Any, problems: list[MixtureProblem], evidence: Evidence | None) -> Tuned:
+def _plain(pure: DistillationPath, problems: list[MixtureProblem], evidence: Evidence | None) -> Tuned:
     """The best ridge, as a student of no steps."""
     ridge = _ridge_scores(problems)
     best = int(ridge.argmin())
     scores = np.repeat(ridge[:, None], pure.n_steps + 1, axis=1)
     plain = Solution(np.ones(1), float(ridge[best])).longer(pure.n_steps)
-    return _tuned(pure, y, pure.lam[best], plain, scores, 0, evidence)
+    return _tuned(pure, pure.lam[best], plain, scores, 0, evidence)
 
 
 def _closest(
     pure: DistillationPath,
-    y: Any,
     problems: list[MixtureProblem],
     evidence: Evidence,
     limits: tuple[float, float] | None,
@@ -349,7 +346,7 @@ def _closest(
         return None
     scores = np.array([[p.score(s.mixture) for s in at] for p, at in zip(problems, found, strict=True)])
     chosen = int(distances[:, k].argmin())
-    return _tuned(pure, y, pure.lam[chosen], found[chosen][k]._replace(score=float(scores[chosen, k])), scores, k)
+    return _tuned(pure, pure.lam[chosen], found[chosen][k]._replace(score=float(scores[chosen, k])), scores, k)
 
 
 def _towards(pure: DistillationPath, filter_: np.ndarray) -> Iterator[tuple[MixtureProblem, np.ndarray]]:
@@ -414,7 +411,7 @@ def _gain_in_folds(
         part, queries = _refitted(pure.spectrum, rows, train, test)
         inner = part.path(values[train], pure.lam, np.ones(pure.n_steps))
         problems = list(_leave_one_out(inner))
-        found = _supported(inner, values[train], problems, n_steps, limits)
+        found = _supported(inner, problems, n_steps, limits)
         best = of_same_targets(inner, _best_penalty(inner, problems), ())
         plain[test] = squares(values[test] - best.predict(queries)[0])
         student[test] = plain[test]
@@ -425,7 +422,6 @@ def _gain_in_folds(
 
 def _safe_on_holdout(
     pure: DistillationPath,
-    y: Any,
     problems: list[MixtureProblem],
     criterion: Holdout,
     limits: tuple[float, float] | None,
@@ -448,7 +444,7 @@ def _safe_on_holdout(
     steps = int(np.argmin(corrected))
     if steps and corrected[0] - corrected[steps] <= 2 * (squares[0] - squares[steps]).std(ddof=1) / np.sqrt(q):
         steps = 0
-    return _tuned(pure, y, pure.lam[best[steps]], solutions[best[steps]][steps].longer(k), scores, steps)
+    return _tuned(pure, pure.lam[best[steps]], solutions[best[steps]][steps].longer(k), scores, steps)
 
 
 def checked_bounds(bounds: Any) -> tuple[float, float]:

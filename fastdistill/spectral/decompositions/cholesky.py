@@ -11,7 +11,7 @@ product with X is needed between two steps. A design with p > n takes K = X Xᵀ
 linear algebra       here
 ===================  ==========================================================
 a_t                  ``duals``
-K a_t                ``reached``
+K a_t                ``images``
 H = K A⁻¹            smoother of student 0, filter a = d / (d + λ)
 B = I − H = λ A⁻¹    its complement, formed without a subtraction from one
 diag H^(j+1)         ``power_diagonals`` (k+1, n), j = 0..k
@@ -167,10 +167,10 @@ class Cholesky:
         are views whose last two axes are in Fortran order.
         """
         self._require_own(lam)
-        duals, reached = self._chain(y_s, xi)
-        coefficients, fits = duals, reached
+        duals, images = self._chain(y_s, xi)
+        coefficients, fits = duals, images
         if not with_fits:
-            fits = reached[..., :0]
+            fits = images[..., :0]
         elif self._design is not None and self._is_primal:
             fits = _each_row(self._design.product, duals)
         if self._design is not None and not self._is_primal:
@@ -182,21 +182,21 @@ class Cholesky:
         (n_families, k), m = xi.shape, y_s.shape[1]
         start = y_s.T if self._design is None or not self._is_primal else self._design.transposed(y_s).T
         duals = np.empty((k + 1, n_families, m, len(self._diagonal)))
-        reached = np.empty_like(duals)
+        images = np.empty_like(duals)
         duals[0] = self.solve(np.array(start, order="C").T).T  # one for all families: no weight enters it
-        reached[0] = self._reached(start, duals[0])
+        images[0] = self._image(start, duals[0])
         for t in range(1, k + 1):
             weight = xi[:, t - 1, None, None]
-            targets = (1.0 - weight) * start + weight * reached[t - 1]
+            targets = (1.0 - weight) * start + weight * images[t - 1]
             duals[t] = targets
             columns = duals[t].reshape(n_families * m, -1)
             solved = self.solve(columns.T)
             if not np.shares_memory(solved, columns):
                 columns[:] = solved.T
-            reached[t] = self._reached(targets, duals[t])
-        return duals, reached
+            images[t] = self._image(targets, duals[t])
+        return duals, images
 
-    def _reached(self, targets: np.ndarray, duals: np.ndarray) -> np.ndarray:
+    def _image(self, targets: np.ndarray, duals: np.ndarray) -> np.ndarray:
         """K a_t from the targets u_t and a_t (..., n or p)."""
         return targets - self.lam * duals if self._matrix is None else duals @ self._matrix
 
@@ -248,13 +248,13 @@ class Cholesky:
         subtracted = 1.0 if self._is_primal else complement_diagonals[0]
         if not np.all(one_minus_leverage > NEAR_INTERPOLATION * subtracted):
             return None
-        duals, reached = self._chain(y_s, xi[None])
+        duals, images = self._chain(y_s, xi[None])
         if self._design is not None and self._is_primal:
             fits = _each_row(self._design.product, duals[:, 0]).transpose(0, 2, 1)
             shifts = fits - y_s  # fit − targets
             shifts[1:] += xi[:, None, None] * (y_s - fits[:-1])
         else:
-            fits = reached[:, 0].transpose(0, 2, 1)
+            fits = images[:, 0].transpose(0, 2, 1)
             shifts = -self.lam * duals[:, 0].transpose(0, 2, 1)
         return _leave_one_out(xi, one_minus_leverage, power_diagonals + share, complement_diagonals, fits, shifts)
 

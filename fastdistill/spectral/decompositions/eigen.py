@@ -26,7 +26,7 @@ from fastdistill.spectral.decompositions.operators import DesignOperator
 
 EPS = float(np.finfo(np.float64).eps)
 
-# Below this ratio of the smallest to the largest eigenvalue a Gram matrix, which squares the condition number, leaves
+# Below this ratio of the smallest to the largest eigenvalue a Gram matrix, which squares the condition number, gives
 # fewer than ten digits (relative error of a student up to eps / ratio), and the SVD is worth its price (4 to 8 times).
 GRAM_CONDITION = 1e-5
 # A kernel matrix may miss definiteness by this much of its largest eigenvalue before it is called indefinite.
@@ -164,7 +164,7 @@ def _decompose_dense(
             return tall
     scaled, centre = scaled_design(design, weight, means)
     n, p = scaled.shape
-    with np.errstate(over="ignore", invalid="ignore"):  # told apart below
+    with np.errstate(over="ignore", invalid="ignore"):  # refused by the eigenproblem
         gram = scaled.T @ scaled if p <= n else scaled @ scaled.T
     np.negative(gram, out=gram)
     d, vectors = _eigh_negated(gram)
@@ -185,7 +185,7 @@ def _decompose_tall(design: np.ndarray, means: np.ndarray | None) -> Decompositi
     """By XᵀX, block by block; None where that is not accurate: ill-conditioned, or columns far from zero."""
     n, p = design.shape
     gram = np.zeros((p, p))
-    with np.errstate(over="ignore", invalid="ignore"):  # told apart by the eigenproblem
+    with np.errstate(over="ignore", invalid="ignore"):  # refused by the eigenproblem
         for index in _row_blocks(design.shape):
             block = design[index] if means is None else design[index] - means
             gram -= block.T @ block
@@ -277,9 +277,9 @@ def _negated_sparse_gram(design: Any, weight: np.ndarray | None, centre: np.ndar
 
 
 def _is_null(design: Any, weight: np.ndarray | None, means: np.ndarray | None, vectors: np.ndarray) -> bool:
-    """Whether X_s (p ≤ n), or X_sᵀ, takes all vectors to rounding errors, those of each column beside its own size.
+    """Whether X_s v (p ≤ n), or X_sᵀ v, is zero but for rounding errors for all vectors v.
 
-    An uneven design leaves more: a small column is not null because it is small beside another.
+    Rounding errors are relative to the size of each column, so that a small column beside a large one is not zero.
     """
     operator = DesignOperator(design, weight, means)
     assert operator.column_squares is not None

@@ -67,20 +67,20 @@ def _pivoted_qr(matrix: np.ndarray, sizes: np.ndarray, most: int) -> tuple[np.nd
     row_order, order, tau = np.arange(n), np.arange(p), []
     sizes = sizes.copy()
     for k in range(min(n, p, most)):
-        rest = work[k:, k:]
-        norms = column_norms(rest)
+        trailing = work[k:, k:]
+        norms = column_norms(trailing)
         noise = DEPENDENT * np.linalg.norm(row_sizes[k:]) * sizes[k:]
-        rest[:, norms <= noise] = 0.0
+        trailing[:, norms <= noise] = 0.0
         norms[norms <= noise] = 0.0
         best = int(norms.argmax())
         if norms[best] == 0.0:
             break
         for array in (work.T, order, sizes):
             array[[k, k + best]] = array[[k + best, k]]
-        lead = int(np.abs(rest[:, 0]).argmax())
+        lead = int(np.abs(trailing[:, 0]).argmax())
         for array in (work, row_order, row_sizes):
             array[[k, k + lead]] = array[[k + lead, k]]
-        tau.append(_reflect(rest, norms[best]))
+        tau.append(_reflect(trailing, norms[best]))
     rank = len(tau)
     upper = np.triu(work[:rank])
     q, _, info = lapack.dorgqr(np.asfortranarray(work[:, :rank]), np.array(tau))
@@ -91,16 +91,16 @@ def _pivoted_qr(matrix: np.ndarray, sizes: np.ndarray, most: int) -> tuple[np.nd
     return unsorted, upper, order
 
 
-def _reflect(rest: np.ndarray, norm: float) -> float:
-    """Reflect the first column of `rest`, of this norm, onto its first row, as LAPACK stores it; returns tau."""
-    lead = rest[0, 0]
+def _reflect(trailing: np.ndarray, norm: float) -> float:
+    """Reflect the first column of `trailing`, of this norm, onto its first row, as LAPACK stores it; returns tau."""
+    lead = trailing[0, 0]
     corner = -norm if lead >= 0 else norm
-    tail = rest[1:, 0] / (lead - corner)
+    tail = trailing[1:, 0] / (lead - corner)
     tau = (corner - lead) / corner
-    product = tau * (rest[0, 1:] + tail @ rest[1:, 1:])
-    rest[0, 1:] -= product
-    rest[1:, 1:] -= np.outer(product, tail).T  # in the order of `rest`
-    rest[0, 0], rest[1:, 0] = corner, tail
+    product = tau * (trailing[0, 1:] + tail @ trailing[1:, 1:])
+    trailing[0, 1:] -= product
+    trailing[1:, 1:] -= np.outer(product, tail).T  # in the order of `trailing`
+    trailing[0, 0], trailing[1:, 0] = corner, tail
     return float(tau)
 
 
@@ -118,7 +118,7 @@ def _right_vectors(upper: np.ndarray, scaled: np.ndarray) -> np.ndarray:
     basic = scipy.linalg.solve_triangular(upper[:, :rank], scaled)
     if upper.shape[1] == rank:
         return basic
-    rest = scipy.linalg.solve_triangular(upper[:, :rank], upper[:, rank:])
+    f = scipy.linalg.solve_triangular(upper[:, :rank], upper[:, rank:])
     # the entries of I + F Fᵀ off its diagonal are graded as the columns: Cholesky preserves that
-    basic = scipy.linalg.cho_solve(scipy.linalg.cho_factor(np.eye(rank) + rest @ rest.T), basic)
-    return np.vstack([basic, rest.T @ basic])
+    basic = scipy.linalg.cho_solve(scipy.linalg.cho_factor(np.eye(rank) + f @ f.T), basic)
+    return np.vstack([basic, f.T @ basic])
