@@ -37,6 +37,8 @@ class Rotated:
 
     Attributes
     ----------
+    scaled : ndarray (n, m)
+        y_s itself.
     z : ndarray (r, m)
         Uᵀ y_s.
     outside_part : ndarray (n, m)
@@ -50,6 +52,7 @@ class Rotated:
         eigenvalue d by sqrt(d), and rounding errors of K hide small d.
     """
 
+    scaled: np.ndarray
     z: np.ndarray
     outside_part: np.ndarray
     outside: np.ndarray
@@ -106,7 +109,7 @@ class Coordinates:
         # ‖y‖² − ‖z‖² would cancel where nearly all of y is in the span
         outside = np.einsum("ij,ij->j", outside_part, outside_part)
         outside_dual = self.queries.coefficients(outside_part.T).T if self.is_kernel and outside.any() else None
-        return Rotated(z, outside_part, outside, outside_dual)
+        return Rotated(scaled, z, outside_part, outside, outside_dual)
 
     def fits(self, coordinates: np.ndarray) -> np.ndarray:
         """Centred fits W^-½ U c for each row c of `coordinates` (N, r) -> (N, n); light samples as queries."""

@@ -120,6 +120,8 @@ class _Rows:
         interpolated. Exactly 0 where rounding could have made all of it.
     outside_part : ndarray (rows, m)
         The part of the centred, unscaled targets outside the span of U.
+    y : ndarray (rows, m)
+        The centred, unscaled targets; meaningless at zero weight.
     """
 
     def __init__(self, coordinates: Coordinates, rotated: Rotated, index: slice) -> None:
@@ -136,11 +138,7 @@ class _Rows:
         self.unscaled = coordinates.unscaled_block(index, u)
         self.outside_part = frame.unscaled(rotated.outside_part[index], index).copy()
         self.outside_part[self.unreached_share == 0.0] = 0.0
-
-    @cached_property
-    def y(self) -> np.ndarray:
-        """The centred, unscaled targets (rows, m); meaningless at zero weight."""
-        return self.unscaled @ self.z + self.outside_part
+        self.y = frame.unscaled(rotated.scaled[index], index)
 
 
 class _Families:
