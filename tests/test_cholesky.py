@@ -102,10 +102,10 @@ def test_diagonals_of_every_power(data, regime, k, rng):
     d, U = spectrum_of(data, scaled)
     for lam in d.max() * np.array([1e-4, 1.0, 1e4]):
         a = d / (d + lam)
-        kept, lost = make(data, scaled, lam).diagonals(k)
+        powers, complements = make(data, scaled, lam).diagonals(k)
         for j in range(k + 1):
-            assert relative(kept[j], U**2 @ a ** (j + 1)) < TOLERANCE
-            assert np.abs(lost[j] - U**2 @ ((lam / (d + lam)) * a**j)).max() < 1e-12
+            assert relative(powers[j], U**2 @ a ** (j + 1)) < TOLERANCE
+            assert np.abs(complements[j] - U**2 @ ((lam / (d + lam)) * a**j)).max() < 1e-12
 
 
 @pytest.mark.parametrize(("cell", "case"), list(enumerate(TABLE)), ids=IDS)

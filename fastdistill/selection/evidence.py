@@ -1,7 +1,8 @@
 """Evidence for a concentrated signal: when many distillation steps may be trusted to beat ridge, and their filter.
 
-r steps reach any filter of the spectrum (Pareek, Du and Oh 2024), so the question is which one the data support. In the
-rotated coordinates z_j = μ_j + noise, noise ~ N(0, g), a signal that ridge suits and one that it does not are::
+With as many steps as the rank r a student can have any filter (Pareek, Du and Oh 2024), so the question is which one
+the data support. Two models of the rotated targets z_j = μ_j + noise, noise ~ N(0, g), with eigenvalues d_j: a signal
+for which ridge is the best filter, and one that is concentrated in a few directions::
 
     ridge         μ_j ~ N(0, g d_j / λ)                                 posterior mean a_j z_j,  a_j = d_j / (d_j + λ)
     concentrated  μ_j ~ π N(0, g d_j / λ) + (1 − π) N(0, κ g d_j / λ)   posterior mean F_j z_j
@@ -9,19 +10,19 @@ rotated coordinates z_j = μ_j + noise, noise ~ N(0, g), a signal that ridge sui
 The second is mixed over a fixed grid of (λ, π, κ) with equal weights, g at the maximum of each member's likelihood (the
 residual outside the range counts as n − r free observations of it). Then, with L the likelihoods::
 
-    evidence  E = mean L(member) / max_λ L(ridge λ)        filter  F = Σ ω [W a + (1 − W) b],  ω ∝ L,  b = κ d / (κ d
-    + λ)
+    evidence  E = mean L(member) / max_λ L(ridge λ)
+    filter    F = Σ ω [W a + (1 − W) b],  ω ∝ L,  b = κ d / (κ d + λ)
 
 with W the posterior probability of the wide component. If the signal is as ridge assumes, whatever its λ, the mean of
 E is at most 1, so by Markov's inequality P(E ≥ 20) ≤ 5 % (universal inference; exact for a known g, approximate
 here).
 
 Evidence against ridge is not evidence for *this* filter: heavy tails, dummies of rare levels and near-collinear columns
-refute ridge too. And a filter near 1 along a direction of tiny d has the dual multiplier F / d, which explodes at new
-points and which no error on the samples shows. So F is bounded, with a_j those of tuned ridge::
+refute ridge too. And a filter near 1 along a direction of tiny d has a huge dual multiplier F / d: predictions at new
+points explode, which no error on the samples shows. So F is bounded, with a_j the filter of tuned ridge::
 
     F_j ≤ d_j max_i a_i / d_i = d_j / (d_min + λ)    where d_j ≥ d_max / 10: no larger multiplier than ridge itself has
-    F_j ≤ a_j                                        elsewhere: never more of a direction than ridge keeps
+    F_j ≤ a_j                                        elsewhere: no larger filter than that of ridge
 
 and accepted only where all of these agree:
 
@@ -29,12 +30,12 @@ and accepted only where all of these agree:
 2. Stein's unbiased estimate of its risk (g and members held fixed) is no worse than ridge's;
 3. exact leave-one-out, the filter held fixed, gains more than 1.5 standard errors of the paired difference;
 4. refitted in five folds, penalty and filter chosen anew by 1 and 2 (rows that nearly repeat each other in one fold),
-   it loses no more than one standard error; where so few rows are left over that the noise is known from the model
-   alone (n − r below 10 or n / 10, as for most kernels), it gains more than one.
+   it is worse by no more than one standard error. Where n − r is below 10 or n / 10, as for most kernels, so that the
+   noise variance cannot be estimated from the residual outside the range, it must be better by more than one.
 
-Otherwise nothing is changed: ridge stays ridge. Folds are only paid for where 1 to 3 accept; their gain is the one that
-is reported. (Where the signal is aligned with the directions of all samples, but not of a part of them, as in a design
-made to have given singular vectors, it understates.)
+Otherwise the choice is tuned ridge. Folds are computed only where 1 to 3 accept; the gain reported is theirs. (It is
+too small where the signal is aligned with the singular vectors of all samples but not of a part of them, as in a design
+made to have given singular vectors.)
 
 Measured against ridge tuned by leave-one-out: test error over 41 real tables × n = 40, 80, 160 (116 cells, 12 splits;
 worst cell), linear and RBF, and the worst cell of other tables, RBF, on which the rule was chosen too; excess risk in
@@ -55,9 +56,9 @@ Geometric means of the last: 0.99999 linear, 0.9997 RBF. On 441 cells that were 
 linear 0.9997, worst 1.008 ± 0.008; RBF 0.9999, worst 1.001 ± 0.015. With one to three steps it is as safe and gains
 less: 0.6, 0.8 and 0.5 in the spiked cells.
 
-One free weight instead costs 2 % on ordinary data, three cost up to 36 %, weights in [0, 1] gain nothing anywhere. The
-floor of the spiked cells, for known signal and noise, is 0.03. Signals that are weak, or spread over more than a few
-directions, gain little: the rule then mostly stays with ridge.
+Freely tuned weights instead: one costs 2 % on ordinary data, three cost up to 36 %, weights in [0, 1] gain nothing
+anywhere. The least possible excess risk of the spiked cells, for known signal and noise, is 0.03. Signals that are
+weak, or spread over more than a few directions, gain little: the rule then mostly chooses ridge.
 
 Cost: O(members r) for 272 members, no refit: 3 to 30 ms for r = 100 to 1000; where 1 to 3 accept, five times the whole
 choice on four fifths of the samples.
@@ -71,10 +72,10 @@ import numpy as np
 
 REQUIRED_EVIDENCE = 20.0  # by Markov's inequality a 5 % test of "the signal is as ridge assumes"
 REQUIRED_LOO = 1.5  # standard errors by which leave-one-out must gain
-LEADING = 0.1  # of d_max: directions from here on may keep more than ridge does
+LEADING = 0.1  # of d_max: directions with a larger d may have a larger filter than ridge
 
 SIGNAL_SHARES = (0.9, 0.7, 0.5, 0.3, 0.15, 0.07, 0.03, 0.01)  # π
-NARROW = (0.0, 0.03)  # κ: the other directions carry nothing, or a little
+NARROW = (0.0, 0.03)  # κ: the other directions have no signal, or a little
 SIGNAL_TO_NOISE = 10.0 ** np.arange(-1, 7.01, 0.5)  # d_max / λ
 NOISE_UPDATES = 5  # EM steps for g
 TIE = 1e-8  # of d_max: closer eigenvalues are one direction, of which F must be a function
@@ -95,16 +96,17 @@ class Evidence:
     filter : ndarray (r,)
         The posterior-mean filter F, at most `bound`.
     bound : ndarray (r,)
-        What a student may keep of each direction.
+        The largest filter allowed in each direction.
     lam : float
         Penalty λ of the likeliest member.
     noise_is_known : bool
-        Whether enough rows are left over to estimate the noise from them.
+        Whether n − r is large enough to estimate the noise variance from the residual outside the range.
     loo_gain : (float, float) or None
         Share of ridge's leave-one-out error that the student removes, its filter held fixed, and the standard error;
-        None where the evidence itself is too thin.
+        None where conditions 1 or 2 fail, or no student of so few steps comes closer to the filter than ridge.
     held_out_gain : (float, float) or None
-        The same in five folds, penalty and filter chosen anew in each; None where what comes before does not accept.
+        The same in five folds, penalty and filter chosen anew in each; None where conditions 1 to 3 do not accept, or
+        the samples are too few, or too much alike, for folds.
     """
 
     ratio: float
@@ -118,19 +120,19 @@ class Evidence:
     held_out_gain: tuple[float, float] | None = None
 
     @property
-    def speaks_for_filter(self) -> bool:
-        """Whether likelihood ratio and Stein's estimate are for the filter."""
+    def supports_filter(self) -> bool:
+        """Whether conditions 1 and 2 hold: the likelihood ratio and Stein's estimate of the risk."""
         return self.ratio > REQUIRED_EVIDENCE and self.gain >= 0.0
 
     @property
-    def is_worth_folds(self) -> bool:
-        """Whether leave-one-out is for the filter, too."""
-        return self.speaks_for_filter and self.loo_gain is not None and clearly_gains(self.loo_gain, REQUIRED_LOO)
+    def passes_leave_one_out(self) -> bool:
+        """Whether conditions 1 to 3 hold, so that folds are worth their cost."""
+        return self.supports_filter and self.loo_gain is not None and clearly_gains(self.loo_gain, REQUIRED_LOO)
 
     @property
     def accepted(self) -> bool:
-        """Whether the filter is to be used instead of ridge."""
-        if not self.is_worth_folds or self.held_out_gain is None:
+        """Whether all conditions hold, so that the filter is used instead of ridge."""
+        if not self.passes_leave_one_out or self.held_out_gain is None:
             return False
         gain, error = self.held_out_gain
         return gain >= -error if self.noise_is_known else clearly_gains(self.held_out_gain, 1.0)
@@ -145,7 +147,7 @@ def clearly_gains(gain_and_error: tuple[float, float], errors: float) -> bool:
 def weigh_evidence(
     d: np.ndarray, z: np.ndarray, outside: np.ndarray, n: int, ridge: float, penalties: np.ndarray
 ) -> Evidence:
-    """Evidence for a concentrated signal.
+    """Evidence for a concentrated signal: E, Stein's estimate and the bounded filter F, see the top of this file.
 
     Parameters
     ----------
@@ -181,24 +183,27 @@ def weigh_evidence(
     mean = weight @ filters
     slope = weight @ (slopes + np.square(filters - mean))  # ∂(F z)/∂z = F + slope z² / g, by Tweedie's formula
     bound = np.where(d >= LEADING * d.max(), np.minimum(1.0, d / (d.min() + ridge)), plain)
-    kept, slope = np.minimum(mean, bound), np.where(mean < bound, slope, 0.0)
-    gain, gain_error = _stein(data.squares / (weight @ noises), plain, kept, slope)
+    bounded, slope = np.minimum(mean, bound), np.where(mean < bound, slope, 0.0)
+    gain, gain_error = _stein(data.squares / (weight @ noises), plain, bounded, slope)
     likeliest = int(log_likelihood.argmax()) % len(SIGNAL_TO_NOISE)
     lam = float(d.max() / SIGNAL_TO_NOISE[likeliest])
-    return Evidence(ratio, gain, gain_error, kept, bound, lam, noise_is_known)
+    return Evidence(ratio, gain, gain_error, bounded, bound, lam, noise_is_known)
 
 
-def _stein(ratio: np.ndarray, plain: np.ndarray, mean: np.ndarray, slope: np.ndarray) -> tuple[float, float]:
-    """Stein's risk of ridge less that of the filter, and its standard error; ratio (r, m) = z² / g."""
-    lost, kept = np.square(1 - plain)[:, None], np.square(1 - mean)[:, None]
+def _stein(ratio: np.ndarray, plain: np.ndarray, filter_: np.ndarray, slope: np.ndarray) -> tuple[float, float]:
+    """Stein's estimate of the risk of ridge less that of the filter, and its standard error; ratio (r, m) = z² / g."""
+    difference = np.square(1 - plain)[:, None] - np.square(1 - filter_)[:, None]
     m = ratio.shape[1]
-    gain = ((lost - kept) * ratio).sum() + 2 * m * (plain - mean).sum() - 2 * (slope[:, None] * ratio).sum()
+    gain = (difference * ratio).sum() + 2 * m * (plain - filter_).sum() - 2 * (slope[:, None] * ratio).sum()
     variance = 2 * np.maximum(2 * ratio - 1, 1)  # of z² / g, whose mean is estimated by itself
-    return float(gain), float(np.sqrt((np.square(lost - kept) * variance).sum()))
+    return float(gain), float(np.sqrt((np.square(difference) * variance).sum()))
 
 
 class _Data:
-    """Squared coordinates (r, m) with the noise profiled out; tied directions act as one."""
+    """Squared coordinates z² (r, m) and the likelihoods of both models, at the most likely noise variance g.
+
+    Directions of (nearly) equal eigenvalues have one posterior probability W together.
+    """
 
     def __init__(self, d: np.ndarray, squares: np.ndarray, outside: np.ndarray, n: int) -> None:
         self.squares, self.outside, self.n = squares, outside, n
@@ -207,6 +212,7 @@ class _Data:
         self.sizes = np.diff(np.concatenate([self.first, [len(d)]]))
 
     def _block(self, values: np.ndarray) -> np.ndarray:
+        """Sums (..., blocks) over directions of equal eigenvalues."""
         return np.add.reduceat(values, self.first, axis=-1)
 
     def ridge(self, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -219,7 +225,10 @@ class _Data:
     def member(
         self, signal: np.ndarray, share: float, narrow: float, noise: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Log likelihoods (L,), filters (L, r), their slopes (L, r) and noise (L, m) of one (π, κ) at every λ."""
+        """Of one member (π, κ) at every λ: log likelihoods (L,), filters, their slopes (L, r), and noise g (L, m).
+
+        `signal` (L, r) is d / λ; `noise` (L, m) the start of the updates of g. Slopes are those of Tweedie's formula.
+        """
         m = self.squares.shape[1]
         wide, thin = 1 + signal, 1 + narrow * signal
         of_wide = self.squares.T / wide[:, None]  # (L, m, r)
@@ -229,14 +238,14 @@ class _Data:
         for update in range(NOISE_UPDATES):
             noise = np.maximum(noise, self.floor)
             exponent = odds - 0.5 * np.einsum("lmb,lm->lb", closer, 1 / noise)
-            belongs = 1 / (1 + np.exp(np.minimum(exponent, 600.0)))
+            wide_probability = 1 / (1 + np.exp(np.minimum(exponent, 600.0)))  # W
             if update < NOISE_UPDATES - 1:
-                explained = of_thin.sum(axis=-1) - np.einsum("lb,lmb->lm", belongs, closer)
+                explained = of_thin.sum(axis=-1) - np.einsum("lb,lmb->lm", wide_probability, closer)
                 noise = (explained + self.outside) / self.n
         fit = 0.5 * (m * np.log(wide) + np.einsum("lmr,lm->lr", of_wide, 1 / noise))
-        log_likelihood = (np.log(share) - np.log(np.maximum(belongs, 1e-300)) - self._block(fit)).sum(axis=1)
+        log_likelihood = (np.log(share) - np.log(np.maximum(wide_probability, 1e-300)) - self._block(fit)).sum(axis=1)
         log_likelihood -= 0.5 * (self.n * np.log(noise) + self.outside / noise).sum(axis=1)
-        kept, little = signal / wide, narrow * signal / thin
-        each = np.repeat(belongs, self.sizes, axis=-1)
-        slope = each * (1 - each) * np.square(kept - little)
-        return log_likelihood, each * kept + (1 - each) * little, slope, noise
+        a, b = signal / wide, narrow * signal / thin
+        each = np.repeat(wide_probability, self.sizes, axis=-1)
+        slope = each * (1 - each) * np.square(a - b)
+        return log_likelihood, each * a + (1 - each) * b, slope, noise

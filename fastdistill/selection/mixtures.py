@@ -5,18 +5,18 @@ a = d / (d + λ)::
 
     F = Σ_i w_i a^(i+1),  Σ w = 1,   w_i = (1 − ξ_{k−i}) Π_{l > k−i} ξ_l  (ξ_0 = 0)
 
-so every squared error ‖Σ_i w_i p_i − v‖², the p_i being predictions of the pure steps on held-out samples, under
-leave-one-out or corrected for their degrees of freedom, is quadratic in w. It is solved for the tail sums of w, in
-which Σ w = 1 holds of itself and whose ratios are the imitation weights::
+Let p_i be predictions of pure step i, on held-out samples, under leave-one-out, or corrected for degrees of freedom,
+and v the wanted values. The squared error ‖Σ_i w_i p_i − v‖² is quadratic in w. It is minimised over the tail sums of
+w, for which Σ w = 1 always holds, and whose ratios are the imitation weights::
 
     S_i = Σ_{l ≥ i} w_l,   F = a + Σ_{i=1..k} S_i (a^(i+1) − a^i),   ξ_{k−i+1} = S_i / S_{i−1},  S_0 = 1
 
 The columns p_i − p_{i−1} are nearly collinear, so that the unrestricted minimum may have weights of 1e30, with which
-no student can be computed: the recursion that turns ξ into a filter loses eps Σ |S_i| ‖p_{i−1}‖. Only students are
-compared for which this sum is at most `LARGEST_WEIGHTS` times the size of the values, that is, whose predictions keep
-seven digits; among them truncated least squares finds the best to the same precision.
+no student can be computed: the recursion that turns ξ into a filter has an error of eps Σ |S_i| ‖p_{i−1}‖. Only
+students are compared for which this sum is at most `LARGEST_WEIGHTS` times the size of the values, so that their
+predictions have seven digits. Truncated least squares finds the best of them to the same precision.
 
-No more steps than the rank are ever needed: so many reach any filter of the eigenvalues (`useful_steps`).
+No more steps than the rank are ever needed: as many give every filter of the eigenvalues (`useful_steps`).
 
 ===============================  ============================================
 paper                            here
@@ -39,36 +39,37 @@ import numpy as np
 import scipy.optimize
 
 from fastdistill.base import validation
+from fastdistill.spectral.compiled import compiled_kernels
 
-# The recursion turns weights into predictions with an error of eps times their size: larger ones are not used.
+# The recursion turns weights into predictions with an error of eps times the weights: larger ones are not used.
 LARGEST_WEIGHTS = 1e9
-# Powers of a smaller than this part of a itself are left alone, lest their weights overflow.
+# Powers of a smaller than this part of a itself get no weight, which could overflow.
 SMALLEST_POWER = 1e-100
 # Coordinate descent for bounds other than (0, 1): a sweep is O(k²), and longer schedules get fewer of them.
 BOUNDED_SWEEPS, BOUNDED_WORK, LEAST_SWEEPS = 500, 50_000, 5
 
 EPS = float(np.finfo(np.float64).eps)
-# A step that changes the values by less than this part of their size changes nothing but their rounding.
+# A step that changes the values by less than this part of their size changes only their rounding errors.
 ROUNDING = 32 * EPS
 
 
 class Solution(NamedTuple):
     """A student of up to k steps and its mean squared error."""
 
-    mixture: np.ndarray  # (k+1,)
+    mixture: np.ndarray  # (k+1,) weights of the pure steps
     score: float
-    xi: np.ndarray = np.empty(0)  # (k,)
+    xi: np.ndarray = np.empty(0)  # (k,) imitation weights
 
     def longer(self, k: int) -> Solution:
-        """The same student as one of k steps, of which the first ones ignore their teacher."""
+        """The same student as one of k steps: ξ = 0 in the added steps, which come first."""
         extra = np.zeros(k - len(self.xi))
         return Solution(np.append(self.mixture, extra), self.score, np.append(extra, self.xi))
 
 
 def useful_steps(rank: int, n_steps: int, strategy: str, limits: tuple[float, float] | None) -> int:
-    """Steps, at most `n_steps`, worth tuning: as many as the rank reach any filter of the spectrum.
+    """How many of `n_steps` to tune: no more than the rank, as many as give every filter of the eigenvalues.
 
-    Within limits on ξ, or of weights found one after the other ("greedy"), more of them can still help.
+    All of them within limits on ξ, or with weights found one after the other ("greedy"), where more can still help.
     """
     return n_steps if strategy == "greedy" or limits is not None else min(n_steps, rank)
 
@@ -101,12 +102,10 @@ def mixture_from_xi(xi: Any) -> np.ndarray:
     >>> fd.mixture_from_xi([0.5, 2.0])
     array([-1.,  1.,  1.])
     """
-    from fastdistill import kernels
-
     values = np.array(validation.real_array(xi, "xi", ndim=1))
     w = np.empty(len(values) + 1)
-    with np.errstate(over="ignore", invalid="ignore"):  # told apart below
-        kernels.mixture_from_xi(values, w)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        compiled_kernels().mixture_from_xi(values, w)
     if not np.isfinite(w).all():
         raise ValueError(
             f"The weights of these {len(values)} steps overflow: the largest |xi| is {np.abs(values).max():.6g}, and "
@@ -142,8 +141,6 @@ def xi_from_mixture(w: Any) -> np.ndarray:
     >>> fd.xi_from_mixture([-1.0, 1.0, 1.0])
     array([0.5, 2. ])
     """
-    from fastdistill import kernels
-
     weights = np.array(validation.real_array(w, "w", ndim=1))
     if weights.size == 0:
         raise ValueError("w is empty; the weight of plain ridge, w[0], is needed at least.")
@@ -151,7 +148,7 @@ def xi_from_mixture(w: Any) -> np.ndarray:
     if abs(total - 1.0) > 1e-8 * np.abs(weights).sum():
         raise ValueError(f"The weights of a mixture must sum to 1, got {total:.9g}.")
     xi = np.empty(len(weights) - 1)
-    step = kernels.xi_from_mixture(weights, xi)
+    step = compiled_kernels().xi_from_mixture(weights, xi)
     if step:
         raise ValueError(
             f"No finite xi gives this mixture: xi[{step}] would be 0 (the weights from w[{len(xi) - step}] on sum to "
@@ -161,9 +158,9 @@ def xi_from_mixture(w: Any) -> np.ndarray:
 
 
 class MixtureProblem:
-    """min over mixtures w of ‖P w − v‖² / total, P (N, k+1) the pure steps' values and v (N,) the wanted ones.
+    """min over mixtures w of ‖P w − v‖² / total, P (N, k+1) the values of the pure steps and v (N,) the wanted ones.
 
-    Only the (k+2, k+2) R factor of [P v] is kept, so that rows can come in blocks.
+    Only R (k+2, k+2) of the QR factorisation of [P v] is stored, so that rows can come in blocks.
     """
 
     def __init__(self, n_steps: int, total: float, factor: np.ndarray | None = None) -> None:
@@ -172,26 +169,26 @@ class MixtureProblem:
         self._factor = np.zeros((n_steps + 2, n_steps + 2)) if factor is None else factor
 
     def add(self, pure: np.ndarray, wanted: np.ndarray) -> None:
-        """Append rows: pure (k+1, N), wanted (N,)."""
-        from fastdistill import kernels
-
-        kernels.append_rows(np.ascontiguousarray(np.vstack([pure, wanted])), self._factor)
+        """Append N rows of [P v]: pure (k+1, N), wanted (N,)."""
+        compiled_kernels().append_rows(np.ascontiguousarray(np.vstack([pure, wanted])), self._factor)
 
     @property
     def pure(self) -> np.ndarray:
+        """The columns (k+2, k+1) of R that stand for P."""
         return self._factor[:, :-1]
 
     @property
     def wanted(self) -> np.ndarray:
+        """The column (k+2,) of R that stands for v."""
         return self._factor[:, -1]
 
     @property
     def is_defined(self) -> bool:
-        """False where the criterion says nothing, such as GCV of an interpolating student."""
+        """False where the criterion is not defined, such as GCV of an interpolating student."""
         return bool(np.isfinite(self._factor).all())
 
     def solutions(self, strategy: str, limits: tuple[float, float] | None) -> list[Solution]:
-        """Students of 0..k steps by "joint" or "greedy" weights; of infinite score where nothing is defined."""
+        """Students of 0..k steps with "joint" or "greedy" weights; of infinite score where it is not defined."""
         if not self.is_defined:
             return [Solution(np.ones(1), np.inf).longer(steps) for steps in range(self.n_steps + 1)]
         columns = _Columns(self.pure, self.wanted, self.total)
@@ -203,8 +200,8 @@ class MixtureProblem:
         """Mean squared error of a mixture of up to k steps."""
         if not self.is_defined:
             return np.inf
-        left = self.pure[:, : len(mixture)] @ mixture - self.wanted
-        return float(left @ left) / self.total
+        residual = self.pure[:, : len(mixture)] @ mixture - self.wanted
+        return float(residual @ residual) / self.total
 
 
 class _Columns:
@@ -218,20 +215,20 @@ class _Columns:
         self.limit = LARGEST_WEIGHTS * max(float(np.linalg.norm(wanted)), float(self.size[0]))
 
     @cached_property
-    def _told_apart(self) -> tuple[np.ndarray, np.ndarray]:
-        """E with columns over the size of what they change, and e, in the few directions that rounding leaves of E.
+    def _independent(self) -> tuple[np.ndarray, np.ndarray]:
+        """E (c, t), its columns divided by ‖p_{i−1}‖, and e (c,), in the c directions of E above rounding errors.
 
-        (c, t) and (c,), where t is the number of powers of a that are not too small to be weighed.
+        t is the number of powers of a that are not too small to be weighted.
         """
         steps = self.changes.shape[1]
         usable = int(np.count_nonzero(np.cumprod(self.size[:steps] > SMALLEST_POWER * self.size[0])))
         u, s, vt = np.linalg.svd(self.changes[:, :usable] / self.size[:usable], full_matrices=False)
-        kept = s > ROUNDING
-        return (vt * s[:, None])[kept], (u.T @ self.error)[kept]
+        significant = s > ROUNDING
+        return (vt * s[:, None])[significant], (u.T @ self.error)[significant]
 
     def joint(self) -> list[Solution]:
-        """Best mixtures of 0..k steps that can be computed, each at least as good as those of fewer steps."""
-        columns, goal = self._told_apart
+        """Best mixtures of 0..k steps that the recursion can compute, each at least as good as those of fewer steps."""
+        columns, goal = self._independent
         solutions = [self._of_xi(np.empty(0))]
         for t in range(1, self.changes.shape[1] + 1):
             solutions.append(solutions[-1].longer(t))
@@ -243,8 +240,8 @@ class _Columns:
     def _of_tails(self, tails: np.ndarray) -> Solution:
         """The student of tail sums S_1..S_t.
 
-        Where S_i = 0 but later ones are not, no finite ξ exists. Such an S_i is moved by as much as rounding moves the
-        student anyway.
+        Where S_i = 0 but later ones are not, no finite ξ exists. Such an S_i is changed by no more than the rounding
+        error of the student.
         """
         used = int(np.flatnonzero(tails)[-1]) + 1 if tails.any() else 0
         before, size = tails[: max(used - 1, 0)], self.size[: max(used - 1, 0)]
@@ -258,9 +255,9 @@ class _Columns:
         return self._solution(np.cumprod(xi[::-1]), xi)
 
     def _solution(self, tails: np.ndarray, xi: np.ndarray) -> Solution:
-        left = self.changes[:, : len(tails)] @ tails - self.error
+        residual = self.changes[:, : len(tails)] @ tails - self.error
         mixture = np.append(1.0, tails) * (1.0 - np.append(xi[::-1], 0.0))
-        return Solution(mixture, float(left @ left) / self.total, xi)
+        return Solution(mixture, float(residual @ residual) / self.total, xi)
 
     def greedy(self, limits: tuple[float, float] | None) -> list[Solution]:
         """ξ_1, then ξ_2 given ξ_1, ...: a step is f(0) + ξ (f(1) − f(0)), and f(0) is always plain ridge."""
@@ -287,20 +284,21 @@ class _Columns:
             longer = self._of_xi(np.append(np.clip(0.0, *limits), solutions[-1].xi))
             starts = [greedy[steps], longer, self._of_xi(np.clip(joint[steps].xi, *limits))]
             found = starts + [self._descended(start.xi, limits) for start in starts]
-            computable = [solution for solution in found if self._effort(solution.xi) <= self.limit]
+            computable = [solution for solution in found if self._weight_size(solution.xi) <= self.limit]
             solutions.append(min(computable or found, key=lambda solution: solution.score))
         return solutions
 
-    def _effort(self, xi: np.ndarray) -> float:
-        """Σ |S_i| ‖p_{i−1}‖: eps times this is what the recursion loses."""
+    def _weight_size(self, xi: np.ndarray) -> float:
+        """Σ |S_i| ‖p_{i−1}‖: eps times this is the error of the recursion."""
         return float(np.abs(np.cumprod(xi[::-1])) @ self.size[: len(xi)])
 
     def _convex(self) -> list[Solution]:
-        """The minima over the simplex, which is ξ in [0, 1]^k by stick breaking.
+        """The minima over the simplex w ≥ 0, Σ w = 1, which is ξ in [0, 1]^k.
 
-        With C = P − v 1ᵀ it is the point of the simplex with the shortest C w, and scaling that point gives the
-        solution of the non-negative least squares ‖C w‖² + (Σ w − 1)²: for w = τ v the minimum over τ grows with ‖C
-        v‖. A column along which that sum does not fall leaves the solution as it is."""
+        With C = P − v 1ᵀ it is the point of the simplex with the shortest C w. The solution of the non-negative least
+        squares ‖C w‖² + (Σ w − 1)² is a multiple of that point: for w = τ u with u in the simplex, the minimum over τ
+        grows with ‖C u‖. A column along which that sum does not fall does not change the solution.
+        """
         distance = self.pure - self.wanted[:, None]
         scale = np.linalg.norm(distance)
         system = np.vstack([distance / scale if scale else distance, np.ones(distance.shape[1])])
@@ -312,11 +310,11 @@ class _Columns:
                 w, _ = scipy.optimize.nnls(system[:, : steps + 1], goal)
             else:
                 w = np.append(w, 0.0)
-            solutions.append(self._of_shares(w / w.sum()))
+            solutions.append(self._of_convex(w / w.sum()))
         return solutions
 
-    def _of_shares(self, w: np.ndarray) -> Solution:
-        """The student of weights w >= 0."""
+    def _of_convex(self, w: np.ndarray) -> Solution:
+        """The student of weights w >= 0, Σ w = 1."""
         tails = np.minimum(np.cumsum(w[:0:-1])[::-1], 1.0)
         before = np.append(1.0, tails[:-1])[: len(tails)]
         xi = np.divide(tails, before, out=np.zeros(len(tails)), where=before > 0)
@@ -324,15 +322,13 @@ class _Columns:
 
     def _descended(self, xi: np.ndarray, limits: tuple[float, float]) -> Solution:
         """Coordinate descent, each ξ_t exactly (the student is affine in it), until no coordinate moves."""
-        from fastdistill import kernels
-
         xi, steps = xi.copy(), len(xi)
-        columns, goal = self._told_apart
+        columns, goal = self._independent
         if steps > columns.shape[1]:
             return self._of_xi(xi)
         sweeps = max(LEAST_SWEEPS, min(BOUNDED_SWEEPS, BOUNDED_WORK // steps**2))
         changes = np.ascontiguousarray((columns[:, :steps] * self.size[:steps]).T)
-        kernels.descend_weights(changes, goal, *limits, sweeps, xi)
+        compiled_kernels().descend_weights(changes, goal, *limits, sweeps, xi)
         return self._of_xi(xi)
 
 

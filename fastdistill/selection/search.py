@@ -5,11 +5,11 @@ For each penalty a criterion gives values p_i of the pure steps and wanted value
     min over λ, w of ‖Σ_i w_i p_i(λ) − v‖² / total,   Σ w = 1
 
 "loo" and "gcv" are those of `fastdistill.tune`. With a splitter p_i are the predictions of held-out samples, v their
-targets, both times sqrt(w), and the rows of all folds are pooled into one problem per penalty. A function that scores
-predictions judges the same ones: the weights of each penalty still have the smallest squared error, the score chooses
-among the penalties.
+targets, both times sqrt(w), and the rows of all folds are pooled into one problem per penalty. With a function that
+scores predictions, the weights at each penalty still have the smallest squared error of these predictions; the function
+chooses the penalty.
 
-Cost: one decomposition and one rotation of y (one more of each per fold), then O(n r k) per penalty; a score keeps
+Cost: one decomposition and one rotation of y (one more of each per fold), then O(n r k) per penalty; a score stores
 n (k + 1) predictions of each.
 """
 
@@ -35,7 +35,7 @@ Score = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
 
 @dataclass(frozen=True)
 class Fold:
-    """A part of the samples to train on and a part to score, (indices), and the latter as queries of the former."""
+    """Indices of samples to train on, with their spectrum, and of samples to score, with them as its queries."""
 
     spectrum: Spectrum
     train: np.ndarray
@@ -44,10 +44,10 @@ class Fold:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """Targets that are chosen for together, and their students of pure steps (L, k+1): rotated once, used everywhere.
+class TargetGroup:
+    """Targets that share a penalty and weights, and `pure`, their students of pure steps (L, k+1).
 
-    y (n,) or (n, m) is in units of `unit`, a power of two, where float64 could not hold its squares; 1 for all others.
+    y (n,) or (n, m) is divided by `unit`, a power of two, where float64 could not hold its squares; 1 otherwise.
     """
 
     y: np.ndarray
@@ -55,33 +55,33 @@ class Part:
     pure: DistillationPath
 
     def at(self, penalties: Any, steps: int) -> DistillationPath:
-        """Students of pure steps at other penalties."""
+        """Students of pure steps at other penalties; the rotated targets are computed once."""
         return of_same_targets(self.pure, penalties, np.ones(steps))
 
 
 class ScoredProblem(MixtureProblem):
-    """A problem of one penalty whose mixtures have the least squared error, but are compared by a score."""
+    """A problem of one penalty: mixtures have the least squared error, but are compared by a score of predictions."""
 
     def __init__(self, n_steps: int, score_of: Score) -> None:
         super().__init__(n_steps, 0.0)
         self.score_of = score_of
-        self.parts: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
+        self.scored: list[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = []
 
-    def add_part(self, predictions: np.ndarray, wanted: np.ndarray, weight: np.ndarray | None) -> None:
-        """Predictions (k+1, q[, m]) of the pure steps and targets (q[, m]), to be scored together."""
-        self.parts.append((predictions, wanted, weight))
+    def add_scored(self, predictions: np.ndarray, wanted: np.ndarray, weight: np.ndarray | None) -> None:
+        """Add predictions (k+1, q[, m]) of the pure steps and targets (q[, m]) that get one score together."""
+        self.scored.append((predictions, wanted, weight))
 
     def solutions(self, strategy: str, limits: tuple[float, float] | None) -> list[Solution]:
-        """Students of 0..k steps of least squared error, judged by the score."""
+        """Students of 0..k steps of least squared error, with their scores."""
         return [found._replace(score=self.score(found.mixture)) for found in super().solutions(strategy, limits)]
 
     def score(self, mixture: np.ndarray) -> float:
-        """Minus the mean score of the parts, infinite where it is NaN."""
+        """Minus the mean of the scores; infinite where it is NaN."""
         if not self.is_defined:
             return np.inf
         scores = [
             self.score_of(np.tensordot(mixture, predictions[: len(mixture)], 1), wanted, weight)
-            for predictions, wanted, weight in self.parts
+            for predictions, wanted, weight in self.scored
         ]
         mean = float(np.mean(scores))
         return np.inf if np.isnan(mean) else -mean
@@ -117,22 +117,25 @@ class Search:
     store: bool
 
     def in_units(self, y: np.ndarray) -> tuple[np.ndarray, float]:
-        """Targets whose squares float64 can hold and their unit, as `validation.in_units`; a score's is not known."""
+        """Targets whose squares float64 can hold, and their unit as of `validation.in_units`.
+
+        With a score of predictions, whose units are not known, the unit is 1, and huge targets are an error.
+        """
         if not isinstance(self.criterion, str):
             return validation.sized(y, "y", validation.LARGEST_TARGET), 1.0
         return validation.in_units(y)
 
     def separates(self, y: np.ndarray) -> bool:
-        """Whether the targets y (n,) or (n, m) are chosen for one by one."""
+        """Whether each of the targets y (n,) or (n, m) gets its own penalty and weights."""
         return bool(self.per_target and y.ndim == 2 and y.shape[1] > 1)
 
     def no_scores(self, y: np.ndarray) -> np.ndarray:
-        """Scores (L, k+1[, m]) of a kernel that admits none of the penalties."""
+        """Scores (L, k+1[, m]) of an indefinite kernel for which every penalty is too small: all −inf."""
         targets = y.shape[1:] if self.separates(y) else ()
         return np.full((len(self.penalties), (self.n_steps or 0) + 1, *targets), -np.inf)
 
     def within(self, admitted: np.ndarray, indefinite: bool) -> Search:
-        """The search over some of the penalties; evidence is not defined for an indefinite kernel."""
+        """The search over the penalties `admitted`; of ridge for an indefinite kernel, which has no evidence."""
         if indefinite and self.strategy == "safe":
             return replace(self, penalties=self.penalties[admitted], strategy="ridge", n_steps=0)
         return replace(self, penalties=self.penalties[admitted])
@@ -140,78 +143,79 @@ class Search:
     def run(
         self, spectrum: Spectrum, y: np.ndarray, weight: np.ndarray | None, folds: Iterable[Fold] | None
     ) -> Choices:
-        """The choice for the targets y (n,) or (n, m), judged on `folds` or, without, by leave-one-out or GCV."""
+        """The choice for the targets y (n,) or (n, m), scored on `folds` or, if None, by leave-one-out or GCV."""
         if spectrum.n_effective < 2:
             raise ValueError("Choosing a penalty needs at least 2 samples of positive weight, got n_samples = 1.")
         separate = self.separates(y)
         columns = list(y.T) if separate else [y]
-        parts = [self._part(spectrum, column) for column in columns]
-        stored = self._leave_one_out(parts, y, weight) if self.store else None
-        return Choices(self, columns, self._tuned(parts, weight, folds), separate, stored)
+        groups = [self._group(spectrum, column) for column in columns]
+        stored = self._leave_one_out(groups, y, weight) if self.store else None
+        return Choices(self, columns, self._tuned(groups, weight, folds), separate, stored)
 
-    def _part(self, spectrum: Spectrum, y: np.ndarray) -> Part:
+    def _group(self, spectrum: Spectrum, y: np.ndarray) -> TargetGroup:
         y, unit = validation.in_units(y) if isinstance(self.criterion, str) else (y, 1.0)
-        return Part(y, unit, spectrum.path(y, self.penalties, np.ones(self._steps(spectrum))))
+        return TargetGroup(y, unit, spectrum.path(y, self.penalties, np.ones(self._steps(spectrum))))
 
     def _steps(self, spectrum: Decomposed) -> int:
         return useful_steps(spectrum.coordinates.rank, self.n_steps or 0, self.strategy, self.bounds)
 
-    def _tuned(self, parts: list[Part], weight: Any, folds: Iterable[Fold] | None) -> list[Tuned]:
+    def _tuned(self, groups: list[TargetGroup], weight: Any, folds: Iterable[Fold] | None) -> list[Tuned]:
+        """What is chosen for each group."""
         if folds is not None:
-            problems = self._held_out(parts, weight, folds)
+            problems = self._held_out(groups, weight, folds)
         elif isinstance(self.criterion, str):
-            problems = [list(CRITERIA[self.criterion](part.pure)) for part in parts]
+            problems = [list(CRITERIA[self.criterion](group.pure)) for group in groups]
         else:
-            problems = [self._scored(part, weight) for part in parts]
+            problems = [self._scored(group, weight) for group in groups]
         strategy = "joint" if self.strategy == "ridge" else self.strategy
         found = [
-            choose(part.pure, part.y, of_part, self.n_steps, strategy, self.bounds)
-            for part, of_part in zip(parts, problems, strict=True)
+            choose(group.pure, group.y, of_group, self.n_steps, strategy, self.bounds)
+            for group, of_group in zip(groups, problems, strict=True)
         ]
         return [
-            tuned if part.unit == 1.0 else times(tuned, part.unit) for tuned, part in zip(found, parts, strict=True)
+            tuned if group.unit == 1.0 else times(tuned, group.unit) for tuned, group in zip(found, groups, strict=True)
         ]
 
     def _problem(self, steps: int) -> Any:
         return MixtureProblem(steps, 0.0) if isinstance(self.criterion, str) else ScoredProblem(steps, self.criterion)
 
-    def _scored(self, part: Part, weight: np.ndarray | None) -> list[Any]:
+    def _scored(self, group: TargetGroup, weight: np.ndarray | None) -> list[Any]:
         """One problem per penalty, of leave-one-out predictions (k+1, n[, m])."""
-        problems, y, steps = [], part.y, part.pure.n_steps
+        problems, y, steps = [], group.y, group.pure.n_steps
         root = np.ones(len(y)) if weight is None else np.sqrt(weight)
         root = root.reshape(-1, *(1,) * (y.ndim - 1))
         for penalty in self.penalties:
-            problem, predictions = self._problem(steps), part.at(penalty, steps).loo
+            problem, predictions = self._problem(steps), group.at(penalty, steps).loo
             problem.add((predictions * root).reshape(len(predictions), -1), (y * root).ravel())
-            problem.total = part.pure.spectrum.frame.total_weight * y[0].size
-            problem.add_part(predictions, y, weight)
+            problem.total = group.pure.spectrum.frame.total_weight * y[0].size
+            problem.add_scored(predictions, y, weight)
             problems.append(problem)
         return problems
 
-    def _held_out(self, parts: list[Part], weight: Any, folds: Iterable[Fold]) -> list[list[Any]]:
-        """For each part and penalty the held-out predictions of the pure steps, all folds in one problem."""
-        steps = parts[0].pure.n_steps
-        pooled = [[self._problem(steps) for _ in self.penalties] for _ in parts]
+    def _held_out(self, groups: list[TargetGroup], weight: Any, folds: Iterable[Fold]) -> list[list[Any]]:
+        """One problem per group and penalty, of the held-out predictions of the pure steps in all folds."""
+        steps = groups[0].pure.n_steps
+        pooled = [[self._problem(steps) for _ in self.penalties] for _ in groups]
         for fold in folds:
-            held = None if weight is None else weight[fold.test]
-            for part, problems in zip(parts, pooled, strict=True):
-                pure = fold.spectrum.path(part.y[fold.train], self.penalties, np.ones(steps))
-                add_held_out(problems, pure, fold.queries, part.y[fold.test], held)
+            test_weight = None if weight is None else weight[fold.test]
+            for group, problems in zip(groups, pooled, strict=True):
+                pure = fold.spectrum.path(group.y[fold.train], self.penalties, np.ones(steps))
+                add_held_out(problems, pure, fold.queries, group.y[fold.test], test_weight)
                 if not isinstance(self.criterion, str):
-                    _add_scored(problems, pure.predict(fold.queries), part.y[fold.test], held)
+                    _add_scored(problems, pure.predict(fold.queries), group.y[fold.test], test_weight)
         if pooled[0][0].total == 0.0:
             raise ValueError("cv gives no held-out sample of positive sample_weight; use other splits.")
         return pooled
 
-    def _leave_one_out(self, parts: list[Part], y: np.ndarray, weight: Any) -> np.ndarray:
-        """What is stored of leave-one-out, (n[, m], L): weighted squared errors or, for a score, predictions.
+    def _leave_one_out(self, groups: list[TargetGroup], y: np.ndarray, weight: Any) -> np.ndarray:
+        """Leave-one-out at each penalty (n[, m], L): weighted squared errors or, for a score, predictions.
 
-        Of the student that each penalty has on its own; of ridge where distillation needs evidence.
+        Of the student with the weights that are best at that penalty; of ridge with the strategy "safe".
         """
         alone = replace(self, strategy="ridge", n_steps=0) if self.strategy == "safe" else self
-        steps, columns = alone._steps(parts[0].pure.spectrum), []
+        steps, columns = alone._steps(groups[0].pure.spectrum), []
         for penalty in self.penalties[:, np.newaxis]:
-            at_penalty = [replace(part, pure=part.at(penalty, steps)) for part in parts]
+            at_penalty = [replace(group, pure=group.at(penalty, steps)) for group in groups]
             tuned = replace(alone, penalties=penalty)._tuned(at_penalty, weight, None)
             predictions = [_exact_leave_one_out(student) for student in tuned]
             columns.append(np.stack([values.reshape(len(y), -1) for values in predictions], axis=1))
@@ -223,22 +227,22 @@ class Search:
 
 
 def _exact_leave_one_out(student: Tuned) -> np.ndarray:
-    """Predictions (n[, m]) of a student that has weights: a filter alone has no leave-one-out."""
+    """Leave-one-out predictions (n[, m]) of a student given by weights; one given by a filter has none."""
     assert isinstance(student.path, DistillationPath)
     return student.path.loo[-1]
 
 
 def _add_scored(problems: list[Any], predictions: np.ndarray, wanted: np.ndarray, weight: np.ndarray | None) -> None:
-    """Held-out predictions (L, k+1, q[, m]) of a fold, scored on its own; samples of zero weight are left out."""
+    """Add the held-out predictions (L, k+1, q[, m]) of a fold, which gets its own score; without zero weights."""
     used = slice(None) if weight is None else weight > 0
     if len(wanted[used]):
         for problem, of_penalty in zip(problems, predictions, strict=True):
-            problem.add_part(of_penalty[:, used], wanted[used], None if weight is None else weight[used])
+            problem.add_scored(of_penalty[:, used], wanted[used], None if weight is None else weight[used])
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What was chosen for each of `targets`: for all of them together, or for each on its own."""
+    """The choices: one for all targets together or, if `separate`, one for each. `stored` as of `Search.store`."""
 
     search: Search
     targets: list[np.ndarray]
@@ -248,28 +252,29 @@ class Choices:
 
     @property
     def scores(self) -> np.ndarray:
-        """Larger is better: (L, k+1), and a last axis for targets on their own."""
+        """Scores (L, k+1[, m]), larger is better; the last axis only if `separate`."""
         return -self._each([tuned.scores * self._scale for tuned in self.tuned])
 
     @property
     def error(self) -> float:
-        """What kernels are compared by: the best error, that of plain ridge where distillation needs evidence."""
+        """The best error, by which kernels are compared; that of plain ridge with the strategy "safe"."""
         if self.search.strategy == "safe":
             return sum(float(tuned.scores[:, 0].min()) for tuned in self.tuned)
         return sum(tuned.score for tuned in self.tuned)
 
     @property
     def _scale(self) -> float:
-        """Squared errors are Σ w e² / Σ w, those of scikit-learn Σ w e² / n; a score has a scale of its own."""
+        """Σ w / n: our squared errors are Σ w e² / Σ w, those of scikit-learn Σ w e² / n. 1 for other scores."""
         frame = self.tuned[0].path.spectrum.frame
         return frame.total_weight / frame.n_samples if isinstance(self.search.criterion, str) else 1.0
 
     def of_student(self, name: str) -> Any:
-        """An attribute of the chosen students, targets on the last axis; a copy, as a view would keep all students."""
+        """An attribute of the chosen students, with targets on the last axis if `separate`."""
+        # copies, as views would hold the arrays of all students
         return self._each([getattr(tuned.path, name)[-1].copy() for tuned in self.tuned])
 
     def values(self) -> dict[str, Any]:
-        """What was chosen, by the names of scikit-learn's fitted attributes without their underscore."""
+        """What was chosen, by scikit-learn's names of fitted attributes, without their underscore."""
         penalties = self.search.penalties
         verdicts = [verdict(tuned, penalties, y) for tuned, y in zip(self.tuned, self.targets, strict=True)]
         lists: dict[str, list[Any]] = {

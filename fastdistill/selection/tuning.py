@@ -1,7 +1,8 @@
 """Choosing the penalty and the imitation weights: criteria and `tune`.
 
-For each penalty a criterion gives the values p_i of the pure steps and the wanted values v, of which every student's
-score is the quadratic ‖Σ_i w_i p_i − v‖² / total of ``mixtures.py``::
+Every student of one penalty is a mixture of pure steps (ξ = 1) with weights w, Σ w = 1. For each penalty a criterion
+gives the values p_i of the pure steps and the wanted values v. The score of a student is then quadratic in w,
+‖Σ_i w_i p_i − v‖² / total, and is minimised by `fastdistill.selection.mixtures`::
 
     Holdout    p_i: predictions of held-out samples                    v: their targets
     "loo"      p_i: exact leave-one-out predictions                    v: y
@@ -26,6 +27,7 @@ from fastdistill.base import validation
 from fastdistill.selection.evidence import Evidence, weigh_evidence
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps, xi_from_mixture
 from fastdistill.selection.paired import grouped_folds, relative_gain, squared_errors, squares
+from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.leave_one_out import leave_one_out_factors
 from fastdistill.spectral.path import FilteredStudents, of_same_targets
 from fastdistill.spectral.protocol import Decomposed
@@ -63,18 +65,17 @@ class Tuned:
     n_steps : int
         Steps of the student that was chosen; with ``n_steps=None`` 0 (ridge) or the rank.
     xi : ndarray (k,) or None
-        None where the student is given by its filter alone: ``n_steps=None``, accepted.
+        None where the student is given by its filter alone: ``n_steps=None``, and the evidence accepts it.
     mixture : ndarray (k+1,) or None
         Weights of the pure steps 0..k; None where `xi` is.
     score : float
-        The criterion at the choice, averaged over targets; lower is better. With ``n_steps=None`` that of ridge,
-        which the evidence is weighed against.
+        The criterion at the choice, averaged over targets; lower is better. With ``n_steps=None`` that of ridge.
     scores : ndarray (L, k+1)
-        The best score with 0..k steps at each penalty; "safe": of the students it would use.
+        The best score with 0..k steps at each penalty; with "safe" those of the students closest to its filter.
     path : DistillationPath or FilteredStudents
         The students of the choice: the first is ridge of the penalty `lam`, the last the one that was chosen.
     evidence : Evidence or None
-        Of the strategy "safe" under "loo" and "gcv".
+        Of the strategy "safe" under "loo" and "gcv"; None otherwise.
     """
 
     lam: float
@@ -110,24 +111,23 @@ def tune(
         Penalties to choose from.
     n_steps : int or None
         k; 0 chooses the penalty of plain ridge. None ("safe" only, without a holdout) allows as many steps as the
-        rank, with which any filter can be reached. Weights of more steps than that are those of the rank's, after steps
+        rank, which give any filter. Where k is above the rank, only as many weights as the rank are tuned, after steps
         of ξ = 0 ("greedy" and `bounds` tune all k).
     criterion : {"loo", "gcv"} or Holdout
         Exact leave-one-out, generalised cross-validation, or the error on held-out samples; report on other samples
         than these.
     strategy : {"safe", "joint", "greedy"}
-        "safe": distils only on evidence that ridge of any penalty is the wrong filter (`selection.evidence`), and
-        then takes the student of k steps closest to the filter that the evidence supports. On a holdout: the joint
-        weights of as many steps as pay for their freedom, kept if the paired gain exceeds two standard errors.
-        Otherwise plain ridge, all ξ = 0.
-        "joint": all k weights at once, unguarded, the global
-        minimum (Pareek, Du and Oh 2024). "greedy": ξ_1 first, then ξ_2 with ξ_1 kept, ..., each in closed form (Borup
-        and Andersen 2021); at every penalty, so the chosen penalty may differ.
+        "safe": distils only on evidence that ridge of any penalty is the wrong filter
+        (`fastdistill.selection.evidence`), and then takes the student of k steps closest to the filter that the
+        evidence supports. On a holdout: the joint weights of the number of steps with the smallest error, corrected for
+        the number of tuned weights, if their paired gain exceeds two standard errors. Otherwise plain ridge, all ξ = 0.
+        "joint": all k weights at once, the global minimum of the score (Pareek, Du and Oh 2024), with no check that
+        they help on new samples. "greedy": ξ_1 first, then ξ_2 with ξ_1 fixed, ..., each in closed form (Borup and
+        Andersen 2021); at every penalty, so the chosen penalty may differ.
     bounds : (float, float), optional
         Every ξ within [low, high]. (0, 1) makes the students convex mixtures: the joint problem stays convex and is
         solved exactly. Other bounds make it a multilinear problem, solved by coordinate descent from several starts:
         a stationary point, never worse than "greedy".
-
     cv : splitter, iterable or int, optional
         Instead of a criterion the mean squared error on held-out folds, pooled and weighted: anything with
         ``split(X, y)``, pairs of index arrays (train, test), or a number of folds of neighbouring samples.
@@ -188,8 +188,8 @@ def tune(
         return choose(pure, y, list(CRITERIA[criterion](pure)), n_steps, strategy, limits)
     problems = _held_out(pure, criterion)
     if strategy == "safe":
-        paid = _if_it_pays(pure, y, problems, criterion, limits)
-        return _lengthened(paid, y, k, paid.n_steps)
+        chosen = _safe_on_holdout(pure, problems, criterion, limits)
+        return _lengthened(chosen, k, chosen.n_steps)
     return choose(pure, y, problems, n_steps, strategy, limits)
 
 
@@ -207,32 +207,32 @@ def choose(
     strategy: str,
     limits: tuple[float, float] | None,
 ) -> Tuned:
-    """The student of one problem per penalty of a path of pure steps; `tune` and the estimators' splitters end here."""
+    """The best student, given one problem per penalty of `pure`, the path of pure steps (L, k+1)."""
     if strategy == "safe":
         chosen = _on_evidence(pure, y, problems, n_steps, limits)
-        return chosen if n_steps is None else _lengthened(chosen, y, n_steps, n_steps if chosen.n_steps else 0)
+        return chosen if n_steps is None else _lengthened(chosen, n_steps, n_steps if chosen.n_steps else 0)
     solutions = [problem.solutions(strategy, limits) for problem in problems]
     k = n_steps or 0
-    return _lengthened(_of_steps(pure, y, solutions, pure.n_steps), y, k, k)
+    return _lengthened(_of_steps(pure, solutions, pure.n_steps), k, k)
 
 
 def tune_jointly(spectrum: Spectrum, y: Any, grid: np.ndarray, n_steps: int) -> list[Tuned]:
-    """What `tune` chooses for 0, 1, ..., k steps with the strategy "joint" under leave-one-out, for the price of k."""
+    """What `tune` chooses for 0, 1, ..., k steps with the strategy "joint" under leave-one-out, at the cost of k."""
     pure = spectrum.path(y, grid, np.ones(useful_steps(spectrum.rank, n_steps, "joint", None)))
     solutions = [problem.solutions("joint", None) for problem in _leave_one_out(pure)]
-    found = [_of_steps(pure, y, solutions, steps) for steps in range(pure.n_steps + 1)]
-    return found + [_lengthened(found[-1], y, steps, steps) for steps in range(pure.n_steps + 1, n_steps + 1)]
+    found = [_of_steps(pure, solutions, steps) for steps in range(pure.n_steps + 1)]
+    return found + [_lengthened(found[-1], steps, steps) for steps in range(pure.n_steps + 1, n_steps + 1)]
 
 
-def _of_steps(pure: DistillationPath, y: Any, solutions: list[list[Solution]], steps: int) -> Tuned:
+def _of_steps(pure: DistillationPath, solutions: list[list[Solution]], steps: int) -> Tuned:
     """The best of the students of so many steps at each penalty."""
     scores = _scores(solutions)[:, : steps + 1]
     best = int(scores[:, steps].argmin())
-    return _tuned(pure, y, pure.lam[best], solutions[best][steps], scores, steps)
+    return _tuned(pure, pure.lam[best], solutions[best][steps], scores, steps)
 
 
-def _lengthened(tuned: Tuned, y: Any, k: int, n_steps: int) -> Tuned:
-    """The same student with k weights where fewer reach any filter, ξ = 0 first; it reports `n_steps` steps."""
+def _lengthened(tuned: Tuned, k: int, n_steps: int) -> Tuned:
+    """The same student with k weights, ξ = 0 in the added steps, which come first; it reports `n_steps` steps."""
     if tuned.xi is None or len(tuned.xi) == k:
         return tuned
     extra = k - len(tuned.xi)
@@ -244,18 +244,19 @@ def _lengthened(tuned: Tuned, y: Any, k: int, n_steps: int) -> Tuned:
 
 
 def _scores(solutions: list[list[Solution]]) -> np.ndarray:
+    """The scores (L, k+1)."""
     return np.array([[solution.score for solution in at_penalty] for at_penalty in solutions])
 
 
 def _tuned(
     pure: DistillationPath,
-    y: Any,
     lam: float,
     solution: Solution,
     scores: np.ndarray,
     steps: int,
     evidence: Evidence | None = None,
 ) -> Tuned:
+    """The choice of a solution at a penalty, which must have a finite score."""
     if not np.isfinite(solution.score):
         raise ValueError(
             "The criterion is defined at no penalty (dof = n, nothing is left to predict from, or the scorer gave NaN)."
@@ -271,63 +272,66 @@ def _on_evidence(
     n_steps: int | None,
     limits: tuple[float, float] | None,
 ) -> Tuned:
-    """Ridge, or on evidence that also holds in folds the student closest to the filter that the evidence supports."""
-    found = _supported(pure, y, problems, n_steps, limits)
+    """Ridge, or the student closest to the filter that the evidence supports, where all its conditions hold."""
+    found = _supported(pure, problems, n_steps, limits)
     evidence = found.evidence
     if not found.n_steps or evidence is None:
         return found
     ridge = of_same_targets(pure, _best_penalty(pure, problems), ())
     plain, student = squared_errors(ridge, y, fixed_filter=False), squared_errors(found.path, y, fixed_filter=True)
     evidence = replace(evidence, loo_gain=relative_gain(plain, student, pure.spectrum.frame.each_weight))
-    if evidence.is_worth_folds:
+    if evidence.passes_leave_one_out:
         evidence = replace(evidence, held_out_gain=_gain_in_folds(pure, y, ridge, n_steps, limits))
-    return replace(found, evidence=evidence) if evidence.accepted else _plain(pure, y, problems, evidence)
+    return replace(found, evidence=evidence) if evidence.accepted else _plain(pure, problems, evidence)
 
 
 def _best_penalty(pure: DistillationPath, problems: list[MixtureProblem]) -> float:
     """The penalty of the best ridge."""
-    return float(pure.lam[int(np.argmin([problem.score(np.ones(1)) for problem in problems]))])
+    return float(pure.lam[int(_ridge_scores(problems).argmin())])
+
+
+def _ridge_scores(problems: list[MixtureProblem]) -> np.ndarray:
+    """The score (L,) of plain ridge at each penalty."""
+    return np.array([problem.score(np.ones(1)) for problem in problems])
 
 
 def _supported(
     pure: DistillationPath,
-    y: Any,
     problems: list[MixtureProblem],
     n_steps: int | None,
     limits: tuple[float, float] | None,
 ) -> Tuned:
-    """Ridge, or the student that likelihood ratio and Stein's estimate support."""
+    """Ridge, or the student that the likelihood ratio and Stein's estimate of the risk support."""
     spectrum, targets = pure.spectrum, pure.rotated
-    plain, lam = _plain(pure, y, problems, None), _best_penalty(pure, problems)
+    plain, lam = _plain(pure, problems, None), _best_penalty(pure, problems)
     d, degrees = spectrum.coordinates.d, spectrum.frame.degrees
     evidence = weigh_evidence(d, targets.z, targets.outside, degrees, lam, pure.lam)
     found = plain
-    if evidence.speaks_for_filter and n_steps is None:
+    if evidence.supports_filter and n_steps is None:
         path = FilteredStudents(spectrum, pure.targets, lam, evidence.filter)
         path.rotated = targets
         found = Tuned(lam, len(d), None, None, plain.score, plain.scores, path)
-    elif evidence.speaks_for_filter and pure.n_steps:
-        found = _closest(pure, y, problems, evidence, limits) or plain
+    elif evidence.supports_filter and pure.n_steps:
+        found = _closest(pure, problems, evidence, limits) or plain
     return replace(found, evidence=evidence)
 
 
-def _plain(pure: DistillationPath, y: Any, problems: list[MixtureProblem], evidence: Evidence | None) -> Tuned:
+def _plain(pure: DistillationPath, problems: list[MixtureProblem], evidence: Evidence | None) -> Tuned:
     """The best ridge, as a student of no steps."""
-    ridge = np.array([problem.score(np.ones(1)) for problem in problems])
+    ridge = _ridge_scores(problems)
     best = int(ridge.argmin())
     scores = np.repeat(ridge[:, None], pure.n_steps + 1, axis=1)
     plain = Solution(np.ones(1), float(ridge[best])).longer(pure.n_steps)
-    return _tuned(pure, y, pure.lam[best], plain, scores, 0, evidence)
+    return _tuned(pure, pure.lam[best], plain, scores, 0, evidence)
 
 
 def _closest(
     pure: DistillationPath,
-    y: Any,
     problems: list[MixtureProblem],
     evidence: Evidence,
     limits: tuple[float, float] | None,
 ) -> Tuned | None:
-    """The student of k steps that comes closest to the filter without passing its bound; None if ridge is closer."""
+    """The student of k steps closest to the filter F of the evidence, within its bound; None if ridge is as close."""
     k = pure.n_steps
     found = [
         [
@@ -336,24 +340,22 @@ def _closest(
         ]
         for problem, filters in _towards(pure, evidence.filter)
     ]
-    # what each student loses, in the posterior mean, beyond the filter itself
-    lost = np.array([[solution.score for solution in at_penalty] for at_penalty in found])
-    if lost[:, k].min() >= lost[pure.lam == _best_penalty(pure, problems), 0].min():
+    # ‖(F_w − F) z‖²: the posterior mean of the loss of a student less that of the filter itself
+    distances = _scores(found)
+    if distances[:, k].min() >= distances[pure.lam == _best_penalty(pure, problems), 0].min():
         return None
     scores = np.array([[p.score(s.mixture) for s in at] for p, at in zip(problems, found, strict=True)])
-    chosen = int(lost[:, k].argmin())
-    return _tuned(pure, y, pure.lam[chosen], found[chosen][k]._replace(score=float(scores[chosen, k])), scores, k)
+    chosen = int(distances[:, k].argmin())
+    return _tuned(pure, pure.lam[chosen], found[chosen][k]._replace(score=float(scores[chosen, k])), scores, k)
 
 
 def _towards(pure: DistillationPath, filter_: np.ndarray) -> Iterator[tuple[MixtureProblem, np.ndarray]]:
-    """‖(F_w − F) z‖² of the mixtures w at each penalty, and the filters (k+1, r) of the pure steps."""
-    from fastdistill import kernels
-
+    """The problem min ‖(F_w − F) z‖² over mixtures w, at each penalty, and the filters (k+1, r) of the pure steps."""
     z = pure.rotated.z
     steps = pure.n_steps + 1
     wanted = (filter_[:, None] * z).ravel()
     for start in range(0, pure.n_students, steps):
-        filters = pure.spectral_multipliers(kernels.FILTER, start, start + steps)[:, 0]
+        filters = pure.spectral_multipliers(compiled_kernels().FILTER, start, start + steps)[:, 0]
         problem = MixtureProblem(pure.n_steps, wanted.size)
         problem.add((filters[:, :, None] * z).reshape(steps, -1), wanted)
         yield problem, filters
@@ -362,8 +364,11 @@ def _towards(pure: DistillationPath, filter_: np.ndarray) -> Iterator[tuple[Mixt
 def _within(
     problem: MixtureProblem, pair: tuple[Solution, Solution], filters: np.ndarray, bound: np.ndarray
 ) -> Solution:
-    """The best mixture if its filter lies between 0 and the bound (r,), else the last one that does on the way there
-    from the best convex mixture; of infinite score where none does. `filters` (k+1, r) are those of the pure steps.
+    """The best mixture whose filter lies between 0 and the bound (r,).
+
+    `pair` holds the best mixture and the best convex one, `filters` (k+1, r) are those of the pure steps. The first of
+    the pair if it is within the bound, otherwise the last mixture that is, on the line to it from the second; with an
+    infinite score if the second is not.
     """
     slack = 1e-9 * bound
     inside = [
@@ -376,8 +381,8 @@ def _within(
         return best._replace(score=np.inf)
     start, end = (s.mixture @ filters[: len(s.mixture)] for s in (convex, best))
     step = end - start
-    room = np.where(step > 0, bound + slack - start, start + slack)
-    share = float(np.min(room / np.where(step == 0, np.inf, np.abs(step)), initial=1.0, where=step != 0))
+    margin = np.where(step > 0, bound + slack - start, start + slack)
+    share = float(np.min(margin / np.where(step == 0, np.inf, np.abs(step)), initial=1.0, where=step != 0))
     mixture = convex.mixture + share * (best.mixture - convex.mixture)
     try:
         return Solution(mixture, problem.score(mixture), xi_from_mixture(mixture))
@@ -406,7 +411,7 @@ def _gain_in_folds(
         part, queries = _refitted(pure.spectrum, rows, train, test)
         inner = part.path(values[train], pure.lam, np.ones(pure.n_steps))
         problems = list(_leave_one_out(inner))
-        found = _supported(inner, values[train], problems, n_steps, limits)
+        found = _supported(inner, problems, n_steps, limits)
         best = of_same_targets(inner, _best_penalty(inner, problems), ())
         plain[test] = squares(values[test] - best.predict(queries)[0])
         student[test] = plain[test]
@@ -415,17 +420,16 @@ def _gain_in_folds(
     return relative_gain(plain, student, weight)
 
 
-def _if_it_pays(
+def _safe_on_holdout(
     pure: DistillationPath,
-    y: Any,
     problems: list[MixtureProblem],
     criterion: Holdout,
     limits: tuple[float, float] | None,
 ) -> Tuned:
-    """Joint weights of as many steps as pay on the holdout, else ridge.
+    """Joint weights of the number of steps that is best on the holdout, or ridge.
 
-    k tuned weights are charged with Akaike's final prediction error, (q + k) / (q − k) times the error of q samples;
-    the gain over ridge that remains must exceed two standard errors.
+    Akaike's final prediction error, (q + k) / (q − k) times the error of q samples, corrects for k tuned weights. The
+    corrected gain over ridge must exceed two standard errors.
     """
     solutions = [problem.solutions("joint", limits) for problem in problems]
     scores = _scores(solutions)
@@ -434,13 +438,13 @@ def _if_it_pays(
     squares = []
     for steps in range(k + 1 if q > k + 2 else 1):
         path = of_same_targets(pure, pure.lam[best[steps]], solutions[best[steps]][steps].xi)
-        left = path.query_map(queries)(steps, steps + 1)[0] - wanted
-        squares.append(np.square(left).mean(axis=1))
-    charged = [error.mean() * (q + steps) / (q - steps) for steps, error in enumerate(squares)]
-    steps = int(np.argmin(charged))
-    if steps and charged[0] - charged[steps] <= 2 * (squares[0] - squares[steps]).std(ddof=1) / np.sqrt(q):
+        residual = path.query_map(queries)(steps, steps + 1)[0] - wanted
+        squares.append(np.square(residual).mean(axis=1))
+    corrected = [error.mean() * (q + steps) / (q - steps) for steps, error in enumerate(squares)]
+    steps = int(np.argmin(corrected))
+    if steps and corrected[0] - corrected[steps] <= 2 * (squares[0] - squares[steps]).std(ddof=1) / np.sqrt(q):
         steps = 0
-    return _tuned(pure, y, pure.lam[best[steps]], solutions[best[steps]][steps].longer(k), scores, steps)
+    return _tuned(pure, pure.lam[best[steps]], solutions[best[steps]][steps].longer(k), scores, steps)
 
 
 def checked_bounds(bounds: Any) -> tuple[float, float]:
@@ -461,7 +465,7 @@ def _held_out(pure: DistillationPath, criterion: Holdout) -> list[MixtureProblem
 def add_held_out(
     problems: list[MixtureProblem], pure: DistillationPath, queries: Any, yq: Any, weight: np.ndarray | None
 ) -> None:
-    """Add the squared errors of held-out samples of the weights (q,) to one problem per penalty of the path."""
+    """Add the squared errors on held-out samples, of weights `weight` (q,), to one problem per penalty of the path."""
     queries, wanted = pure.check_labelled_queries(queries, yq)
     root = np.ones(len(wanted)) if weight is None else np.sqrt(weight)
     predict, steps = pure.query_map(queries), pure.n_steps + 1
@@ -486,7 +490,7 @@ def _cross_validated(pure: DistillationPath, y: Any, cv: Any) -> list[MixturePro
 
 
 def _refitted(spectrum: Decomposed, rows: np.ndarray, train: Any, test: Any) -> tuple[Spectrum, np.ndarray]:
-    """The spectrum of some of the samples alone, and others as queries of it."""
+    """The spectrum of the samples `train` alone, from their rows (n, r), and the samples `test` as its queries."""
     part, weight = rows[train], None if spectrum.frame.weight is None else spectrum.frame.weight[train]
     if spectrum.is_kernel:
         return Spectrum.from_kernel(part @ part.T, spectrum.frame.fit_intercept, weight), rows[test] @ part.T
@@ -507,20 +511,23 @@ def _splits(cv: Any, rows: np.ndarray, y: np.ndarray) -> Any:
 
 
 def _leave_one_out(pure: DistillationPath) -> Iterator[MixtureProblem]:
+    """p_i the leave-one-out predictions of pure step i, v = y, both times √w."""
     total = pure.targets.count * pure.spectrum.frame.total_weight
     for factor in leave_one_out_factors(pure.spectrum.coordinates, pure.rotated, pure.lam, pure.family_weights):
         yield MixtureProblem(pure.n_steps, total, factor)
 
 
 def _generalised(pure: DistillationPath) -> Iterator[MixtureProblem]:
-    """Residuals in the rotated coordinates: (1 − f) z, and what no student reaches, the same for all."""
+    """p_i the residuals of pure step i, divided by 1 − dof_i / n: (1 − f) z, and the norm outside the span of U."""
     frame, targets = pure.spectrum.frame, pure.rotated
     steps = pure.n_steps + 1
-    unreached = np.sqrt(targets.outside)
+    outside_norm = np.sqrt(targets.outside)
     for start in range(0, pure.n_students, steps):
-        lost, left = pure.complements(start, start + steps)
-        correction = frame.n_effective / np.where(left > 0, left, np.nan)
-        residuals = np.concatenate([lost[:, 0, :, None] * targets.z, np.tile(unreached, (steps, 1, 1))], axis=1)
+        complement, degrees_left = pure.complements(start, start + steps)
+        correction = frame.n_effective / np.where(degrees_left > 0, degrees_left, np.nan)
+        residuals = np.concatenate(
+            [complement[:, 0, :, None] * targets.z, np.tile(outside_norm, (steps, 1, 1))], axis=1
+        )
         problem = MixtureProblem(pure.n_steps, targets.z.shape[1] * frame.total_weight)
         problem.add(-(residuals * correction[:, :, None]).reshape(steps, -1), np.zeros(residuals[0].size))
         yield problem

@@ -1,9 +1,11 @@
-"""The verdict on a distilled model: its errors beside those of the plain model (`fastdistill.selection.paired`).
+"""The verdict on a distilled model: its squared errors e'² beside those e² of the plain model::
 
-What the strategy "safe" distils is judged in five folds, in each of which penalty, evidence and student are chosen anew
-from the other samples (without the last two checks, leave-one-out and folds), on samples that none of it has seen. What
-the other strategies distil is judged by leave-one-out with penalty and weights held fixed; as they were tuned on the
-same samples, that flatters.
+    gain = Σ w (e² − e'²) / Σ w e²        with its standard error, see `fastdistill.selection.paired`
+
+A student of the strategy "safe" is judged in five folds, in each of which penalty, evidence and student are chosen anew
+from the other samples (by conditions 1 and 2 of `fastdistill.selection.evidence`), on samples that were not used for
+it. A student of the other strategies is judged by leave-one-out with penalty and weights held fixed. As these were
+tuned on the same samples, that gain is too large.
 
 Cost: none for "safe", whose folds are part of the choice; O(n r k) otherwise.
 """
@@ -27,11 +29,11 @@ class Verdict:
     Attributes
     ----------
     gain : float
-        Share of the plain model's squared error that the student removes, negative where it adds to it. The tuned ridge
-        models: 0 where plain ridge was chosen; with the strategy "safe" of samples held out in five folds, in which
-        penalty and student are chosen anew; with the others of leave-one-out, the tuned weights held fixed, which
-        flatters.
-        `SelfDistiller` (held-out folds): of the last student accepted or, where none is, of the one tried.
+        Share of the plain model's squared error that the student removes, negative where it adds to it.
+        Tuned ridge models: 0 where plain ridge was chosen. With the strategy "safe", the error of samples held out in
+        five folds, in which penalty and student are chosen anew. With the others, the leave-one-out error with the
+        tuned weights held fixed, which makes the gain too large.
+        `SelfDistiller`, held-out folds: the gain of the last student accepted or, where none is, of the one tried.
     standard_error : float
         Of the gain, over the samples.
     n_steps : int
@@ -54,7 +56,7 @@ class Verdict:
 
 
 def verdict(tuned: Tuned, penalties: np.ndarray, y: np.ndarray) -> Verdict:
-    """The verdict on a choice among `penalties` (L,), made for the targets y (n,) or (n, m)."""
+    """The verdict on the choice `tuned` among `penalties` (L,), made for the targets y (n,) or (n, m)."""
     gain, error = 0.0, 0.0
     if tuned.n_steps and tuned.evidence is not None and tuned.evidence.held_out_gain is not None:
         gain, error = tuned.evidence.held_out_gain
@@ -67,6 +69,7 @@ def verdict(tuned: Tuned, penalties: np.ndarray, y: np.ndarray) -> Verdict:
 
 
 def _choice(tuned: Tuned) -> str:
+    """What was chosen, and the evidence for it."""
     evidence = tuned.evidence
     if evidence is None:
         return f"Distilled {_steps(tuned.n_steps)}" if tuned.n_steps else "Plain ridge, as asked"
@@ -77,22 +80,24 @@ def _choice(tuned: Tuned) -> str:
 
 
 def _why_not(evidence: Evidence) -> str:
+    """The first of the conditions that fails."""
     if evidence.ratio <= REQUIRED_EVIDENCE:
         return f", not above the {REQUIRED_EVIDENCE:g} required"
-    if not evidence.speaks_for_filter:
+    if not evidence.supports_filter:
         return ", but Stein's estimate of the risk speaks against the distilled filter"
     if evidence.loo_gain is None:
         return ", but no student of so few steps comes closer to the filter it supports"
-    if not evidence.is_worth_folds:
-        return f", but {_change(*evidence.loo_gain)} of its leave-one-out error, too little to tell from chance"
+    if not evidence.passes_leave_one_out:
+        change = _change(*evidence.loo_gain)
+        return f", but distillation {change} of its leave-one-out error, too little to tell from chance"
     if evidence.held_out_gain is None:
         return ", but the samples are too few, or too much alike, to check the gain in folds"
-    gain = _change(*evidence.held_out_gain)
-    return f", but in five folds, with penalty and student chosen anew, {gain} of its squared error"
+    change = _change(*evidence.held_out_gain)
+    return f", but in five folds, with penalty and student chosen anew, distillation {change} of its squared error"
 
 
 def _change(gain: float, error: float) -> str:
-    return f"distillation {'removes' if gain >= 0 else 'adds'} {abs(gain):.1%} ± {error:.1%}"
+    return f"{'removes' if gain >= 0 else 'adds'} {abs(gain):.1%} ± {error:.1%}"
 
 
 def _steps(n_steps: int) -> str:
@@ -100,9 +105,10 @@ def _steps(n_steps: int) -> str:
 
 
 def _outcome(tuned: Tuned, gain: float, error: float) -> str:
+    """The gain of a distilled student in words; nothing for plain ridge."""
     if not tuned.n_steps:
         return ""
-    change = f"{'removes' if gain >= 0 else 'adds'} {abs(gain):.1%} ± {error:.1%}"
+    change = _change(gain, error)
     if tuned.evidence is not None:
         folds = "in five folds, with penalty and student chosen anew in each"
         return f"; {folds}, that {change} of the squared error of plain ridge"

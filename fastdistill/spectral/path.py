@@ -91,7 +91,7 @@ def families(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, t
 
 
 def checked_penalties(penalties: np.ndarray, largest: float) -> np.ndarray:
-    """Penalties of a size beside the largest eigenvalue for which filters keep their digits; 0 is not known."""
+    """Penalties, refused if so far from the `largest` eigenvalue (0: unknown) that students would leave float64."""
     positive = penalties[penalties > 0] / largest if largest else np.empty(0)
     for ratio in (positive.min(initial=1.0), positive.max(initial=1.0)):
         if not SMALLEST_RATIO <= ratio <= LARGEST_RATIO:
@@ -213,8 +213,8 @@ class _Recursion(Students):
     def standard_error(self, queries: Any, noise: Any) -> np.ndarray:
         """Standard errors sqrt(noise Σ_i l_i(x)² / w_i) of the predictions Σ_i l_i(x) y_i, in the shape of `predict`.
 
-        The spread of a student over new noise in y, samples and weights kept; unlike `predict_std` it changes with
-        every step and ξ. The student's bias is not in it.
+        The spread of a student over new noise in y, with samples and weights fixed. Unlike `predict_std` it changes
+        with every step and ξ. It does not include the student's bias.
 
         Parameters
         ----------

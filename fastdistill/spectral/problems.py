@@ -4,7 +4,7 @@ Solvers and decompositions see the scaled problem, with the symbols of `fastdist
 
     design   X_s = W^½ (X − 1 x̄ᵀ)                kernel   K_s = W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½
 
-The implicit ones are seen through their products alone: a LinearOperator, a memory map, a kernel that nobody stores.
+Implicit problems give only products with X_s or K_s: a LinearOperator, a memory map, a kernel that is not stored.
 
 Cost: O(n p) for a design, a copy and O(n²) for a kernel, one pass over an implicit one; then that of the solver.
 """
@@ -39,7 +39,7 @@ from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.queries import DesignQueries, KernelQueries, Queries
 
-# A centred Gram matrix whose entries were this many times larger before has lost a digit and more.
+# Where centring makes the entries of a Gram matrix this many times smaller, it costs more than a digit.
 CANCELLED = 16.0
 # Squares of the data below this are not told from zero: the decomposition says what is wrong.
 UNDERFLOW = 1e-280
@@ -54,7 +54,7 @@ class Problem(Protocol):
 
     @property
     def shape(self) -> Shape:
-        """What the choice of a solver depends on."""
+        """Sizes that decide which solver is cheapest."""
 
     def decompose(self, solver: str) -> tuple[Decomposition, Queries]:
         """Eigenvalues and bases, and how new points enter; a kernel can be decomposed once."""
@@ -63,7 +63,7 @@ class Problem(Protocol):
         """A Cholesky factor for the penalty, and how new points enter; None where it is not accurate enough."""
 
     def products(self) -> tuple[DesignOperator | KernelOperator, Queries]:
-        """Products with the scaled problem, for an iterative solver, and how new points enter."""
+        """Products with X_s or K_s, for an iterative solver, and how new points enter."""
 
     def light_queries(self) -> Any:
         """The samples of next to no weight, `Frame.light`, as queries."""
@@ -77,7 +77,7 @@ class DesignProblem:
 
     @cached_property
     def shape(self) -> Shape:
-        """With the price of the Gram matrix of a sparse design."""
+        """Its sizes; of a sparse design with the number of multiplications in its smaller Gram matrix."""
         n, p = self.design.shape
         if isinstance(self.design, np.ndarray):
             return Shape("dense", n, p)
@@ -89,13 +89,13 @@ class DesignProblem:
         return Shape("sparse", n, p, len(design.data), float(np.square(counts, dtype=np.float64).sum()))
 
     def decompose(self, solver: str) -> tuple[Decomposition, DesignQueries]:
-        """By the smaller Gram matrix, or an SVD."""
+        """By the eigenvalues of the smaller Gram matrix, or an SVD."""
         design = self.design if isinstance(self.design, np.ndarray) else self.design.tocsr()
         decomposition = decompose_design(design, self.frame.weight, self.frame.fit_intercept, solver)
         return decomposition, DesignQueries(design.shape[1], decomposition.centre)
 
     def factor(self, lam: float) -> tuple[Cholesky, DesignQueries] | None:
-        """Of the smaller Gram matrix."""
+        """Of the smaller Gram matrix plus λI."""
         if not isinstance(self.design, np.ndarray):
             return self._sparse_factor(lam)
         scaled, centre = self._scaled()
@@ -129,7 +129,7 @@ class DesignProblem:
         return _design_products(self.design, self.frame)
 
     def products(self) -> tuple[DesignOperator, DesignQueries]:
-        """With X as it is."""
+        """Products with X_s, from products with X."""
         return self._products
 
     def light_queries(self) -> Any:
@@ -149,23 +149,23 @@ class ImplicitDesign:
         return _design_products(self._design, self.frame)
 
     def products(self) -> tuple[DesignOperator, DesignQueries]:
-        """With X, a memory map in blocks of rows."""
+        """Products with X_s, from products with X; those of a memory map in blocks of rows."""
         return self._products
 
     def decompose(self, solver: str) -> tuple[Decomposition, DesignQueries]:
-        """Not of products alone."""
+        """An error: products with it are not enough."""
         raise ValueError(_only_products(f"X is a {type(self._design).__name__}"))
 
     def factor(self, lam: float) -> None:
-        """None: there is no matrix."""
+        """None: there is no matrix to factor."""
 
     def light_queries(self) -> Any:
-        """Not of products alone."""
+        """An error: products with it are not enough."""
         raise ValueError(_only_products(f"X is a {type(self._design).__name__}"))
 
 
 class ImplicitKernel:
-    """A symmetric kernel, a checked matrix that is not copied or a function of its rows, as of `KernelOperator`."""
+    """A symmetric kernel that is not copied: a checked matrix, or a function that gives its rows (`KernelOperator`)."""
 
     def __init__(self, kernel: np.ndarray | Callable[[int, int], np.ndarray], frame: Frame) -> None:
         self.frame, self._kernel = frame, kernel
@@ -178,18 +178,18 @@ class ImplicitKernel:
         return operator, KernelQueries(frame, operator.means())
 
     def products(self) -> tuple[KernelOperator, KernelQueries]:
-        """With K, and its means by one of them."""
+        """Products with K_s, from products with K."""
         return self._products
 
     def decompose(self, solver: str) -> tuple[Decomposition, KernelQueries]:
-        """Not of products alone."""
+        """An error: products with it are not enough."""
         raise ValueError(_only_products("K is not stored"))
 
     def factor(self, lam: float) -> None:
-        """None: there is no matrix of its own."""
+        """None: there is no matrix to factor."""
 
     def light_queries(self) -> Any:
-        """Not of products alone."""
+        """An error: products with it are not enough."""
         raise ValueError(_only_products("K is not stored"))
 
 
@@ -244,7 +244,7 @@ class KernelProblem:
         return None if factor is None else (factor, self._queries)
 
     def products(self) -> tuple[KernelOperator, KernelQueries]:
-        """With K, centred and weighted already."""
+        """Products with K_s, which is stored."""
         return KernelOperator(self._scaled), self._queries
 
     def tridiagonal(self) -> tuple[Tridiagonal, KernelQueries]:

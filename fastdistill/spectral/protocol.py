@@ -1,4 +1,4 @@
-"""What students need of the decomposed problem they belong to."""
+"""What students need of the spectrum they belong to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastdistill.spectral.queries import Queries
 
 
 class Decomposed(Protocol):
-    """A problem, framed and decomposed; `Spectrum` is one."""
+    """A problem with its weights and intercept, which decomposes when first needed; `Spectrum` is one."""
 
     @property
     def frame(self) -> Frame:
@@ -20,11 +20,11 @@ class Decomposed(Protocol):
 
     @property
     def queries(self) -> Queries:
-        """How new points enter."""
+        """How new points are checked, centred and multiplied."""
 
     @property
     def coordinates(self) -> Coordinates:
-        """Eigenvalues and bases."""
+        """Eigenvalues and bases; decomposes where that was not done before."""
 
     @property
     def is_kernel(self) -> bool:

@@ -220,8 +220,8 @@ class Students:
         z2 = np.square(self.rotated.z)
         norms, degrees_left = [], []
         for start, stop in self._blocks(len(z2)):
-            complement, left = self.complements(start, stop)
-            degrees_left.append(left)
+            complement, degrees = self.complements(start, stop)
+            degrees_left.append(degrees)
             # in units of each student's largest: 1 − f at a tiny λ has squares that would underflow
             unit = np.abs(complement).max(axis=-1, initial=0.0)
             np.divide(complement, unit[..., None], out=complement, where=unit[..., None] > 0)

@@ -1,8 +1,8 @@
-"""Column means that keep the digits of columns far from zero: (X − 1 x̄ᵀ) M without cancellation.
+"""Products with a centred design, (X − 1 x̄ᵀ) M, without cancellation where columns are far from zero.
 
-X M − x̄ᵀM loses as many digits as the mean of a column is larger than its spread (nine for time stamps of a second,
-counted in nanoseconds since 1970), and the mean itself, rounded to one number, is wrong by eps |x̄|. Here x̄ = near +
-rest, and a column is centred before it is multiplied; of a sparse X only the columns that need it are made dense.
+X M − 1 x̄ᵀ M loses log10(mean / spread) digits of a column, nine for time stamps over a second counted in nanoseconds
+since 1970. The mean itself, rounded to one number, is wrong by eps |x̄|. So the mean is the sum of two numbers,
+x̄ = near + rest, and a column far from zero is centred before it is multiplied; of a sparse X only those are made dense.
 
 Cost: that of X M.
 """
@@ -25,13 +25,13 @@ class Centre:
     near : ndarray (p,)
         x̄ rounded to one number for each column.
     rest : ndarray (p,) or None
-        What rounding took away; None where nothing that matters.
+        The rounding error of `near`; None where it does not matter.
     far : ndarray of int or None
         Columns to be centred before they are multiplied; None where there is none.
     """
 
     def __init__(self, near: np.ndarray, spread: np.ndarray | None = None, rest: np.ndarray | None = None) -> None:
-        """With the spread (p,) of the columns; None where no column is far from zero."""
+        """`spread` (p,) is that of the columns; None says that no column is far from zero."""
         self.near, self.rest, self.far = near, rest, None
         if spread is not None:
             far = np.flatnonzero(np.abs(near) > FAR * spread)

@@ -5,21 +5,23 @@ With A = K + λI = L Lᵀ, K the scaled kernel matrix, targets u_0 = y and imita
     a_t = A⁻¹ u_t        fit_t = K a_t = u_t − λ a_t        u_{t+1} = (1 − ξ_{t+1}) y + ξ_{t+1} fit_t
 
 A design X with p ≤ n columns takes K = XᵀX, p by p, and Xᵀu in the place of u: then a_t are its coefficients, and no
-product with X is due between two steps. A design with p > n takes K = X Xᵀ and the coefficients Xᵀ a_t.
+product with X is needed between two steps. A design with p > n takes K = X Xᵀ and the coefficients Xᵀ a_t.
 
 ===================  ==========================================================
 linear algebra       here
 ===================  ==========================================================
+a_t                  ``duals``
+K a_t                ``images``
 H = K A⁻¹            smoother of student 0, filter a = d / (d + λ)
 B = I − H = λ A⁻¹    its complement, formed without a subtraction from one
-diag H^(j+1)         ``kept`` (k+1, n), j = 0..k
-diag B H^j           ``lost`` (k+1, n)
+diag H^(j+1)         ``power_diagonals`` (k+1, n), j = 0..k
+diag B H^j           ``complement_diagonals`` (k+1, n)
 ===================  ==========================================================
 
-Subtracting λ a_t from u_t costs fits eps ‖u_t‖, which is all of a small fit where λ > ‖K‖: there K a_t is formed.
+The difference u_t − λ a_t has an error of eps ‖u_t‖. Where λ > ‖K‖ the fit is no larger than that, and K a_t is formed.
 
-Accuracy. The factor is that of a matrix some eps ‖K‖ away, so that fits are eps d_max / λ away, relatively. Measured,
-worst of four students, n = 300:
+Accuracy. The factor is exact for a matrix that differs from K by some eps ‖K‖, so that fits have relative errors of
+eps d_max / λ. Measured, worst of four students, n = 300:
 
 ====================================  =======  =======  =======  =======
 λ / d_max                             1e-2     1e-4     1e-6     1e-8
@@ -30,7 +32,8 @@ rank 3, here                          1e-13    2e-11    1e-09    1e-07
 rank 3, `eigh` without noise of zero  2e-15    2e-15    2e-15    2e-15
 ====================================  =======  =======  =======  =======
 
-A Gram matrix squares the condition of a design, which an SVD does not. `accurate` says where to fall back to either.
+A Gram matrix squares the condition number of a design, which an SVD does not. `accurate` says where an
+eigendecomposition or an SVD should be taken instead.
 
 Cost: n³/3 to factor, 2 n² a step and target; n³ for the diagonals of two steps, 2 n³ of four. Measured, one thread:
 
@@ -51,13 +54,13 @@ from scipy.linalg import blas, lapack
 
 from fastdistill.spectral.decompositions.solved import Solved
 
-# Reciprocal condition numbers of K + λI (1-norm) below which another decomposition is due. An SVD of a design has all
-# digits, here there are ten; `eigh` of a kernel of low rank cuts the noise of zero, here it is divided by λ: 3e-10 of
-# the targets were lost at 1e-5.
+# Reciprocal condition numbers of K + λI (1-norm) below which this solver is too inexact. A design has ten digits here,
+# and all of them by an SVD. For a kernel of low rank `eigh` drops eigenvalues that are rounding errors of zero; here
+# they are divided by λ, an error of 3e-10 of the targets at 1e-5.
 MIN_RCOND_DESIGN = 1e-5
 MIN_RCOND_KERNEL = 1e-4
-# Below this share of its parts a difference has lost two digits.
-CROWDED = 1 / 64
+# Where 1 − h is below this share of the numbers subtracted to form it, two digits are lost.
+NEAR_INTERPOLATION = 1 / 64
 FEW_TARGETS = 2  # so many columns are solved by `trsv`, one by one: twice as fast as `potrs`
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 BLOCK_COLUMNS = 256
@@ -109,7 +112,7 @@ class Cholesky:
         self._is_primal = design is not None and design.shape[1] <= design.shape[0]
         self._diagonal = matrix.diagonal().copy()
         self.trace = float(self._diagonal.sum())  # of K, at least its largest eigenvalue
-        # a product with K loses nothing where λ is large, and needs K whole
+        # where λ > ‖K‖ fits are products with K, which needs all of it
         self._matrix = matrix.copy(order="F") if _exceeds_norm(self.lam, matrix, self._diagonal) else None
         np.fill_diagonal(matrix, self._diagonal + self.lam)
         self._factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
@@ -129,7 +132,7 @@ class Cholesky:
 
     @classmethod
     def of_design(cls, scaled: np.ndarray, lam: float) -> Self:
-        """Of a scaled (n, p) design, which is kept, by the smaller of its Gram matrices."""
+        """Of a scaled (n, p) design, which is stored and not copied, by the smaller of its Gram matrices."""
         n, p = scaled.shape
         gram = scaled.T @ scaled if p <= n else scaled @ scaled.T
         return cls(gram.T, lam, _Array(scaled))
@@ -143,7 +146,7 @@ class Cholesky:
 
     @cached_property
     def accurate(self) -> bool:
-        """Whether the condition of A allows it; else the caller takes an eigendecomposition or an SVD."""
+        """Whether A is well enough conditioned; otherwise the caller takes an eigendecomposition or an SVD."""
         least = MIN_RCOND_KERNEL if self._design is None else MIN_RCOND_DESIGN
         return self.lam >= least * (self.trace + self.lam) or self.rcond >= least
 
@@ -160,14 +163,14 @@ class Cholesky:
     def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray, *, with_fits: bool = True) -> Solved:
         """Students of the schedules xi (P, k) for scaled targets y_s (n, m); every lam (P,) is the factor's own.
 
-        Without fits, which a design has to be multiplied for, their array has no rows: (P, k+1, 0, m). Results are
-        views whose last two axes are in Fortran order.
+        Fits of a design cost another product with it; without them their array has no rows, (P, k+1, 0, m). Results
+        are views whose last two axes are in Fortran order.
         """
         self._require_own(lam)
-        duals, reached = self._chain(y_s, xi)
-        coefficients, fits = duals, reached
+        duals, images = self._chain(y_s, xi)
+        coefficients, fits = duals, images
         if not with_fits:
-            fits = reached[..., :0]
+            fits = images[..., :0]
         elif self._design is not None and self._is_primal:
             fits = _each_row(self._design.product, duals)
         if self._design is not None and not self._is_primal:
@@ -175,26 +178,26 @@ class Cholesky:
         return Solved(coefficients.transpose(1, 0, 3, 2), fits.transpose(1, 0, 3, 2))
 
     def _chain(self, y_s: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """a_t and K a_t, each (k+1, P, m, size): the columns of a step lie one after the other, ready for LAPACK."""
+        """a_t and K a_t, each (k+1, P, m, n or p): the columns of a step are contiguous, as LAPACK needs them."""
         (n_families, k), m = xi.shape, y_s.shape[1]
         start = y_s.T if self._design is None or not self._is_primal else self._design.transposed(y_s).T
         duals = np.empty((k + 1, n_families, m, len(self._diagonal)))
-        reached = np.empty_like(duals)
+        images = np.empty_like(duals)
         duals[0] = self.solve(np.array(start, order="C").T).T  # one for all families: no weight enters it
-        reached[0] = self._reached(start, duals[0])
+        images[0] = self._image(start, duals[0])
         for t in range(1, k + 1):
             weight = xi[:, t - 1, None, None]
-            targets = (1.0 - weight) * start + weight * reached[t - 1]
+            targets = (1.0 - weight) * start + weight * images[t - 1]
             duals[t] = targets
             columns = duals[t].reshape(n_families * m, -1)
             solved = self.solve(columns.T)
             if not np.shares_memory(solved, columns):
                 columns[:] = solved.T
-            reached[t] = self._reached(targets, duals[t])
-        return duals, reached
+            images[t] = self._image(targets, duals[t])
+        return duals, images
 
-    def _reached(self, targets: np.ndarray, duals: np.ndarray) -> np.ndarray:
-        """K a_t of targets and dual coefficients (..., size)."""
+    def _image(self, targets: np.ndarray, duals: np.ndarray) -> np.ndarray:
+        """K a_t from the targets u_t and a_t (..., n or p)."""
         return targets - self.lam * duals if self._matrix is None else duals @ self._matrix
 
     def _require_own(self, lam: np.ndarray) -> None:
@@ -214,10 +217,10 @@ class Cholesky:
         return np.array([_complement_weights(row) @ totals for row in xi]) + (self.n_samples - len(self._diagonal))
 
     def diagonals(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """kept_j = diag H^(j+1) and lost_j = diag (I − H) H^j of the n by n smoother H, j = 0..k: (k+1, n) each."""
+        """diag H^(j+1) and diag (I − H) H^j of the n by n smoother H, j = 0..k: (k+1, n) each."""
         if self._design is None or not self._is_primal:
             return self._powers(k)
-        kept = np.empty((k + 1, self.n_samples))
+        power_diagonals = np.empty((k + 1, self.n_samples))
         inner = self._inner() if k else None
         height = max(1, BLOCK_ENTRIES // max(1, len(self._diagonal)))
         for first in range(0, self.n_samples, height):
@@ -227,66 +230,67 @@ class Cholesky:
             for j in range(k + 1):
                 if j:
                     left, right = right, left @ inner if j % 2 else right
-                kept[j, rows] = np.einsum("ij,ij->i", left, right)
-        lost = np.concatenate([1.0 - kept[:1], kept[:-1] - kept[1:]])
-        return kept, lost
+                power_diagonals[j, rows] = np.einsum("ij,ij->i", left, right)
+        return power_diagonals, np.concatenate([1.0 - power_diagonals[:1], power_diagonals[:-1] - power_diagonals[1:]])
 
-    def leave_one_out(self, y_s: np.ndarray, xi: np.ndarray, fixed: np.ndarray | None = None) -> np.ndarray | None:
-        """Scaled predictions (k+1, n, m), less the mean, for each row by students and teachers fitted without it.
+    def leave_one_out(
+        self, y_s: np.ndarray, xi: np.ndarray, intercept_share: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        """Leave-one-out predictions (k+1, n, m) of the centred, scaled targets, teachers refitted without the row too.
 
-        xi (k,) is one schedule; `fixed` (n,) = w_i / Σ w is an intercept's share of each leverage. Meaningless in a row
-        of zero weight. None where a leverage is so near one that a difference would lose two digits. The formulas are
-        those of `fastdistill.spectral.leave_one_out`.
+        xi (k,) is one schedule; `intercept_share` (n,) = w_i / Σ w is that of an intercept in each leverage.
+        Meaningless in a row of zero weight. None where a leverage is so near one that 1 − h would lose two digits. The
+        formulas are those of `fastdistill.spectral.leave_one_out`.
         """
-        share = np.zeros(self.n_samples) if fixed is None else fixed
-        kept, lost = self.diagonals(len(xi))
-        left = lost[0] - share
-        subtracted = 1.0 if self._is_primal else lost[0]
-        if not np.all(left > CROWDED * subtracted):
+        share = np.zeros(self.n_samples) if intercept_share is None else intercept_share
+        power_diagonals, complement_diagonals = self.diagonals(len(xi))
+        one_minus_leverage = complement_diagonals[0] - share
+        subtracted = 1.0 if self._is_primal else complement_diagonals[0]
+        if not np.all(one_minus_leverage > NEAR_INTERPOLATION * subtracted):
             return None
-        duals, reached = self._chain(y_s, xi[None])
+        duals, images = self._chain(y_s, xi[None])
         if self._design is not None and self._is_primal:
             fits = _each_row(self._design.product, duals[:, 0]).transpose(0, 2, 1)
             shifts = fits - y_s  # fit − targets
             shifts[1:] += xi[:, None, None] * (y_s - fits[:-1])
         else:
-            fits = reached[:, 0].transpose(0, 2, 1)
+            fits = images[:, 0].transpose(0, 2, 1)
             shifts = -self.lam * duals[:, 0].transpose(0, 2, 1)
-        return _leave_one_out(xi, left, kept + share, lost, fits, shifts)
+        return _leave_one_out(xi, one_minus_leverage, power_diagonals + share, complement_diagonals, fits, shifts)
 
     def _powers(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """diag H^(j+1) and diag B Hʲ, j = 0..k, of the size of K: for p ≤ n of the p by p matrix with the same traces.
+        """diag H^(j+1) and diag B Hʲ, j = 0..k, (k+1, n or p): for p ≤ n of the p by p matrix K A⁻¹, of equal traces.
 
-        From the rows of two lower powers: one product of matrices for every second j.
+        Each from the rows of two lower powers, so that only every second j needs a product of matrices.
         """
         inverse, _ = lapack.dpotri(self._factor, lower=1)
         _mirror(inverse)
         inverse *= self.lam
-        first_lost = inverse.T
+        complement = inverse.T  # B
         if self._matrix is None:
-            first_kept = -first_lost
-            np.fill_diagonal(first_kept, 1.0 - first_lost.diagonal())
+            smoother = -complement
+            np.fill_diagonal(smoother, 1.0 - complement.diagonal())
         else:
-            first_kept = (self._matrix / self.lam) @ first_lost
-        kept_power, lost_power = first_kept, first_lost
-        kept, lost = np.empty((2, k + 1, len(inverse)))
-        kept[0], lost[0] = first_kept.diagonal(), first_lost.diagonal()
+            smoother = (self._matrix / self.lam) @ complement
+        power, complement_power = smoother, complement  # H^(i+1) and B H^i
+        power_diagonals, complement_diagonals = np.empty((2, k + 1, len(inverse)))
+        power_diagonals[0], complement_diagonals[0] = smoother.diagonal(), complement.diagonal()
         for j in range(1, k + 1):
-            before = kept_power
+            before = power
             if j % 2 == 0 and self._matrix is None:
                 # the first of these products is that of a symmetric matrix with itself, at half the price
-                product = lost_power @ first_lost.T
-                lost_power = np.subtract(lost_power, product, out=product)
-                kept_power = before - lost_power
+                product = complement_power @ complement.T
+                complement_power = np.subtract(complement_power, product, out=product)
+                power = before - complement_power
             elif j % 2 == 0:
-                kept_power = before @ first_kept
-                lost_power = before - kept_power
-            np.einsum("ij,ij->i", before, kept_power, out=kept[j])
-            np.einsum("ij,ij->i", before, lost_power, out=lost[j])
-        return kept, lost
+                power = before @ smoother
+                complement_power = before - power
+            np.einsum("ij,ij->i", before, power, out=power_diagonals[j])
+            np.einsum("ij,ij->i", before, complement_power, out=complement_diagonals[j])
+        return power_diagonals, complement_diagonals
 
     def _inner(self) -> np.ndarray:
-        """L⁻¹ K L⁻ᵀ = I − λ L⁻¹ L⁻ᵀ."""
+        """M = L⁻¹ K L⁻ᵀ = I − λ L⁻¹ L⁻ᵀ."""
         if self._matrix is not None:
             half = blas.dtrsm(1.0, self._factor, self._matrix, lower=1)
             return blas.dtrsm(1.0, self._factor, half.T, lower=1)
@@ -299,8 +303,8 @@ class Cholesky:
 def is_positive_semidefinite(kernel: np.ndarray, shift: float) -> bool:
     """Whether the symmetric matrix `kernel` + `shift` I has a Cholesky factor: n³/3, a tenth of its eigenvalues.
 
-    `shift` > 0 is how far below zero an eigenvalue may lie, at least what rounding makes of zero (a few eps of the
-    largest eigenvalue). An indefinite matrix is usually found out long before the last column.
+    `shift` > 0 is how far below zero an eigenvalue may lie. It must be above the rounding error of an eigenvalue of
+    zero, a few eps of the largest. For an indefinite matrix LAPACK usually stops long before the last column.
     """
     matrix = np.array(kernel.T if kernel.flags.c_contiguous else kernel, dtype=np.float64, order="F")
     np.fill_diagonal(matrix, matrix.diagonal() + shift)
@@ -314,17 +318,25 @@ def _each_row(apply: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np
 
 
 def _leave_one_out(
-    xi: np.ndarray, left: np.ndarray, kept: np.ndarray, lost: np.ndarray, fits: np.ndarray, shifts: np.ndarray
+    xi: np.ndarray,
+    one_minus_leverage: np.ndarray,
+    power_diagonals: np.ndarray,
+    complement_diagonals: np.ndarray,
+    fits: np.ndarray,
+    shifts: np.ndarray,
 ) -> np.ndarray:
-    """As `fastdistill.kernels.leave_one_out`, all targets at once; `shifts` (k+1, n, m), fit − targets, changes."""
+    """`fastdistill.kernels.leave_one_out` for all targets at once: fits (k+1, n, m) -> predictions (k+1, n, m).
+
+    `shifts` (k+1, n, m) are the fits less their training targets, and are overwritten by the δ of that function.
+    """
     out = fits.copy()
     for t in range(len(out)):
         for s in range(t):
-            shifts[t] -= xi[t - 1] * lost[t - s, :, None] * shifts[s]
-        shifts[t] /= left[:, None]
+            shifts[t] -= xi[t - 1] * complement_diagonals[t - s, :, None] * shifts[s]
+        shifts[t] /= one_minus_leverage[:, None]
         shifts[:t] *= xi[t - 1] if t else 1.0
         for s in range(t + 1):
-            out[t] += shifts[s] * kept[t - s, :, None]
+            out[t] += shifts[s] * power_diagonals[t - s, :, None]
     return out
 
 
@@ -355,7 +367,7 @@ def _exceeds_norm(lam: float, matrix: np.ndarray, diagonal: np.ndarray) -> bool:
 
 
 def _absolute_sums(matrix: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
-    """Column sums of |K| from what stands above the diagonal, and its own absolute values, in blocks of columns."""
+    """Column sums of |K|, from the triangle above the diagonal and the absolute `diagonal`, in blocks of columns."""
     sums = diagonal.copy()
     for first in range(0, len(matrix), BLOCK_COLUMNS):
         index = slice(first, first + BLOCK_COLUMNS)
@@ -367,7 +379,7 @@ def _absolute_sums(matrix: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
 
 
 def _mirror(matrix: np.ndarray) -> None:
-    """Copy what stands below the diagonal above it."""
+    """Copy the triangle below the diagonal to the one above it."""
     for first in range(0, len(matrix), BLOCK_COLUMNS):
         index = slice(first, first + BLOCK_COLUMNS)
         matrix[:first, index] = matrix[index, :first].T

@@ -1,13 +1,13 @@
-"""Decompositions behind a spectrum: d, U and V of centred and weighted designs and kernels, and the rank cut::
+"""Eigenvalues and singular vectors of centred and weighted designs and kernels, and the choice of their rank::
 
     design   W^½ (X − 1 x̄ᵀ) = U diag(s) Vᵀ, d = s²      kernel   W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½ = U diag(d) Uᵀ
 
-A new way to decompose returns the same three arrays and a name. The eigenproblems are posed for the negated matrix: its
-eigenvalues ascend where those of K descend, and no n by n array has to be reversed afterwards.
+Eigenvalues that rounding could have made of zero are dropped. LAPACK is given the negated matrix: its eigenvalues
+ascend where those of K descend, so that no n by n array has to be reversed afterwards.
 
 Cost: O(n³) for a kernel; O(n p min(n, p)) for a design, by its smaller Gram matrix where the condition allows and by
-the SVD, 4 to 8 times slower, where it does not. Columns of very different sizes, or very uneven weights, make neither
-exact: then it is the graded SVD of `_graded.py`, some times slower again.
+the SVD, 4 to 8 times slower, where it does not. Where columns have very different sizes, or weights are very uneven,
+neither is exact, and the SVD of ``graded.py`` is taken, which is some times slower again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fastdistill.spectral.decompositions.operators import DesignOperator
 
 EPS = float(np.finfo(np.float64).eps)
 
-# Below this ratio of the smallest to the largest eigenvalue a Gram matrix, which squares the condition number, leaves
+# Below this ratio of the smallest to the largest eigenvalue a Gram matrix, which squares the condition number, gives
 # fewer than ten digits (relative error of a student up to eps / ratio), and the SVD is worth its price (4 to 8 times).
 GRAM_CONDITION = 1e-5
 # A kernel matrix may miss definiteness by this much of its largest eigenvalue before it is called indefinite.
@@ -50,14 +50,14 @@ NULL = 1e4 * EPS
 
 
 class Decomposition(NamedTuple):
-    """What every way to decompose returns."""
+    """Eigenvalues and bases; every way to decompose returns these."""
 
     d: np.ndarray  # (r,) eigenvalues of the kernel matrix, descending; positive unless it is an indefinite kernel
     rows: np.ndarray | LinearOperator  # U (n, r)
     basis: np.ndarray  # V (p, r) of a design, U of a kernel: queries are projected on it
     centre: Any  # Centre of x̄ of a design, k̄ (n,) of a kernel; None without an intercept
     method: str
-    noise: float = 0.0  # eigenvalues of a kernel below this were cut: rounding could have made them of zero
+    noise: float = 0.0  # eigenvalues of a kernel below this were dropped: rounding could have made them of zero
 
 
 def decompose_design(
@@ -83,20 +83,20 @@ def decompose_kernel(
     *,
     indefinite: bool = False,
 ) -> Decomposition:
-    """Of −K_s, see `scaled_kernel`, which is overwritten; K has entries known to a relative `resolution`.
+    """Of a scaled kernel K_s, given as `negated` = −K_s (n, n), which is overwritten; see `scaled_kernel`.
 
-    `scale` is that of the entries of K, see `entry_scale`. Where K_s is indefinite, raises, or with `indefinite` keeps
-    the negative eigenvalues too, at the end of d.
+    The entries of K have the size `scale`, see `entry_scale`, and are known to a relative `resolution`. Where K_s is
+    indefinite this raises or, with `indefinite`, has the negative eigenvalues at the end of d.
     """
     fit_intercept = centre is not None
     if fit_intercept:
         # Rounding mixes the eigenvector of a small d with the centred-out direction, of d = 0, by eps / d, and dual
-        # coefficients divide by d. Lifted above the spectrum, that direction stays apart and comes out first.
+        # coefficients divide by d. Shifted above all other eigenvalues, that direction stays apart and comes out first.
         constant = np.ones(len(negated)) if weight is None else np.sqrt(weight)
         constant /= np.linalg.norm(constant)
-        lift = 2 * np.linalg.norm(negated)
-        scipy.linalg.blas.dger(-lift, constant, constant, a=negated.T, overwrite_a=1)  # in place, no n by n temporary
-        scale = max(scale, float(lift))
+        shift = 2 * np.linalg.norm(negated)
+        scipy.linalg.blas.dger(-shift, constant, constant, a=negated.T, overwrite_a=1)  # in place, no n by n temporary
+        scale = max(scale, float(shift))
     d, vectors = _eigh_negated(negated)
     if fit_intercept:
         d, vectors = d[1:], vectors[:, 1:]
@@ -104,9 +104,9 @@ def decompose_kernel(
     allowed = max(INDEFINITE, resolution * len(negated)) * scale
     if indefinite and d.min(initial=0.0) < -allowed:
         noise = _eigenvalue_noise(len(negated)) * max(scale, -float(d[-1]))
-        kept = np.abs(d) > noise
-        rows = vectors[:, kept]
-        return Decomposition(d[kept], rows, rows, centre, "eigh", noise)
+        nonzero = np.abs(d) > noise
+        rows = vectors[:, nonzero]
+        return Decomposition(d[nonzero], rows, rows, centre, "eigh", noise)
     if d.min(initial=0.0) < -allowed:
         raise ValueError(
             f"K must be positive semi-definite: its smallest eigenvalue is {d[-1]:.6g}, its largest {d[0]:.6g} "
@@ -119,12 +119,12 @@ def decompose_kernel(
 
 
 def has_heavy_rows(weight: np.ndarray | None) -> bool:
-    """Whether some rows would drown the others in W^½ K W^½."""
+    """Whether some weights are so large that the eigenvalues of W^½ K W^½ lose the other samples to rounding."""
     return weight is not None and bool(weight.max() > HEAVY_ROW * np.median(weight[weight > 0]))
 
 
 def decompose_factor(kernel: np.ndarray, weight: np.ndarray, centre: np.ndarray | None) -> Decomposition:
-    """Of a checked kernel matrix of heavy rows, by the SVD of the weighted factor F of K = F Fᵀ."""
+    """Of a kernel K = F Fᵀ (n, n) with heavy rows, by the graded SVD of the factor F, centred and weighted."""
     d, vectors = _eigh_negated(np.negative(kernel, order="C"))
     noise = _eigenvalue_noise(len(kernel)) * max(float(d[0]), entry_scale(kernel.diagonal(), None, False))
     rank = np.count_nonzero(d > noise)
@@ -137,7 +137,10 @@ def decompose_factor(kernel: np.ndarray, weight: np.ndarray, centre: np.ndarray 
 def scaled_kernel(
     kernel: np.ndarray, weight: np.ndarray | None, fit_intercept: bool, *, overwrite: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½ in rows, and k̄ = K w̄ (None without an intercept); in place where allowed."""
+    """K_s = W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½ in C order, and k̄ = K w̄, None without an intercept.
+
+    In place with `overwrite`, where K is contiguous.
+    """
     scaled = kernel if overwrite and kernel.flags.c_contiguous and kernel.flags.writeable else kernel.copy(order="C")
     centre = None
     if fit_intercept:
@@ -161,7 +164,7 @@ def _decompose_dense(
             return tall
     scaled, centre = scaled_design(design, weight, means)
     n, p = scaled.shape
-    with np.errstate(over="ignore", invalid="ignore"):  # told apart below
+    with np.errstate(over="ignore", invalid="ignore"):  # refused by the eigenproblem
         gram = scaled.T @ scaled if p <= n else scaled @ scaled.T
     np.negative(gram, out=gram)
     d, vectors = _eigh_negated(gram)
@@ -179,10 +182,10 @@ def _decompose_dense(
 
 
 def _decompose_tall(design: np.ndarray, means: np.ndarray | None) -> Decomposition | None:
-    """By XᵀX, block by block; None where an SVD is due, or where rounding the means to one number each costs digits."""
+    """By XᵀX, block by block; None where that is not accurate: ill-conditioned, or columns far from zero."""
     n, p = design.shape
     gram = np.zeros((p, p))
-    with np.errstate(over="ignore", invalid="ignore"):  # told apart by the eigenproblem
+    with np.errstate(over="ignore", invalid="ignore"):  # refused by the eigenproblem
         for index in _row_blocks(design.shape):
             block = design[index] if means is None else design[index] - means
             gram -= block.T @ block
@@ -192,15 +195,15 @@ def _decompose_tall(design: np.ndarray, means: np.ndarray | None) -> Decompositi
     d, vectors = _eigh_negated(gram)
     if d[-1] < GRAM_CONDITION * d[0] or d[0] <= 0:
         return None
-    rows, turned = np.empty((n, p)), vectors / np.sqrt(d)
+    rows, scaled_vectors = np.empty((n, p)), vectors / np.sqrt(d)
     for index in _row_blocks(design.shape):
-        np.matmul(design[index] if means is None else design[index] - means, turned, out=rows[index])
+        np.matmul(design[index] if means is None else design[index] - means, scaled_vectors, out=rows[index])
     centre = None if means is None else Centre(means, spread=np.sqrt(squares / n))
     return Decomposition(d, rows, vectors, centre, "gram")
 
 
 def _directions(n: int, weight: np.ndarray | None, centred: bool) -> int:
-    """The most directions that n samples have: one for each sample of positive weight, one fewer once centred."""
+    """Largest possible rank: the number of samples of positive weight, less one if centred."""
     return (n if weight is None else int(np.count_nonzero(weight))) - centred
 
 
@@ -211,7 +214,7 @@ def _row_blocks(shape: tuple[int, int]) -> Iterator[slice]:
 
 
 def _svd(scaled: np.ndarray, centre: Centre | None, weight: np.ndarray | None) -> Decomposition:
-    """LAPACK's SVD, or the graded one where a column, or a row, would be lost beside a larger one."""
+    """LAPACK's SVD, or the graded one where rounding of a large column, or row, would hide a small one."""
     sizes = column_norms(scaled)
     sizes = sizes[sizes > 0]
     uneven = len(sizes) > 0 and sizes.max() > UNEVEN_COLUMNS * sizes.min()
@@ -274,9 +277,9 @@ def _negated_sparse_gram(design: Any, weight: np.ndarray | None, centre: np.ndar
 
 
 def _is_null(design: Any, weight: np.ndarray | None, means: np.ndarray | None, vectors: np.ndarray) -> bool:
-    """Whether X_s (p ≤ n), or X_sᵀ, takes all vectors to rounding errors, those of each column beside its own size.
+    """Whether X_s v (p ≤ n), or X_sᵀ v, is zero but for rounding errors for all vectors v.
 
-    An uneven design leaves more: a small column is not null because it is small beside another.
+    Rounding errors are relative to the size of each column, so that a small column beside a large one is not zero.
     """
     operator = DesignOperator(design, weight, means)
     assert operator.column_squares is not None
@@ -312,7 +315,7 @@ def _warn_if_inexact(d: np.ndarray, scale: float, advice: str) -> None:
 
 
 class _SparseRows(LinearOperator):
-    """U = W^½ (X − 1 x̄ᵀ) V / s of a sparse design, as an operator: nothing dense of n rows is stored."""
+    """U = W^½ (X − 1 x̄ᵀ) V / s (n, r) of a sparse design, as an operator: no dense array of n rows is stored."""
 
     def __init__(self, design: Any, weight: np.ndarray | None, centre: np.ndarray | None, scaled: np.ndarray) -> None:
         super().__init__(dtype=np.float64, shape=(design.shape[0], scaled.shape[1]))
@@ -346,7 +349,7 @@ class _SparseRows(LinearOperator):
 
 
 def column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:
-    """Weighted column means; dense ones corrected by the mean of what is left, exact also for a large offset."""
+    """Weighted column means (p,); those of a dense design are exact also where they are far larger than the spread."""
     share = np.full(design.shape[0], 1.0 / design.shape[0]) if weight is None else weight / weight.sum()
     means = share @ design
     if isinstance(design, np.ndarray):
@@ -358,15 +361,15 @@ def column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:
 def scaled_design(
     design: np.ndarray, weight: np.ndarray | None, means: np.ndarray | None
 ) -> tuple[np.ndarray, Centre | None]:
-    """W^½ (X − 1 x̄ᵀ) and x̄; the caller's own array where there is nothing to do."""
+    """X_s = W^½ (X − 1 x̄ᵀ), and x̄; X itself, not a copy, where there is nothing to do."""
     scaled, centre = design, None
     if means is not None:
         scaled = design - means
         largest, rest = np.abs(scaled).max(axis=0), None
-        # what rounding leaves of a constant column is no direction of the data
+        # a constant column is zero once centred, but for rounding errors
         scaled[:, largest <= CONSTANT * np.abs(means)] = 0.0
         if weight is not None or np.any(largest <= ROUNDED_MEAN * np.abs(means)):
-            # a heavy row is all but the mean: what is left of it needs a mean exact beyond its own last digit
+            # a heavy row nearly equals the mean: their difference needs a mean exact beyond its own last digit
             share = np.full(len(design), 1.0 / len(design)) if weight is None else weight / weight.sum()
             rest = share @ scaled
             scaled -= rest
@@ -384,13 +387,13 @@ def _eigh_negated(negated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def entry_scale(diagonal: np.ndarray, weight: np.ndarray | None, centred: bool) -> float:
-    """Largest entry of the weighted matrix, whose rounding is the noise of the eigenvalues; fourfold by centring."""
+    """Largest entry of the weighted matrix, four times that if centred: eps times it is an error of eigenvalues."""
     largest = np.abs(diagonal if weight is None else diagonal * weight).max()
     return float(4 * largest if centred else largest)
 
 
 def _eigenvalue_noise(size: int) -> float:
-    """Relative size of what rounding leaves of a zero eigenvalue.
+    """Size, relative to the largest, that rounding can give to an eigenvalue of zero.
 
     Measured on kernels of exact low rank, n = 12 to 1500: 0.1 to 3.7 eps, growing slower than sqrt(n). The usual n eps
     would cut directions that still carry digits: at n = 600, λ = 1e-6 d_max they cost an RBF fit 5e-8.

@@ -1,10 +1,11 @@
 """Singular value decomposition of a matrix whose columns, or rows, differ wildly in size: A = U diag(s) Vᵀ.
 
-An ordinary SVD is exact to eps times the *largest* singular value, so one column of size 1e16 takes every other column
-of the design with it, although a ridge penalty of 1 keeps them. Here every column is exact to eps times *its own* size
+An ordinary SVD is exact to eps times the *largest* singular value, so that rounding of one column of size 1e16 hides
+every other column of the design, although a ridge penalty of 1 needs them. Here every column is exact to eps times *its
+own* size
 (Drmač and Veselić, "New fast and accurate Jacobi SVD algorithm", SIAM J. Matrix Anal. Appl. 29, 2008)::
 
-    A Π = Q [R₁ R₂; 0]          Householder QR with pivoting, R₁ (r, r); a column ends where only its rounding is left
+    A Π = Q [R₁ R₂; 0]          Householder QR with pivoting, R₁ (r, r); columns of nothing but rounding errors are zero
     [R₁ R₂]ᵀ = Z diag(s) Yᵀ     one-sided Jacobi (LAPACK's gejsv), exact to eps for each s: U = Q Y
     V = Π [I F]ᵀ (I + F Fᵀ)⁻¹ R₁⁻¹ Y diag(s),   F = R₁⁻¹ R₂
 
@@ -21,14 +22,14 @@ import scipy.linalg
 from scipy.linalg import lapack
 
 EPS = float(np.finfo(np.float64).eps)
-# What rounding leaves of a column that depends on others, measured: below 4 eps of its size.
+# A column that depends on others is not zero after their elimination, but, as measured, below 4 eps of its size.
 DEPENDENT = 16 * EPS
 
 
 def graded_svd(matrix: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """U (n, r), s (r,) descending and V (p, r) of a finite matrix (n, p), each column exact to its own size.
 
-    `most` bounds r from above: centring takes one direction, and what rounding leaves of it must not count as data.
+    `most` bounds r from above: centring removes one direction, and its rounding errors must not count as data.
     """
     sizes = column_norms(matrix)
     rows = np.flatnonzero(matrix.any(axis=1))
@@ -56,9 +57,9 @@ def column_norms(matrix: np.ndarray) -> np.ndarray:
 def _pivoted_qr(matrix: np.ndarray, sizes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Q (n, r), R = [R₁ R₂] (r, p) and the order Π of the columns: matrix[:, order] = Q R.
 
-    Each step takes the column that has most left and, as its leading row, the row where that column is largest; so
-    light rows are not lost to heavy ones either. What is left of a column is nothing but rounding where it is below
-    eps times the column's size, in rows of the sizes of those left.
+    Each step takes the column with the largest remaining norm and, as its leading row, the row where that column is
+    largest; so light rows are not hidden by heavy ones either. The remainder of a column is taken for rounding errors
+    where it is below eps times the column's size, in the sizes of the remaining rows.
     """
     n, p = matrix.shape
     work = np.array(matrix, order="F")
@@ -66,20 +67,20 @@ def _pivoted_qr(matrix: np.ndarray, sizes: np.ndarray, most: int) -> tuple[np.nd
     row_order, order, tau = np.arange(n), np.arange(p), []
     sizes = sizes.copy()
     for k in range(min(n, p, most)):
-        rest = work[k:, k:]
-        left = column_norms(rest)
+        trailing = work[k:, k:]
+        norms = column_norms(trailing)
         noise = DEPENDENT * np.linalg.norm(row_sizes[k:]) * sizes[k:]
-        rest[:, left <= noise] = 0.0
-        left[left <= noise] = 0.0
-        best = int(left.argmax())
-        if left[best] == 0.0:
+        trailing[:, norms <= noise] = 0.0
+        norms[norms <= noise] = 0.0
+        best = int(norms.argmax())
+        if norms[best] == 0.0:
             break
         for array in (work.T, order, sizes):
             array[[k, k + best]] = array[[k + best, k]]
-        lead = int(np.abs(rest[:, 0]).argmax())
+        lead = int(np.abs(trailing[:, 0]).argmax())
         for array in (work, row_order, row_sizes):
             array[[k, k + lead]] = array[[k + lead, k]]
-        tau.append(_reflect(rest, left[best]))
+        tau.append(_reflect(trailing, norms[best]))
     rank = len(tau)
     upper = np.triu(work[:rank])
     q, _, info = lapack.dorgqr(np.asfortranarray(work[:, :rank]), np.array(tau))
@@ -90,16 +91,16 @@ def _pivoted_qr(matrix: np.ndarray, sizes: np.ndarray, most: int) -> tuple[np.nd
     return unsorted, upper, order
 
 
-def _reflect(rest: np.ndarray, norm: float) -> float:
-    """Reflect the first column of `rest`, of this norm, onto its first row, as LAPACK stores it; returns tau."""
-    lead = rest[0, 0]
+def _reflect(trailing: np.ndarray, norm: float) -> float:
+    """Reflect the first column of `trailing`, of this norm, onto its first row, as LAPACK stores it; returns tau."""
+    lead = trailing[0, 0]
     corner = -norm if lead >= 0 else norm
-    tail = rest[1:, 0] / (lead - corner)
+    tail = trailing[1:, 0] / (lead - corner)
     tau = (corner - lead) / corner
-    product = tau * (rest[0, 1:] + tail @ rest[1:, 1:])
-    rest[0, 1:] -= product
-    rest[1:, 1:] -= np.outer(product, tail).T  # in the order of `rest`
-    rest[0, 0], rest[1:, 0] = corner, tail
+    product = tau * (trailing[0, 1:] + tail @ trailing[1:, 1:])
+    trailing[0, 1:] -= product
+    trailing[1:, 1:] -= np.outer(product, tail).T  # in the order of `trailing`
+    trailing[0, 0], trailing[1:, 0] = corner, tail
     return float(tau)
 
 
@@ -117,7 +118,7 @@ def _right_vectors(upper: np.ndarray, scaled: np.ndarray) -> np.ndarray:
     basic = scipy.linalg.solve_triangular(upper[:, :rank], scaled)
     if upper.shape[1] == rank:
         return basic
-    rest = scipy.linalg.solve_triangular(upper[:, :rank], upper[:, rank:])
-    # the entries of I + F Fᵀ off its diagonal are graded as the columns: Cholesky keeps them so
-    basic = scipy.linalg.cho_solve(scipy.linalg.cho_factor(np.eye(rank) + rest @ rest.T), basic)
-    return np.vstack([basic, rest.T @ basic])
+    f = scipy.linalg.solve_triangular(upper[:, :rank], upper[:, rank:])
+    # the entries of I + F Fᵀ off its diagonal are graded as the columns: Cholesky preserves that
+    basic = scipy.linalg.cho_solve(scipy.linalg.cho_factor(np.eye(rank) + f @ f.T), basic)
+    return np.vstack([basic, f.T @ basic])

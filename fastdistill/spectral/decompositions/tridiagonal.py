@@ -5,7 +5,7 @@ With K = Q T Qᵀ, T tridiagonal (LAPACK `sytrd`), Q a product of reflectors tha
     a_t = Q c_t,   (T + λI) c_t = (1 − ξ_t) v + ξ_t T c_{t−1}        fit_t = K a_t = u_t − λ a_t
 
 Every student is a recurrence of length n (`fastdistill.kernels.tridiagonal_students`). Traces take the eigenvalues of
-T, O(n²); training errors ‖v − T c_t‖ take none, and no product with Q either.
+T, O(n²); training errors ‖v − T c_t‖ take neither these nor a product with Q.
 
 A design X with p ≤ n columns takes K = XᵀX and Xᵀy in the place of y: then a_t are its coefficients. One with p > n
 takes K = X Xᵀ and the coefficients Xᵀ a_t.
@@ -18,8 +18,8 @@ Q                    ``_reflectors``, ``_tau``, as LAPACK has them
 c_t                  ``duals`` (P, k+1, m, n) before `_rotate_back`
 ===================  ==============================================
 
-Accuracy. T is that of a matrix some eps ‖K‖ away, so that fits are eps d_max / λ away, relatively. Measured, worst of
-four students, n = 300 (`accurate` says where to fall back):
+Accuracy. T is exact for a matrix that differs from K by some eps ‖K‖, so that fits have relative errors of
+eps d_max / λ. Measured, worst of four students, n = 300 (`accurate` says where to take another decomposition):
 
 ====================================  =======  =======  =======  =======
 λ / d_max                             1e-2     1e-4     1e-6     1e-8
@@ -30,12 +30,12 @@ rank 3, here                          3e-13    3e-11    3e-09    3e-07
 rank 3, `eigh` without noise of zero  2e-15    2e-15    2e-15    2e-15
 ====================================  =======  =======  =======  =======
 
-Cost: 4/3 n³ for T, half of it at the speed of memory; n² for the eigenvalues; then 9 n ns a student, and 2 n² for one
-that is rotated back, or 4 n times 128 where they are many. Measured, one thread, RBF, n = 2000, one target, 50
+Cost: 4/3 n³ for T, half of it at the speed of memory; n² for the eigenvalues; then 9 n ns a student, and 2 n² for each
+product with Q, or 4 n times 128 where they are many. Measured, one thread, RBF, n = 2000, one target, 50
 penalties × 20 steps, as shares of `scipy.linalg.eigh(K)` (and of its driver "evd"), medians of five in turn:
 
 * T alone 0.47 (0.46), and with training errors and traces, which is all that GCV needs, 0.53 (0.51);
-* with fits and dual coefficients of all 1050 students too, 0.59 (0.58). What is left to gain is in T.
+* with fits and dual coefficients of all 1050 students too, 0.59 (0.58). Most of it is the time for T.
 
 At n = 1000 the last is 0.83 (0.98): there so many students cost as much as the form.
 """
@@ -44,11 +44,12 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from scipy.linalg import lapack
 
+from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.decompositions.solved import Solved
 
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
@@ -56,9 +57,8 @@ BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 DIRECTIONS, WORTH_COMPRESSING = 128, 4
 PROBES = 8
 ROUNDING = 16 * float(np.finfo(np.float64).eps)  # measured: 3 to 7 eps where the basis is wide enough
-# Ratios of the smallest to the largest eigenvalue of K + λI below which another decomposition is due: of a design's
-# Gram matrix for ten digits, as an SVD has them all; and of a kernel of low rank, of which
-# `eigh` cuts the noise of zero.
+# Ratios of the smallest to the largest eigenvalue of K + λI below which this solver is too inexact: a design has ten
+# digits here, and all of them by an SVD; for a kernel of low rank `eigh` drops the rounding errors of zero.
 MIN_RATIO_DESIGN = 1e-5
 MIN_RATIO_KERNEL = 1e-5
 
@@ -81,14 +81,14 @@ class Tridiagonal:
 
     @classmethod
     def of_design(cls, scaled: np.ndarray) -> Self:
-        """Of a scaled (n, p) design, which is kept, by the smaller of its Gram matrices."""
+        """Of a scaled (n, p) design, which is stored and not copied, by the smaller of its Gram matrices."""
         n, p = scaled.shape
         self = cls(scaled.T @ scaled if p <= n else scaled @ scaled.T, overwrite=True)
         self.n_samples, self._design, self._is_primal = n, scaled, p <= n
         return self
 
     def _reduce(self, matrix: np.ndarray) -> None:
-        """T and the reflectors of Q, in the place of `matrix`, in Fortran order."""
+        """T and the reflectors of Q; `matrix`, in Fortran order, is overwritten."""
         size = len(matrix)
         if size < 2:
             self._diagonal, self._off = matrix.diagonal().copy(), np.empty(0)
@@ -102,7 +102,7 @@ class Tridiagonal:
         self._reflectors = _shifted(matrix.ravel(order="K"), size, size - 1)
 
     def _apply(self, buffer: np.ndarray, *, transpose: bool = False) -> None:
-        """Q c or Qᵀ c of vectors c lying one after the other in `buffer` (cols n + 1,), in place."""
+        """Q c or Qᵀ c of vectors c, contiguous in `buffer` (columns · n + 1,), see `_vectors`; in place."""
         size = len(self._diagonal)
         if size < 2:
             return
@@ -112,10 +112,10 @@ class Tridiagonal:
         lapack.dormqr("L", trans, self._reflectors, self._tau, columns, int(work[0]), overwrite_c=1)
 
     def _rotate_back(self, duals: np.ndarray, buffer: np.ndarray) -> None:
-        """Q c of all students, `duals` (P, k+1, m, n) at the start of `buffer`, in place.
+        """Q c of all students, in place; `duals` (P, k+1, m, n) is the start of `buffer`.
 
-        By a basis of each target's students where they are many: 1050 students, of 50 penalties over seven decades and
-        20 steps, span 75 directions to the last digit.
+        Where students are many, only a basis of each target's is multiplied by Q: 1050 students, of 50 penalties over
+        seven decades and 20 steps, span 75 directions to the last digit.
         """
         n_families, steps, m, size = duals.shape
         many = n_families * steps >= WORTH_COMPRESSING * DIRECTIONS and size > DIRECTIONS
@@ -141,11 +141,11 @@ class Tridiagonal:
         return values[::-1]
 
     def eigenvalues(self) -> np.ndarray:
-        """Eigenvalues of K (r,), descending, r = min(n, p) of a design; those of zero as rounding leaves them."""
+        """Eigenvalues of K (r,), descending, r = min(n, p) of a design; zeros come with rounding errors."""
         return self._eigenvalues.copy()
 
     def accurate(self, lam: np.ndarray) -> np.ndarray:
-        """Whether each penalty (P,) is large enough; else the caller takes an eigendecomposition or an SVD."""
+        """Whether each penalty (P,) is large enough; otherwise the caller takes an eigendecomposition or an SVD."""
         least = MIN_RATIO_KERNEL if self._design is None else MIN_RATIO_DESIGN
         d = self._eigenvalues
         return np.asarray(max(d[-1], 0.0) + lam >= least * (d[0] + lam))
@@ -162,13 +162,13 @@ class Tridiagonal:
         if self._design is not None and self._is_primal:
             self._rotate_back(duals, buffer)
             return _solved(duals, duals @ self._design.T)
-        # Of a_t and K a_t one is rotated back, and the other follows without a loss.
+        # one of a_t and K a_t is multiplied by Q, and the other follows from it without cancellation
         large = lam > self._norm
         duals[large] = self._product(duals[large])
         self._rotate_back(duals, buffer)
         fits = np.empty(shape)
         targets = np.ascontiguousarray(y_s.T)
-        _compiled_kernels().fits_and_duals(lam, xi, targets, large, duals, fits)
+        compiled_kernels().fits_and_duals(lam, xi, targets, large, duals, fits)
         return _solved(duals if self._design is None else duals @ self._design, fits)
 
     def misfits(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
@@ -183,7 +183,7 @@ class Tridiagonal:
     def _primal_misfits(self, y_s: np.ndarray, design: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
         """From the residual r of one student b: ‖r − X δ‖² = ‖r‖² − 2 λ bᵀδ + δᵀ T δ, as Xᵀ r = λ b.
 
-        Student 0 of the smallest penalty leaves little to subtract: n by p is multiplied once.
+        b is student 0 of the smallest penalty, whose ‖r‖² is small: little cancels, and X is multiplied once.
         """
         rotated = self._rotated(y_s)
         shape = (*_steps(xi), *rotated.shape)
@@ -216,7 +216,7 @@ class Tridiagonal:
         return out
 
     def remaining(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
-        """Trace of I − smoother over all n rows, formed without the subtraction from n: (P, k+1)."""
+        """Trace of I − smoother over all n rows, formed without a subtraction from n: (P, k+1)."""
         d = np.maximum(self._eigenvalues, 0.0)
         ridge, complement = d / (d + lam[:, None]), lam[:, None] / (d + lam[:, None])
         residual, out = complement, np.empty(_steps(xi))
@@ -252,7 +252,7 @@ class Tridiagonal:
         steps = _steps(xi)
         duals = outputs.get("duals", np.empty((*steps, 0, rotated.shape[1])))
         misfits = outputs.get("misfits", np.empty((*steps, 0)))
-        failed = _compiled_kernels().tridiagonal_students(self._diagonal, self._off, lam, xi, rotated, duals, misfits)
+        failed = compiled_kernels().tridiagonal_students(self._diagonal, self._off, lam, xi, rotated, duals, misfits)
         if failed >= 0:
             raise np.linalg.LinAlgError(
                 f"K + lam I with lam = {lam[failed]:.6g} is not positive definite in floating point. Raise lam, or use "
@@ -275,7 +275,7 @@ def _steps(xi: np.ndarray) -> tuple[int, int]:
 
 
 def _vectors(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """A buffer for `_apply`, and the vectors (..., n) in it."""
+    """A buffer for `_apply`, one entry longer than the vectors (..., n) in it, and these."""
     buffer = np.empty(math.prod(shape) + 1)
     buffer[-1] = 0.0  # multiplied by 0, and what memory holds could be NaN
     return buffer, buffer[:-1].reshape(shape)
@@ -287,9 +287,9 @@ def _shifted(buffer: np.ndarray, size: int, columns: int) -> np.ndarray:
 
 
 def _row_space(rows: np.ndarray) -> np.ndarray | None:
-    """An orthonormal basis (DIRECTIONS, n) of all rows (N, n), each to the last digits of its own norm; None if wider.
+    """An orthonormal basis (DIRECTIONS, n) of all rows (N, n), to the last digits of the norm of each; None if wider.
 
-    From random combinations of the rows at unit length; others, not used for it, show whether it holds them all.
+    From random combinations of the rows at unit length. Others, not used for it, test whether the basis contains them.
     """
     size = np.linalg.norm(rows, axis=1)
     draws = np.random.default_rng(0).standard_normal((DIRECTIONS + PROBES, len(rows)))
@@ -302,10 +302,3 @@ def _row_space(rows: np.ndarray) -> np.ndarray | None:
 
 def _solved(coefficients: np.ndarray, fits: np.ndarray) -> Solved:
     return Solved(coefficients.swapaxes(2, 3), fits.swapaxes(2, 3))
-
-
-def _compiled_kernels() -> Any:
-    """Imported when the first student is needed: numba takes longer to import than NumPy."""
-    from fastdistill import kernels
-
-    return kernels
