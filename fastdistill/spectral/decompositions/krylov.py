@@ -64,6 +64,7 @@ ONCE_MORE = 1e-4
 BLOCK_VECTORS = 32  # vectors that the stored basis grows by
 SMALLEST_BUDGET = 2**26  # bytes of basis always allowed; beyond, at most as much as the data take
 FIRST_CHECK, GROWTH = 6, 1.12  # steps before the first check, and from one check to the next
+MOST_STEPS = 1000  # the last check of so many takes a second
 MANY_NODES = 40  # of a quadrature, beyond which the SVD of a bidiagonal matrix takes too long
 EXPECTED_STEPS = 100  # of a basis, when targets are grouped to fit the budget
 
@@ -263,7 +264,8 @@ class Krylov:
     tol : float
         Largest relative error of a fit.
     max_steps : int, optional
-        By default as many as min(n, p), and as the basis fits in three quarters of the memory of the data, or 64 MiB.
+        By default as many as min(n, p), as the basis fits in three quarters of the memory of the data, or 64 MiB, and
+        `MOST_STEPS`.
     """
 
     def __init__(self, operator: DesignOperator | KernelOperator, tol: float = 1e-8, max_steps: int | None = None):
@@ -274,7 +276,7 @@ class Krylov:
         self._side = width if self._is_primal else n
         self._budget = max(SMALLEST_BUDGET, operator.nbytes * 3 // 4)
         steps = max(2, self._budget // (8 * max(1, self._side)))
-        self._max_steps = min(self._side, steps) if max_steps is None else max_steps
+        self._max_steps = min(self._side, steps, MOST_STEPS) if max_steps is None else max_steps
         self._y: np.ndarray | None = None  # the targets of the bases that are kept
         self._bases: list[Any] = []
 
