@@ -6,6 +6,9 @@ module                  what it holds
 ``comparisons``         the registry ``TASKS[task][implementation]``: our way and naive twins, for tests and benchmarks
 ``tasks``               time, peak memory and error of every task and implementation
 ``limits``              ours / the limit of the machine (one ``eigh``, one copy), both in the same process
+``problems``            what the tasks of several modules share
+``solver_comparisons``  fits of one penalty and sweeps without eigenvectors in that registry
+``solver_limits``       these fits / scikit-learn's, these sweeps / one ``eigh``
 ``sgd_comparisons``     the tasks of distillation SGD in that registry
 ``sgd_limits``          epochs of SGD / a stream over their data, and / scikit-learn's
 ``processes``           import, first fit and cold compilation, in fresh processes

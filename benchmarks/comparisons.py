@@ -21,6 +21,7 @@ many_problems       ``Ridge`` refits of every problem
 student_filters     the recursion in NumPy
 kernel_estimator    ``KernelRidge`` refits on the training rows, then prediction of others
 excess_risk         bias and variance of the smoothers themselves, refitted with ``numpy.linalg.solve``
+…_fit, …_sweep_…    `benchmarks.solver_comparisons`
 sgd_…               `benchmarks.sgd_comparisons`
 ==================  ====================================================================================
 
@@ -34,9 +35,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.sgd_comparisons import SGD_TASKS, Answers
-
-Setup = Callable[[str], Callable[[], Answers]]
+from benchmarks.problems import Answers, Setup, chain, gaussian_kernel
+from benchmarks.sgd_comparisons import SGD_TASKS
+from benchmarks.solver_comparisons import SOLVER_TASKS
 
 # What a task is run on: (samples, penalties, steps); "full" is the size of the published targets.
 KERNEL_SIZES = {"small": (60, 4, 3), "medium": (500, 10, 5), "full": (2000, 50, 20)}
@@ -55,13 +56,7 @@ N_FEATURES = 20
 def kernel_problem(size: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A Gaussian kernel matrix (n, n), targets (n,), penalties (L,) and a schedule (k,)."""
     n, n_penalties, n_steps = KERNEL_SIZES[size]
-    rng = np.random.default_rng(n)
-    X = rng.standard_normal((n, 10))
-    squares = np.square(X).sum(axis=1)
-    K = np.exp(-0.05 * np.maximum(squares[:, None] + squares - 2.0 * X @ X.T, 0.0))
-    K = (K + K.T) / 2
-    y = np.sin(X[:, 0]) + 0.3 * rng.standard_normal(n)
-    return K, y, np.logspace(-2, 3, n_penalties), np.linspace(1.0, -0.5, n_steps)
+    return *gaussian_kernel(n), np.logspace(-2, 3, n_penalties), np.linspace(1.0, -0.5, n_steps)
 
 
 def design_problem(size: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -71,14 +66,6 @@ def design_problem(size: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
     X = rng.standard_normal((n, N_FEATURES)) * np.logspace(0, -1, N_FEATURES) + 1.0
     y = X @ rng.standard_normal(N_FEATURES) + rng.standard_normal(n)
     return X, y, np.logspace(-2, 3, n_penalties), np.linspace(1.0, -0.5, n_steps)
-
-
-def chain(fit: Callable[[np.ndarray], np.ndarray], y: np.ndarray, xi: np.ndarray) -> np.ndarray:
-    """Predictions (k+1, ...) of every student, `fit` being one refit: targets -> predictions on them."""
-    students = [fit(y)]
-    for weight in xi:
-        students.append(fit((1.0 - weight) * y + weight * students[-1]))
-    return np.stack(students)
 
 
 def kernel_path_fastdistill(size: str) -> Callable[[], Answers]:
@@ -511,6 +498,7 @@ TASKS: dict[str, dict[str, Setup]] = {
     "student_filters": {"fastdistill": student_filters_fastdistill, "numpy": student_filters_numpy},
     "kernel_estimator": {"fastdistill": kernel_estimator_fastdistill, "sklearn": kernel_estimator_sklearn},
     "excess_risk": {"fastdistill": excess_risk_fastdistill, "numpy": excess_risk_numpy},
+    **SOLVER_TASKS,
     **SGD_TASKS,
 }
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-Answers = dict[str, np.ndarray]
+from benchmarks.problems import Answers
 
 # (samples, features, epochs)
 DENSE_SIZES = {"small": (60, 7, 3), "medium": (5000, 40, 2), "full": (100_000, 100, 5)}

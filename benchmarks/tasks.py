@@ -105,6 +105,62 @@ class ExcessRisk(_Task):
     params = (list(TASKS[task]), SIZES)
 
 
+class KernelFit(_Task):
+    """Three steps of one penalty of a kernel."""
+
+    task = "kernel_fit"
+    params = (list(TASKS[task]), SIZES)
+
+
+class DesignFit(_Task):
+    """One step of one penalty of a design."""
+
+    task = "design_fit"
+    params = (list(TASKS[task]), SIZES)
+
+
+class DesignFitTargets(_Task):
+    """The same of many targets."""
+
+    task = "design_fit_targets"
+    params = (list(TASKS[task]), SIZES)
+
+
+class WideFit(_Task):
+    """The same of more features than samples."""
+
+    task = "wide_fit"
+    params = (list(TASKS[task]), SIZES)
+
+
+class SparseFit(_Task):
+    """The same of a sparse design."""
+
+    task = "sparse_fit"
+    params = (list(TASKS[task]), SIZES)
+
+
+class OneHotFit(_Task):
+    """The same of categories."""
+
+    task = "one_hot_fit"
+    params = (list(TASKS[task]), SIZES)
+
+
+class SparseSweep(_Task):
+    """All coefficients of a sparse design over penalties and steps, from one Krylov basis."""
+
+    task = "sparse_sweep"
+    params = (list(TASKS[task]), SIZES)
+
+
+class KernelSweepTridiagonal(_Task):
+    """Fits and GCV of a kernel over penalties and steps, without eigenvectors."""
+
+    task = "kernel_sweep_tridiagonal"
+    params = (list(TASKS[task]), SIZES)
+
+
 class SGDDense(_Task):
     """Epochs of distillation SGD over dense rows."""
 

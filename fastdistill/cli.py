@@ -324,6 +324,13 @@ def _warmup_calls() -> dict[str, Callable[[], Any]]:
         _ = path.filters, path.gcv, path.loo, path.predict(X @ X.T if spectrum.is_kernel else X)
         _ = spectrum.limit(y, 1.0, 0.5).fitted
 
+    def near_interpolation() -> None:
+        _ = fd.Spectrum.from_kernel(np.eye(4), solver="eigh").path(y, 1e-9, [1.0]).loo
+
+    def tridiagonal() -> None:
+        path = fd.Spectrum.from_kernel(X @ X.T + np.eye(4), solver="tridiagonal").path(y, [0.1, 1.0], [0.5])
+        _ = path.fitted, path.gcv
+
     def tuned() -> None:
         for criterion in ("loo", "gcv", fd.Holdout(X, y[::-1])):
             fd.tune(fd.Spectrum.from_design(X), y, [0.1, 1.0], n_steps=2, criterion=criterion)
@@ -348,7 +355,8 @@ def _warmup_calls() -> dict[str, Callable[[], Any]]:
         "rounds (Spectrum.tolerance_path)": lambda: fd.Spectrum.from_kernel(np.eye(4)).tolerance_path(y, 0.1),
         "mixtures (mixture_from_xi, xi_from_mixture)": lambda: fd.xi_from_mixture(fd.mixture_from_xi([0.5, 2.0])),
         "weights (tune)": tuned,
-        "leverages near one (Spectrum.path)": lambda: fd.Spectrum.from_kernel(np.eye(4)).path(y, 1e-9, [1.0]).loo,
+        "leverages near one (Spectrum.path)": near_interpolation,
+        "tridiagonal form (Spectrum.path)": tridiagonal,
         "stochastic gradient descent (run_sgd)": descents,
         "many small problems (batched_path)": lambda: fd.batched_path(X[None], y[None], 1.0, [1.0, 0.5]),
     }

@@ -128,7 +128,7 @@ def test_units_of_the_columns_do_not_matter(rng, monkeypatch):
     """Scaled columns square no condition number: the Cholesky factor is used, and it is right."""
     X, y = problems(rng)
     units = np.array([1e-6, 1.0, 1e4, 1e7])
-    monkeypatch.setattr(room, "_decomposed", None)  # calling it would raise
+    monkeypatch.setattr(room, "_by_spectrum", None)  # calling it would raise
     found = fd.batched_path(X * units, y, 0.0, XI, fit_intercept=True)
     wanted = fd.batched_path(X, y, 0.0, XI, fit_intercept=True)
     np.testing.assert_allclose(found.coef * units, wanted.coef, rtol=1e-11)

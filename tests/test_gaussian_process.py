@@ -371,13 +371,13 @@ def test_what_a_fitted_model_keeps(rng):
     X[...] = 0.0
     model.set_params(alpha=50.0)
     assert np.array_equal(model.predict(queries, return_std=True), first)
-    kept = model._posterior._prepared.projection.basis
-    assert kept.base is None
-    assert kept.shape[0] == 60
-    assert kept.shape[1] < 40  # a smooth kernel: most of its eigenvalues are below 1e-5 alpha
+    stored = model._posterior._prepared.projection.basis
+    assert stored.base is None
+    assert stored.shape[0] == 60
+    assert stored.shape[1] < 40  # a smooth kernel: most of its eigenvalues are below 1e-5 alpha
 
 
-def test_what_is_not_kept_changes_nothing(rng):
+def test_what_is_not_stored_changes_nothing(rng):
     X, _, queries = problem(rng, n=60)
     K, Kq = oracle.rbf(X, X, 0.1), oracle.rbf(queries, X, 0.1)
     for fit_intercept, w in product((False, True), (None, rng.uniform(0.2, 2.0, 60))):
@@ -385,7 +385,7 @@ def test_what_is_not_kept_changes_nothing(rng):
         lam = np.array([1.0])
         short = Posterior(spectrum.coordinates, lam)
         whole = Posterior(spectrum.coordinates, np.array([1e-300, 1.0]))
-        assert short.gain.shape[0] < 0.7 * whole.gain.shape[0]
+        assert short.inverse.shape[0] < 0.7 * whole.inverse.shape[0]
         np.testing.assert_allclose(
             short.variance(Kq, np.ones(8))[0], whole.variance(Kq, np.ones(8))[1], rtol=2e-10, atol=1e-15
         )

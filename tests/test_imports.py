@@ -33,6 +33,10 @@ def test_importing_the_package_loads_nothing_heavy():
             "import fastdistill as fd; fd.Spectrum, fd.tune, fd.Holdout, fd.theory.oracle_filter",
             {"numba", "sklearn", "matplotlib", "pandas"},
         ),
+        (
+            "import fastdistill as fd; fd.deep_linear_distillation, fd.TopK, fd.Geometric, fd.optimal_kd_weight",
+            {"numba", "scipy", "sklearn", "matplotlib", "pandas"},
+        ),
         ("import fastdistill as fd; fd.kernels, fd.run_sgd, fd.TopK", {"sklearn", "matplotlib", "pandas"}),
         ("import fastdistill as fd; fd.DistilledRidge", {"matplotlib"}),
     ],

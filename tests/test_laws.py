@@ -95,7 +95,7 @@ def layer_violations(source: str, path: str) -> list[str]:
 
 
 def file_of(name: str, paths: set[str]) -> str | None:
-    """The file of the module that a dotted name is, or is found in: 'fastdistill.sgd.SGDRun' -> that of `sgd`."""
+    """The file of the module that a dotted name is, or is found in: 'fastdistill.sgd.run.run_sgd' -> that of `run`."""
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         stem = "/".join(parts[:length])

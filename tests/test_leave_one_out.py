@@ -138,15 +138,15 @@ def grams_of(path):
 
 
 @pytest.mark.parametrize(("fit_intercept", "kind", "m"), CASES)
-@pytest.mark.parametrize("crowded", [0.0, 1 / 64, 0.5, 2.0])
-def test_factors_are_those_of_the_predictions(fit_intercept, kind, m, crowded, rng, monkeypatch):
+@pytest.mark.parametrize("threshold", [0.0, 1 / 64, 0.5, 2.0])
+def test_factors_are_those_of_the_predictions(fit_intercept, kind, m, threshold, rng, monkeypatch):
     """By either way to subtract, and where one penalty takes the one and another penalty the other."""
     X, y = rng.standard_normal((30, 4)), rng.standard_normal((30, m)) + 2.0
     w = oracle.weights(kind, 30, rng)
     spectrum = fd.Spectrum.from_design(X, fit_intercept=fit_intercept, sample_weight=w)
     path = spectrum.path(y, [1e-3, 1.0, 30.0, 1e3], np.ones(2))
     wanted, loo = grams_of(path), path.loo
-    monkeypatch.setattr(room, "CROWDED", crowded)
+    monkeypatch.setattr(room, "NEAR_INTERPOLATION", threshold)
     monkeypatch.setattr(room, "BLOCK_ENTRIES", 150)
     found = room.leave_one_out_factors(spectrum.coordinates, path.rotated, path.lam, path.family_weights)
     np.testing.assert_allclose(np.einsum("lia,lib->lab", found, found), wanted, rtol=1e-12)
@@ -164,10 +164,10 @@ def test_products_through_fewer_directions(rng, monkeypatch):
     monkeypatch.setattr(room, "WORTH_COMPRESSING", 1)
     path = spectrum.path(y, lam, xi)
     families = room._Families(spectrum.coordinates, path.rotated, path.family_penalties[:, 0], path.family_weights)
-    assert [len(product.factors) for product in (families.kept_of, *families.fit_of)] == [2, 2]
+    assert [len(product.factors) for product in (families.power_diagonals_of, *families.fit_of)] == [2, 2]
     rows = room._Rows(spectrum.coordinates, path.rotated, slice(0, 120))
-    fits = families.fit_of[0](rows.expand)
-    exact = (families.filters * path.rotated.z[:, 0]) @ rows.expand.T
+    fits = families.fit_of[0](rows.unscaled)
+    exact = (families.filters * path.rotated.z[:, 0]) @ rows.unscaled.T
     assert (np.linalg.norm(fits - exact, axis=2) / np.linalg.norm(exact, axis=2)).max() <= 1e-13
     for i in range(40):
         assert relative(path.loo[i], plain.loo[i]) <= 1e-11

@@ -224,3 +224,15 @@ def test_the_smallest_feasible_eps_is_feasible(rng):
         S.tolerance_path(y, 1e-6)
     named = float(str(error.value).rsplit("eps=", 1)[1].rstrip("."))
     assert S.tolerance_path(y, named).collapsed.all()
+
+
+@pytest.mark.parametrize("seed", [9, 29, 47])
+def test_leave_one_out_of_uneven_weights_and_one_direction(seed):
+    """A graded SVD of rank one keeps directions of rounding, in which targets do not add up: predictions 7 % off."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((23, 1)) @ rng.standard_normal((1, 29)) * 10.0 ** rng.uniform(-2, 1)
+    X += 10.0 ** rng.uniform(-1, 4) * rng.standard_normal(29)
+    y, w = 10.0 + rng.standard_normal((23, 2)), 10.0 ** rng.uniform(-4, 4, 23)
+    exact = oracle.leave_one_out(X, y, 400.0, np.array([0.4, -1.0]), kernel=False, fit_intercept=True, sample_weight=w)
+    S = fd.Spectrum.from_design(X, True, w, solver="svd")
+    assert oracle.relative_error(S.path(y, 400.0, [0.4, -1.0]).loo, exact, 1.0) < 1e-10

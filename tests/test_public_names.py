@@ -93,9 +93,8 @@ NAMES = {
         all_finite append_rows batched_students compress csr_ascends csr_batches csr_gradient csr_rows
         csr_scores csr_squared_norms csr_teacher dense_batches dense_gradient dense_lanes dense_rows
         dense_scores dense_teacher descend_weights dual_multipliers filter_powers fits_and_duals leave_one_out
-        leave_one_out_direct leave_one_out_factors mixture_from_xi multistep_filter predict
-        primal_multipliers residual_filter student_grid tolerance_root tolerance_rounds
-        tridiagonal_students xi_from_mixture
+        leave_one_out_direct leave_one_out_factors mixture_from_xi multistep_filter predict primal_multipliers
+        residual_filter student_grid tolerance_root tolerance_rounds tridiagonal_students xi_from_mixture
     """,
     "fd.theory": """
         BestMixture FixedDesign KDNeighbourhood KDStationary OptimalMixing Smoothness best_mixture
@@ -131,8 +130,8 @@ NAMES = {
     "Holdout": "queries yq",
     "TeacherOutputs": "values",
     "Diagnosis": """
-        d directions feature_names noise notes penalties rows safe scores share signal steps table target
-        total verdict wanted where
+        d directions feature_names noise notes penalties rows safe scores share signal steps table target total
+        verdict wanted where
     """,
     "Verdict": "evidence gain n_steps sentence standard_error",
     "batched_path()": "X fit_intercept lam n_steps n_threads sample_weight xi y",
@@ -155,8 +154,8 @@ NAMES = {
     "tune()": "bounds criterion cv lam_grid n_steps spectrum strategy y",
     "DistilledKernelRidge()": "alpha coef0 degree fit_intercept gamma kernel kernel_params n_steps solver tol xi",
     "DistilledKernelRidgeCV()": """
-        alpha_per_target alphas bounds coef0 cv degree fit_intercept gamma kernel kernel_params n_steps
-        scoring solver store_cv_results strategy
+        alpha_per_target alphas bounds coef0 cv degree fit_intercept gamma kernel kernel_params n_steps scoring
+        solver store_cv_results strategy
     """,
     "DistilledRidge()": "alpha fit_intercept n_steps solver tol xi",
     "DistilledRidgeCV()": """
@@ -167,9 +166,9 @@ NAMES = {
         alphas bounds class_weight cv fit_intercept n_steps scoring solver store_cv_results strategy
     """,
     "KDSGDClassifier()": """
-        average batch_size class_weight compressor early_stopping fit_intercept kd_weight l2 max_iter
-        momentum n_iter_no_change order random_state step_size teacher teacher_every temperature tol
-        validation_fraction variant warm_start
+        average batch_size class_weight compressor early_stopping fit_intercept kd_weight l2 max_iter momentum
+        n_iter_no_change order random_state step_size teacher teacher_every temperature tol validation_fraction
+        variant warm_start
     """,
     "KDSGDRegressor()": """
         average batch_size compressor early_stopping fit_intercept kd_weight l2 max_iter momentum
@@ -234,8 +233,7 @@ NAMES = {
     """,
     "DistilledRidge.fit()": "coef_ intercept_ n_features_in_",
     "DistilledRidgeCV.fit()": """
-        alpha_ best_score_ coef_ cv_results_ evidence_ intercept_ mixture_ n_features_in_ n_steps_ verdict_
-        xi_
+        alpha_ best_score_ coef_ cv_results_ evidence_ intercept_ mixture_ n_features_in_ n_steps_ verdict_ xi_
     """,
     "DistilledRidgeClassifier.fit()": "classes_ coef_ intercept_ n_features_in_",
     "DistilledRidgeClassifierCV.fit()": """
@@ -250,16 +248,16 @@ NAMES = {
     """,
     "SelfDistiller.fit()": "cv_results_ estimator_ estimators_ n_features_in_ verdict_ xi_",
     "Spectrum methods": """
-        from_design(X) from_design(fit_intercept) from_design(sample_weight) from_design(solver) from_design(tol)
-        from_kernel(K) from_kernel(fit_intercept) from_kernel(sample_weight) from_kernel(solver) from_kernel(tol)
-        limit(lam) limit(xi) limit(y) path(lam)
-        path(n_steps) path(xi) path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
+        from_design(X) from_design(fit_intercept) from_design(sample_weight) from_design(solver)
+        from_design(tol) from_kernel(K) from_kernel(fit_intercept) from_kernel(sample_weight)
+        from_kernel(solver) from_kernel(tol) limit(lam) limit(xi) limit(y) path(lam) path(n_steps) path(xi)
+        path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
     """,
 }
 
 # Read by other rooms of the package; not promised to users.
 BETWEEN_ROOMS = [
-    "check_scored",
+    "check_labelled_queries",
     "complements",
     "coordinates",
     "dtype",
@@ -272,7 +270,8 @@ BETWEEN_ROOMS = [
     "is_decomposed",
     "smallest",
     "n_students",
-    "null_multipliers",
+    "outside_multipliers",
+    "of_design",
     "queries",
     "query_map",
     "rotated",

@@ -37,8 +37,9 @@ from fastdistill.base.linear_losses import loss_values, residuals, single_share
 from fastdistill.estimators._common import affine
 from fastdistill.estimators._scaling import FAR, VISIBLE, Features, improved
 from fastdistill.estimators._teachers import Data
-from fastdistill.sgd import SGDRun, run_sgd
+from fastdistill.sgd.loop import SGDRun
 from fastdistill.sgd.problem import CURVATURE, Model, Problem
+from fastdistill.sgd.run import run_sgd
 
 DATA: dict[str, Any] = {"accept_sparse": "csr", "dtype": (np.float64, np.float32)}  # for `validate_data`
 

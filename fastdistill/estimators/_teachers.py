@@ -24,8 +24,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastdistill.base import validation
 from fastdistill.base.linear_losses import predictions
-from fastdistill.sgd import SGDRun, TeacherOutputs
-from fastdistill.sgd.problem import Model, linear_model
+from fastdistill.sgd.loop import SGDRun
+from fastdistill.sgd.problem import Model, TeacherOutputs, linear_model
 
 AGREEMENT = 1e-4  # relative to the largest output: below, coefficients reproduce the outputs of a teacher
 ROUNDED = 1e-4  # deviation of a row of probabilities from the sum 1, as of single precision

@@ -28,8 +28,9 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, multiply
-from fastdistill.estimators._search import Choices, Fold, Search
+from fastdistill.estimators._selection import record, search_of
 from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor
+from fastdistill.selection.search import Choices, Fold
 from fastdistill.spectral.gaussian_process import Posterior
 
 SOLVERS = ("auto", "eigh")
@@ -229,7 +230,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
         RuntimeWarning
             The kernel matrix is indefinite, or ``kernel="linear"`` loses columns of X in it beside larger ones.
         """
-        search = Search.of(self)
+        search = search_of(self)
         validation.choice(self.solver, "solver", SOLVERS)
         kernels = self._kernels()
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not kernels[0].is_precomputed, **DATA)
@@ -252,7 +253,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
                 best, self._kernel = choices, kernel
         if best is None:
             raise ValueError(refusal)
-        best.record(self)
+        record(self, best)
         self._complete_results(search.penalties, best.search.penalties, kernels, scores)
         self.kernel_params_ = _params(self._kernel)
         # float64 also for float32 data, as they cancel in predictions

@@ -30,7 +30,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, class_balance, counted_labels
-from fastdistill.estimators._search import Scorer, checked_scoring
+from fastdistill.estimators._selection import Scorer, checked_scoring
 from fastdistill.estimators.ridge import DistilledRidge, LinearModel
 from fastdistill.estimators.ridge_cv import DistilledRidgeCV
 

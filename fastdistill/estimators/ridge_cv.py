@@ -1,6 +1,6 @@
 """Ridge regression that chooses its penalty, and distils itself where the data say that this helps.
 
-How it chooses is in `fastdistill.estimators._search`.
+How it chooses is in `fastdistill.selection.search`.
 
 ======================================  ==================
 paper                                   here
@@ -24,8 +24,9 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, as_linear_model, far_from_zero, multiply
-from fastdistill.estimators._search import Fold, Search
+from fastdistill.estimators._selection import record, search_of
 from fastdistill.estimators.ridge import LinearRegressor
+from fastdistill.selection.search import Fold
 from fastdistill.spectral.spectrum import Spectrum
 
 SOLVERS = ("auto", "svd", "gram")
@@ -185,7 +186,7 @@ class DistilledRidgeCV(LinearRegressor):
         TypeError
             Parameters or weights of the wrong kind.
         """
-        search = Search.of(self)
+        search = search_of(self)
         validation.choice(self.solver, "solver", SOLVERS)
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
         given, (y, scale) = y, search.in_units(y)
@@ -193,7 +194,7 @@ class DistilledRidgeCV(LinearRegressor):
         spectrum = Spectrum.from_kept(X, self.fit_intercept, weight, self.solver)
         folds = None if self.cv is None else self._folds(X, y, weight)
         choices = search.run(spectrum, y, weight, folds)
-        choices.record(self)
+        record(self, choices)
         coef, intercept = choices.of_student("coef"), choices.of_student("intercept")
         self.coef_, self.intercept_ = as_linear_model(coef, intercept, self.fit_intercept)
         self._means = far_from_zero(spectrum, given, weight)

@@ -28,7 +28,7 @@ from fastdistill.base import validation
 from fastdistill.estimators._common import affine
 from fastdistill.estimators._sgd import DATA, KDSGD
 from fastdistill.estimators._teachers import Data, find_teacher, sorted_rows
-from fastdistill.sgd import Compressor
+from fastdistill.sgd.compressors import Compressor
 
 
 class KDSGDRegressor(MultiOutputMixin, RegressorMixin, KDSGD):

@@ -23,7 +23,7 @@ from fastdistill.base.linear_losses import predictions
 from fastdistill.estimators._common import affine, class_balance, counted_labels
 from fastdistill.estimators._sgd import DATA, KDSGD
 from fastdistill.estimators._teachers import Data, find_teacher, sorted_rows
-from fastdistill.sgd import Compressor
+from fastdistill.sgd.compressors import Compressor
 
 
 class KDSGDClassifier(ClassifierMixin, KDSGD):

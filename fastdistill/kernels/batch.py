@@ -4,13 +4,13 @@ With centred rows X (n, p), weights W, G = XᵀWX and A = G + λI = L Lᵀ, the 
 
     b_0 = A⁻¹ XᵀWy,   b_t = A⁻¹ ((1 − ξ_t) XᵀWy + ξ_t G b_{t−1}),   A⁻¹ = L⁻ᵀ L⁻¹
 
-The factor answers for its own accuracy: the coefficients are right to about eps times
+The factor gives a bound on its own error: the coefficients are right to about eps times::
 
     inflation = Σ_j (A_jj + eps Σw x̄_j²) (A⁻¹)_jj
 
-which bounds the condition number of A whatever the units of the columns, p for orthogonal ones; its terms are variance
-inflation factors, the part in eps being the rounding of the means, all that a constant column has. It is inf or NaN
-where A is not positive definite, and then no coefficient means anything.
+It bounds the condition number of A in any units of the columns. Its terms are variance inflation factors, so that it is
+p for orthogonal columns. The part in eps is the rounding of the means, which is all that a constant column consists of.
+It is inf or NaN where A is not positive definite, and then no coefficient means anything.
 
 ==========================  ==================================
 paper                       here
@@ -118,13 +118,13 @@ def _recursion(gram, inverse, xi, work, coef):
     for t in range(coef.shape[0]):
         for c in range(coef.shape[2]):
             for i in range(p):
-                wanted = gram[i, p + c]
+                right = gram[i, p + c]
                 if t > 0:
-                    passed = 0.0
+                    of_teacher = 0.0
                     for j in range(p):
-                        passed += gram[i, j] * coef[t - 1, j, c]
-                    wanted = (1.0 - xi[t - 1]) * wanted + xi[t - 1] * passed
-                coef[t, i, c] = wanted
+                        of_teacher += gram[i, j] * coef[t - 1, j, c]
+                    right = (1.0 - xi[t - 1]) * right + xi[t - 1] * of_teacher
+                coef[t, i, c] = right
             for i in range(p):
                 work[i] = 0.0
                 for j in range(i + 1):

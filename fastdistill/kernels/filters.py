@@ -4,11 +4,13 @@ With eigenvalues d (r,), penalties λ_t (t = 0..k) and imitation weights ξ_t (t
 
     a_t = d / (d + λ_t),   f_0 = a_0,   f_t = a_t ((1 − ξ_t) + ξ_t f_{t−1})
 
-and, with no division by a small d and no subtraction from one,
+A student's fit multiplies the coordinates of the targets by its filter f_t. Its coefficients and residuals take other
+multipliers, computed with no division by a small d and no subtraction from one (s = sqrt(d), the singular values of a
+design)::
 
-    dual       q_t = f_t / d  = ((1 − ξ_t) + ξ_t f_{t−1}) / (d + λ_t)
-    primal     s q_t          (s = sqrt(d), the singular values of the design)
-    residual   g_t = 1 − f_t  = λ_t / (d + λ_t) + a_t ξ_t g_{t−1}
+    dual         q_t = f_t / d  = ((1 − ξ_t) + ξ_t f_{t−1}) / (d + λ_t)
+    primal       f_t / s        = s q_t
+    complement   g_t = 1 − f_t  = λ_t / (d + λ_t) + a_t ξ_t g_{t−1}
 
 ===========================  =======================================  ==========================
 paper                        its symbol                               here
@@ -19,11 +21,15 @@ Mobahi et al. 2020           multiplier c_t of G = g / n              ``lam[t] =
 Mobahi et al. 2020           B, the product of the rounds' filters    ``multistep_filter`` with ``xi = 1``
 ===========================  =======================================  ==========================
 
-Conventions of every function here: arrays are float64 and C-contiguous, `out` is filled and nothing is allocated (but
-`tolerance_rounds` copies z2), a component with d = 0 lies outside the range of the kernel matrix (its filter is 0, also
-for λ = 0), λ = inf gives the filter 0, and a negative d, of an indefinite kernel matrix, needs λ > −d (not in
-`tolerance_root` and `tolerance_rounds`). Cost: O(k r), one division per entry. Arguments are trusted; the public
-functions of the package check them first.
+Conventions of every function here:
+
+* arrays are float64 and C-contiguous; `out` is filled and nothing is allocated (but `tolerance_rounds` copies z2);
+* a component with d = 0 lies outside the range of the kernel matrix: its filter is 0, also for λ = 0;
+* λ = inf gives the filter 0;
+* a negative d, of an indefinite kernel matrix, needs λ > −d (not in `tolerance_root` and `tolerance_rounds`);
+* arguments are not checked; the public functions of the package do that first.
+
+Cost: O(k r), one division per entry.
 """
 
 import numpy as np
@@ -51,9 +57,9 @@ def residual_filter(d, lam, xi, out):
     """1 − f_t without cancellation: d (r,), lam (k+1,), xi (k,) -> out (k+1, r)."""
     for t in range(out.shape[0]):
         for j in range(d.shape[0]):
-            kept = d[j] / (d[j] + lam[t]) if d[j] != 0.0 else 0.0
-            lost = lam[t] / (d[j] + lam[t]) if kept != 0.0 else 1.0
-            out[t, j] = lost if t == 0 else lost + kept * xi[t - 1] * out[t - 1, j]
+            a = d[j] / (d[j] + lam[t]) if d[j] != 0.0 else 0.0
+            complement = lam[t] / (d[j] + lam[t]) if a != 0.0 else 1.0
+            out[t, j] = complement if t == 0 else complement + a * xi[t - 1] * out[t - 1, j]
 
 
 @jit
@@ -62,8 +68,8 @@ def dual_multipliers(d, lam, xi, out):
     for t in range(out.shape[0]):
         for j in range(d.shape[0]):
             inverse = 1.0 / (d[j] + lam[t]) if d[j] + lam[t] != 0.0 else 0.0
-            carry = 1.0 if t == 0 else (1.0 - xi[t - 1]) + xi[t - 1] * d[j] * out[t - 1, j]
-            out[t, j] = inverse * carry
+            of_targets = 1.0 if t == 0 else (1.0 - xi[t - 1]) + xi[t - 1] * d[j] * out[t - 1, j]
+            out[t, j] = inverse * of_targets
 
 
 @jit
@@ -72,16 +78,17 @@ def primal_multipliers(s, lam, xi, out):
     for t in range(out.shape[0]):
         for j in range(s.shape[0]):
             shrunk = s[j] / (s[j] * s[j] + lam[t]) if s[j] > 0.0 else 0.0
-            carry = 1.0 if t == 0 else (1.0 - xi[t - 1]) + xi[t - 1] * s[j] * out[t - 1, j]
-            out[t, j] = shrunk * carry
+            of_targets = 1.0 if t == 0 else (1.0 - xi[t - 1]) + xi[t - 1] * s[j] * out[t - 1, j]
+            out[t, j] = shrunk * of_targets
 
 
 @jit
 def student_grid(values, lam, xi, form, out):
-    """Many families of students in one call.
+    """Multipliers of P families of students, each with its own penalties and imitation weights.
 
-    values (r,) is s for `form` PRIMAL and d otherwise; lam (P, k+1), xi (P, k) -> out (P, k+1, r) holds, by
-    `form`, FILTER f, RESIDUAL 1 − f, DUAL f / d or PRIMAL f / s.
+    lam (P, k+1), xi (P, k); values (r,) holds d, but s = sqrt(d) for the form PRIMAL -> out (P, k+1, r). `form` says
+    which multipliers: FILTER f (of fits), RESIDUAL 1 − f (of targets less fits), DUAL f / d (of dual coefficients) or
+    PRIMAL f / s (of primal coefficients).
     """
     for i in range(out.shape[0]):
         if form == FILTER:
@@ -96,7 +103,10 @@ def student_grid(values, lam, xi, form, out):
 
 @jit
 def filter_powers(d, lam, out):
-    """Filters a^(j+1) of the pure steps j = 0..k, the columns every mixture combines: -> out (k+1, r)."""
+    """Filters a^(j+1), j = 0..k, of the pure steps (ξ = 1): d (r,), lam a number -> out (k+1, r).
+
+    Every student of one penalty is a mixture of these, see `mixture_from_xi`.
+    """
     for j in range(d.shape[0]):
         a = d[j] / (d[j] + lam) if d[j] != 0.0 else 0.0
         power = a
@@ -107,23 +117,23 @@ def filter_powers(d, lam, out):
 
 @jit
 def mixture_from_xi(xi, out):
-    """Weights w of the pure steps, Σ w = 1: xi (k,) -> out (k+1,)."""
+    """Weights of the pure steps, w_i = (1 − ξ_{k−i}) Π_{l>k−i} ξ_l with ξ_0 = 0, Σ w = 1: xi (k,) -> out (k+1,)."""
     k = xi.shape[0]
-    owed = 1.0
+    tail = 1.0  # w_i + ... + w_k
     for i in range(k):
-        out[i] = (1.0 - xi[k - 1 - i]) * owed
-        owed *= xi[k - 1 - i]
-    out[k] = owed
+        out[i] = (1.0 - xi[k - 1 - i]) * tail
+        tail *= xi[k - 1 - i]
+    out[k] = tail
 
 
 @jit
 def xi_from_mixture(w, out):
     """Imitation weights of a mixture, by ratios of its tail sums: w (k+1,) -> out (k,).
 
-    Returns 0, or the step t >= 1 at which no finite ξ exists because ξ_{t+1} = 0 cuts off weight still owed.
+    Returns 0, or the step t >= 1 at which no finite ξ exists: ξ_{t+1} = 0 removes steps whose weights are not all zero.
     """
     k = out.shape[0]
-    tail, size, owed = 0.0, 0.0, 0.0
+    tail, size, largest = 0.0, 0.0, 0.0
     for i in range(k, -1, -1):
         # out[k - i] = ξ_{k−i+1} = tail_i / tail_{i−1}, filled from the innermost step outwards
         shorter = tail
@@ -132,15 +142,15 @@ def xi_from_mixture(w, out):
         if i == 0:
             tail = 1.0
         elif abs(tail) <= (k + 1) * 2.220446049250313e-16 * size:
-            tail = 0.0  # what is left where weights cancel
+            tail = 0.0  # rounding errors of weights that cancel
         if i < k:
             if tail != 0.0:
                 out[k - i - 1] = shorter / tail
-            elif owed != 0.0:
+            elif largest != 0.0:
                 return k - i
             else:
                 out[k - i - 1] = 0.0
-        owed = max(owed, abs(tail))
+        largest = max(largest, abs(tail))
     return 0
 
 
@@ -148,10 +158,11 @@ def xi_from_mixture(w, out):
 def tolerance_root(d, z2, target):
     """The multiplier c > 0 with Σ_j (c / (c + d_j))² z2_j = target, the Lagrange multiplier of a tolerance.
 
-    d (r,) >= 0, z2 (r,) >= 0 the squared coordinates of the targets. The sum grows in c from what d = 0 leaves
-    (its floor) to Σ z2: returns inf at or above the top (the zero function is within tolerance), 0.0 at or below
-    the floor (unreachable). Newton on the nearly linear, concave 1/sqrt(sum) in u = 1/c, inside a bracket that
-    geometric bisection shrinks where Newton crawls; O(r) per iteration, typically 5 to 10.
+    d (r,) >= 0, z2 (r,) >= 0 the squared coordinates of the targets. The sum grows in c, from its floor, the sum of z2
+    over d = 0, to Σ z2. Returns inf where the target is at or above Σ z2 (the zero function is within tolerance), and
+    0.0 where it is at or below the floor (no c reaches it). Newton's method on 1/sqrt(sum) as a function of u = 1/c,
+    which is concave and nearly linear, inside a bracket that geometric bisection shrinks where Newton's steps are
+    short; O(r) per iteration, typically 5 to 10.
     """
     total, floor, top, bottom = 0.0, 0.0, 0.0, np.inf
     for j in range(d.shape[0]):
@@ -171,14 +182,14 @@ def tolerance_root(d, z2, target):
     goal = 1.0 / np.sqrt(target - floor)
     u = low
     for _ in range(_ROOT_ITERATIONS):
-        reach, slope = 0.0, 0.0
+        above_floor, slope = 0.0, 0.0
         for j in range(d.shape[0]):
             if d[j] > 0.0:
                 shrink = 1.0 / (1.0 + u * d[j])
                 part = z2[j] * shrink * shrink
-                reach += part
+                above_floor += part
                 slope += part * shrink * d[j]
-        height = 1.0 / np.sqrt(reach)
+        height = 1.0 / np.sqrt(above_floor)
         if height < goal:
             low = max(low, u)
         else:
@@ -198,21 +209,21 @@ def tolerance_root(d, z2, target):
 def tolerance_rounds(d, z2, outside, target, multipliers, filters):
     """Rounds of tolerance-constrained self-distillation until collapse or until `multipliers` (T,) is full.
 
-    Each round fits the previous fit with squared residual Σ = target. d (r,), z2 (r,) squared coordinates of the
-    targets, `outside` their squared norm outside the range of the kernel matrix; filters (T, r) gets the product
-    of the rounds' filters. Multipliers have the scale of d: fit = d / (d + c).
-    Returns (rounds done, status): COLLAPSED where the next round is the zero function, UNFINISHED where
-    `multipliers` was too short for that, INFEASIBLE where target <= outside: no multiplier reaches the tolerance.
+    Each round fits the fit of the round before with the penalty c at which the squared residual is `target`, so that
+    its filter is d / (d + c). d (r,); z2 (r,) squared coordinates of the targets, and `outside` their squared norm
+    outside the range of the kernel matrix -> multipliers (T,), the c, and filters (T, r), the products of the filters
+    so far. Returns (rounds done, status): COLLAPSED where the next round is the zero function, UNFINISHED where
+    `multipliers` was too short for that, INFEASIBLE where target <= outside, which no c reaches.
     """
     squares = z2.copy()
     total = outside
     for j in range(d.shape[0]):
         total += squares[j]
-    left = outside
+    unreachable = outside  # zero after the first round: a fit has no part outside the range
     for t in range(multipliers.shape[0]):
         if total <= target:
             return t, COLLAPSED
-        c = tolerance_root(d, squares, target - left)
+        c = tolerance_root(d, squares, target - unreachable)
         if c == 0.0:
             return t, INFEASIBLE
         if c == np.inf:  # rounding decides whether the targets are within the tolerance
@@ -224,32 +235,34 @@ def tolerance_rounds(d, z2, outside, target, multipliers, filters):
             filters[t, j] = a if t == 0 else a * filters[t - 1, j]
             squares[j] *= a * a
             total += squares[j]
-        left = 0.0
+        unreachable = 0.0
     return multipliers.shape[0], COLLAPSED if total <= target else UNFINISHED
 
 
 @jit
-def leave_one_out(xi, left, kept, lost, fit, residual, out):
+def leave_one_out(xi, one_minus_leverage, power_diagonals, complement_diagonals, fit, residual, out):
     """Leave-one-out predictions of students 0..k at n points, the teachers refitted without the point too.
 
-    xi (k,); left (n,) = 1 − h, one minus the leverage; kept (k+1, n) = Σ_r U_ir² a_r^(j+1) (plus an intercept's share);
-    lost (k+1, n) = Σ_r U_ir² (1 − a_r) a_r^j; fit (k+1, n) and residual (k+1, n) = fit − its training target, of the
-    fits to all points -> out (k+1, n). With δ_t the amount by which dropping a point changes the target it stands for,
+    With the smoother H = U a Uᵀ of student 0: xi (k,); one_minus_leverage (n,) = 1 − h, h = diag H; power_diagonals
+    (k+1, n) = diag H^(j+1) = Σ_r U_ir² a_r^(j+1) (plus an intercept's share); complement_diagonals (k+1, n) =
+    diag (I − H) H^j = Σ_r U_ir² (1 − a_r) a_r^j; fit (k+1, n) and residual (k+1, n) = fit − its training targets, of
+    the fits to all points -> out (k+1, n). Dropping a point amounts to moving its target at step t by δ_t::
 
-        δ_t = (residual_t − ξ_t Σ_{s<t} δ_s Π_{s<r<t} ξ_r lost_{t−s}) / left
-        loo_t = fit_t + Σ_{s≤t} δ_s Π_{s<r≤t} ξ_r kept_{t−s}
+        δ_t = (residual_t − ξ_t Σ_{s<t} δ_s Π_{s<r<t} ξ_r complement_diagonals_{t−s}) / (1 − h)
+        loo_t = fit_t + Σ_{s≤t} δ_s Π_{s<r≤t} ξ_r power_diagonals_{t−s}
 
-    NaN where left = 0. O(k²) per point, in place: `residual` is overwritten by δ Π ξ.
+    NaN where h = 1. O(k²) per point, in place: `residual` is overwritten by δ Π ξ.
     """
+    n = one_minus_leverage.shape[0]
     for t in range(out.shape[0]):
         out[t] = fit[t]
         for s in range(t):
-            for i in range(left.shape[0]):
-                residual[t, i] -= xi[t - 1] * residual[s, i] * lost[t - s, i]
-        for i in range(left.shape[0]):
-            residual[t, i] = residual[t, i] / left[i] if left[i] != 0.0 else np.nan
+            for i in range(n):
+                residual[t, i] -= xi[t - 1] * residual[s, i] * complement_diagonals[t - s, i]
+        for i in range(n):
+            residual[t, i] = residual[t, i] / one_minus_leverage[i] if one_minus_leverage[i] != 0.0 else np.nan
         for s in range(t + 1):
-            carry = 1.0 if s == t else xi[t - 1]
-            for i in range(left.shape[0]):
-                residual[s, i] *= carry
-                out[t, i] += residual[s, i] * kept[t - s, i]
+            weight = 1.0 if s == t else xi[t - 1]
+            for i in range(n):
+                residual[s, i] *= weight
+                out[t, i] += residual[s, i] * power_diagonals[t - s, i]

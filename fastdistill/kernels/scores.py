@@ -1,18 +1,19 @@
 """Leave-one-out where no leverage is near one, and the triangular factors by which mixtures of students are scored.
 
-With h the leverages, kept_j = diag(H^(j+1)) and u_t the targets of step t, the prediction for a point that neither a
-student nor its teachers have seen is that of a fit to targets in which the point's own is replaced by its teacher's
-leave-one-out prediction::
+Let H be the smoother of student 0, h = diag H the leverages, and D_j = diag H^(j+1). The prediction for a point that
+neither a student nor its teachers have seen is that of a fit to targets in which the point's own is replaced by its
+teacher's leave-one-out prediction::
 
-    q_t = fit_t + Σ_{s<t} δ_s Π_{s<r≤t} ξ_r kept_{t−s},   δ_t = (q_t − (1 − ξ_t) y − ξ_t loo_{t−1}) / (1 − h)
+    q_t = fit_t + Σ_{s<t} δ_s Π_{s<r≤t} ξ_r D_{t−s},   δ_t = (q_t − (1 − ξ_t) y − ξ_t loo_{t−1}) / (1 − h)
     loo_t = q_t + δ_t h
 
-The subtraction in 1 − h leaves a relative error of eps / (1 − h); `leave_one_out` in ``filters.py`` has none.
+The subtraction in 1 − h has a relative error of eps / (1 − h); `leave_one_out` in ``filters.py`` avoids it.
 
 ==========================  ==================================
-paper                       here
+symbol                      here
 ==========================  ==================================
 P: imitation parameter ξ_t  ``xi[t - 1]``
+D_j                         ``power_diagonals[j]``
 ==========================  ==================================
 
 Conventions as in ``filters.py``; allocated are only working arrays of (2 k + 5) n entries. Cost: O(n k²) a penalty.
@@ -24,23 +25,23 @@ from fastdistill.kernels._compile import jit, jit_sums
 
 
 @jit
-def leave_one_out_direct(xi, y, kept, fit, out):
+def leave_one_out_direct(xi, y, power_diagonals, fit, out):
     """Leave-one-out predictions of students 0..k at n points with 1 − h well above 0.
 
-    xi (k,), y (n,); kept (k+1, n) = Σ_r U_ir² a_r^(j+1) (plus an intercept's share), kept_0 = h; fit (k+1, n)
-    -> out (k+1, n).
+    xi (k,), y (n,); power_diagonals (k+1, n) = Σ_r U_ir² a_r^(j+1) (plus an intercept's share), the first h;
+    fit (k+1, n) -> out (k+1, n).
     """
     n = y.shape[0]
     inverse = np.empty(n)
     shift = np.empty((out.shape[0], n))
     for i in range(n):
-        inverse[i] = 1.0 / (1.0 - kept[0, i])
+        inverse[i] = 1.0 / (1.0 - power_diagonals[0, i])
     for t in range(out.shape[0]):
         out[t] = fit[t]
         for s in range(t):
             for i in range(n):
                 shift[s, i] *= xi[t - 1]
-                out[t, i] += shift[s, i] * kept[t - s, i]
+                out[t, i] += shift[s, i] * power_diagonals[t - s, i]
         # one array written in each loop: with more of them LLVM gives up proving that none overlap
         if t == 0:
             for i in range(n):
@@ -49,15 +50,15 @@ def leave_one_out_direct(xi, y, kept, fit, out):
             for i in range(n):
                 shift[t, i] = (out[t, i] - (1.0 - xi[t - 1]) * y[i] - xi[t - 1] * out[t - 1, i]) * inverse[i]
         for i in range(n):
-            out[t, i] += shift[t, i] * kept[0, i]
+            out[t, i] += shift[t, i] * power_diagonals[0, i]
 
 
 @jit
 def append_rows(columns, factor):
-    """R of the QR factorisation of [R; columns], columns (c, n) holding each column in a row: factor (c, c) in place.
+    """Append n rows to a QR factorisation: R (c, c), in `factor`, becomes that of [R; columnsᵀ].
 
-    Modified Gram-Schmidt, whose R is as accurate as Householder's; `columns` is overwritten. NaN where an entry is not
-    finite.
+    columns (c, n): each row of the array is one column of the new rows. Modified Gram-Schmidt, whose R is as accurate
+    as Householder's; `columns` is overwritten. NaN where an entry is not finite.
     """
     before = factor.T.copy()
     factor[:] = 0.0
@@ -85,18 +86,18 @@ def _dot(a, b):
 
 
 @jit
-def leave_one_out_factors(xi, y, root, kept, fit, skipped, factors):
-    """Append √w [loo_0 .. loo_k y] of n points to the factors of P families of students.
+def leave_one_out_factors(xi, y, root, power_diagonals, fit, skipped, factors):
+    """Append √w [loo_0 .. loo_k y] of n points to the R factors of P families of students, with `append_rows`.
 
-    xi (P, k), y (n,), root (n,) the square roots of the weights, or (0,) where all are 1; kept, fit (P, k+1, n) as in
-    `leave_one_out_direct`; skipped (P,) are families to leave alone -> factors (P, k+2, k+2) as in `append_rows`.
+    xi (P, k), y (n,), root (n,) the square roots of the weights, or (0,) where all are 1; power_diagonals, fit
+    (P, k+1, n) as in `leave_one_out_direct`; families with skipped (P,) are not touched -> factors (P, k+2, k+2).
     """
-    steps, n = kept.shape[1], y.shape[0]
+    steps, n = power_diagonals.shape[1], y.shape[0]
     columns = np.empty((steps + 1, n))
-    for f in range(kept.shape[0]):
+    for f in range(power_diagonals.shape[0]):
         if skipped[f]:
             continue
-        leave_one_out_direct(xi[f], y, kept[f], fit[f], columns[:steps])
+        leave_one_out_direct(xi[f], y, power_diagonals[f], fit[f], columns[:steps])
         columns[steps] = y
         if root.shape[0] > 0:
             for t in range(steps + 1):
@@ -107,38 +108,38 @@ def leave_one_out_factors(xi, y, root, kept, fit, skipped, factors):
 
 @jit
 def descend_weights(changes, error, low, high, sweeps, xi):
-    """Least squares over imitation weights within [low, high], one coordinate after the other, in place.
+    """Coordinate descent over imitation weights within [low, high], in place.
 
     min ‖Σ_i S_i changes_i − error‖² over xi (k,) with the tail sums S_i = Π_{l > k−i} ξ_l; changes (k, c), error (c,).
-    The sum is affine in each ξ_t, whose best value is exact. Ends when no coordinate moves, or after `sweeps`, each of
-    O(k² c).
+    The sum is affine in each ξ_t, so that its best value is a quotient. Ends when no coordinate moves, or after
+    `sweeps`, each of O(k² c).
     """
     k, c = xi.shape[0], error.shape[0]
-    left, change = np.empty(c), np.empty(c)
+    residual, change = np.empty(c), np.empty(c)
     for _ in range(sweeps):
-        left[:] = error
-        along = 1.0
+        residual[:] = error
+        tail = 1.0
         for i in range(k):
-            along *= xi[k - 1 - i]
+            tail *= xi[k - 1 - i]
             for j in range(c):
-                left[j] -= along * changes[i, j]
+                residual[j] -= tail * changes[i, j]
         moved = False
         for t in range(k):
-            along = 1.0
+            tail = 1.0
             for later in range(t + 1, k):
-                along *= xi[later]
-            change[:] = 0.0
+                tail *= xi[later]
+            change[:] = 0.0  # the derivative of the sum by ξ_t
             for i in range(k - 1 - t, k):
                 for j in range(c):
-                    change[j] += along * changes[i, j]
+                    change[j] += tail * changes[i, j]
                 if i < k - 1:
-                    along *= xi[k - 2 - i]
+                    tail *= xi[k - 2 - i]
             square = _dot(change, change)
             if square > 0.0:
-                step = min(max(xi[t] + _dot(left, change) / square, low), high) - xi[t]
+                step = min(max(xi[t] + _dot(residual, change) / square, low), high) - xi[t]
                 moved = moved or abs(step) > 1e-12 * abs(xi[t]) + 1e-14
                 xi[t] += step
                 for j in range(c):
-                    left[j] -= step * change[j]
+                    residual[j] -= step * change[j]
         if not moved:
             return

@@ -5,6 +5,8 @@ With T + λI = (I + R) D (I + R)ᵀ, D diagonal and R below the diagonal, and u_
     a_t = (T + λI)⁻¹ u_t     w_t = T a_t = u_t − λ a_t     u_{t+1} = (1 − ξ_{t+1}) v + ξ_{t+1} w_t
     v − w_t = λ a_t + ξ_t (v − w_{t−1})
 
+a_t are the dual coefficients of student t, and w_t its fit to the targets v, in coordinates in which the kernel is T.
+
 T + λI is positive definite, so that no pivoting is due. Cost: O(n) per student; what counts is the time that a number
 waits for the one before it, 9 n ns a student.
 
@@ -18,7 +20,7 @@ from fastdistill.kernels._compile import jit, jit_sums
 
 @jit
 def _factor(diagonal, off, lam, inverse, ratio):
-    """1 / D (n,) and what stands below the diagonal in R (n − 1,); False where T + λI is not positive definite."""
+    """-> inverse (n,), 1 / D, and ratio (n − 1,), the subdiagonal of R; False where T + λI is not positive definite."""
     pivot = diagonal[0] + lam
     for i in range(diagonal.shape[0]):
         if not pivot > 0.0:
@@ -56,21 +58,21 @@ def _product(diagonal, off, a, out):
 
 
 @jit_sums
-def _step(inverse, ratio, lam, weight, v, reached, residual, a):
-    """One student: w_{t−1} and v − w_{t−1} (n,) are overwritten by w_t and v − w_t; a_t -> a. Returns ‖v − w_t‖²."""
+def _step(inverse, ratio, lam, weight, v, fit, residual, a):
+    """One student: fit w_{t−1} and residual v − w_{t−1} (n,) become w_t and v − w_t; a_t -> a. Returns ‖v − w_t‖²."""
     n, total = v.shape[0], 0.0
     for i in range(n):
-        reached[i] = (1.0 - weight) * v[i] + weight * reached[i]
-    a[0] = reached[0]
+        fit[i] = (1.0 - weight) * v[i] + weight * fit[i]  # the targets u_t
+    a[0] = fit[0]
     for i in range(1, n):
-        a[i] = reached[i] - ratio[i - 1] * a[i - 1]
+        a[i] = fit[i] - ratio[i - 1] * a[i - 1]
     for i in range(n):
         a[i] *= inverse[i]  # in the loop below, a number would wait for this product too: 12 us, not 9, at n = 2000
     for i in range(n - 2, -1, -1):
         a[i] -= ratio[i] * a[i + 1]
     for i in range(n):
         residual[i] = lam * a[i] + weight * residual[i]
-        reached[i] -= lam * a[i]
+        fit[i] -= lam * a[i]
     for i in range(n):
         total += residual[i] * residual[i]
     return total
@@ -78,27 +80,28 @@ def _step(inverse, ratio, lam, weight, v, reached, residual, a):
 
 @jit
 def tridiagonal_students(diagonal, off, lam, xi, targets, duals, misfits):
-    """Students of families of penalties lam (P,) and weights xi (P, k): diagonal (n,), off (n − 1,), targets v (m, n).
+    """Students of P families, each of one penalty and one schedule.
 
-    -> duals a (P, k+1, m, n) and misfits ‖v − w‖² (P, k+1, m); either is left out where its m is 0. Neighbouring
-    families of one penalty share its factor. Returns -1, or the first family whose T + λI is not positive definite.
+    diagonal (n,) and off (n − 1,) of T, lam (P,), xi (P, k), targets v (m, n) -> duals a (P, k+1, m, n) and misfits
+    ‖v − w‖² (P, k+1, m). An array passed with m = 0 is not filled. Neighbouring families of one penalty share its
+    factor. Returns -1, or the first family whose T + λI is not positive definite.
     """
     n, steps = diagonal.shape[0], xi.shape[1] + 1
-    inverse, ratio, reached, residual, a = np.empty((5, n))
+    inverse, ratio, fit, residual, a = np.empty((5, n))
     norm = _norm(diagonal, off)
     for p in range(lam.shape[0]):
         if (p == 0 or lam[p] != lam[p - 1]) and not _factor(diagonal, off, lam[p], inverse, ratio):
             return p
         for j in range(targets.shape[0]):
-            reached[:] = 0.0
+            fit[:] = 0.0
             residual[:] = 0.0
             for t in range(steps):
                 weight = xi[p, t - 1] if t > 0 else 0.0
                 if duals.shape[2] > 0:
                     a = duals[p, t, j]
-                total = _step(inverse, ratio, lam[p], weight, targets[j], reached, residual, a)
+                total = _step(inverse, ratio, lam[p], weight, targets[j], fit, residual, a)
                 if lam[p] > norm:  # the subtraction would lose all digits of a small fit
-                    _product(diagonal, off, a, reached)
+                    _product(diagonal, off, a, fit)
                 if misfits.shape[2] > 0:
                     misfits[p, t, j] = total
     return -1
@@ -106,9 +109,10 @@ def tridiagonal_students(diagonal, off, lam, xi, targets, duals, misfits):
 
 @jit
 def fits_and_duals(lam, xi, targets, large, duals, fits):
-    """K a_t = u_t − λ a_t -> fits (P, k+1, m, n) from a_t in `duals`, in the coordinates of the targets u_0 (m, n).
+    """Fits K a_t = u_t − λ a_t (P, k+1, m, n) from the dual coefficients a_t in `duals`, for targets u_0 (m, n).
 
-    Where large (P,), λ > ‖K‖, `duals` holds K a_t and gets a_t = (u_t − K a_t) / λ: neither difference loses digits.
+    Families with large (P,), λ > ‖K‖, have K a_t in `duals` instead, and get a_t = (u_t − K a_t) / λ there: so no
+    difference loses digits.
     """
     for p in range(lam.shape[0]):
         for t in range(xi.shape[1] + 1):

@@ -165,7 +165,7 @@ def tune(
     grid = np.atleast_1d(validation.penalties(lam_grid, "lam_grid"))
     validation.choice(strategy, "strategy", ("safe", "joint", "greedy"))
     if not isinstance(criterion, Holdout):
-        validation.choice(criterion, "criterion", tuple(_CRITERIA))
+        validation.choice(criterion, "criterion", tuple(CRITERIA))
     if n_steps is None and (strategy != "safe" or isinstance(criterion, Holdout) or bounds is not None):
         raise ValueError('n_steps=None needs strategy="safe", a criterion "loo" or "gcv" and no bounds; pass a number.')
     k = 0 if n_steps is None else validation.integer(n_steps, "n_steps", minimum=0)
@@ -176,7 +176,7 @@ def tune(
         if isinstance(criterion, Holdout):
             held_out = Holdout(criterion.queries, validation.real_array(criterion.yq, "yq") / scale)
         options: dict[str, Any] = {"criterion": held_out, "strategy": strategy, "bounds": bounds, "cv": cv}
-        return _times(tune(spectrum, unit, grid, n_steps, **options), scale)
+        return times(tune(spectrum, unit, grid, n_steps, **options), scale)
     pure = spectrum.path(y, grid, np.ones(useful_steps(spectrum.rank, k, strategy, limits)))
     if cv is not None:
         if criterion != "loo":
@@ -185,7 +185,7 @@ def tune(
             )
         return choose(pure, y, _cross_validated(pure, y, cv), n_steps, strategy, limits)
     if not isinstance(criterion, Holdout):
-        return choose(pure, y, list(_CRITERIA[criterion](pure)), n_steps, strategy, limits)
+        return choose(pure, y, list(CRITERIA[criterion](pure)), n_steps, strategy, limits)
     problems = _held_out(pure, criterion)
     if strategy == "safe":
         paid = _if_it_pays(pure, y, problems, criterion, limits)
@@ -193,7 +193,7 @@ def tune(
     return choose(pure, y, problems, n_steps, strategy, limits)
 
 
-def _times(tuned: Tuned, scale: float) -> Tuned:
+def times(tuned: Tuned, scale: float) -> Tuned:
     """The same choice for targets `scale` times as large."""
     scores = validation.held(tuned.scores, "scores", np.dtype(np.float64), scale, 2, validation.ROUNDING)
     return replace(tuned, score=tuned.score * scale * scale, scores=scores, path=tuned.path.times(scale))
@@ -304,6 +304,7 @@ def _supported(
     found = plain
     if evidence.speaks_for_filter and n_steps is None:
         path = FilteredStudents(spectrum, pure.targets, lam, evidence.filter)
+        path.rotated = targets
         found = Tuned(lam, len(d), None, None, plain.score, plain.scores, path)
     elif evidence.speaks_for_filter and pure.n_steps:
         found = _closest(pure, y, problems, evidence, limits) or plain
@@ -406,7 +407,7 @@ def _gain_in_folds(
         inner = part.path(values[train], pure.lam, np.ones(pure.n_steps))
         problems = list(_leave_one_out(inner))
         found = _supported(inner, values[train], problems, n_steps, limits)
-        best = part.path(values[train], _best_penalty(inner, problems), ())
+        best = of_same_targets(inner, _best_penalty(inner, problems), ())
         plain[test] = squares(values[test] - best.predict(queries)[0])
         student[test] = plain[test]
         if found.n_steps:
@@ -428,7 +429,7 @@ def _if_it_pays(
     """
     solutions = [problem.solutions("joint", limits) for problem in problems]
     scores = _scores(solutions)
-    queries, wanted = pure.check_scored(criterion.queries, criterion.yq)
+    queries, wanted = pure.check_labelled_queries(criterion.queries, criterion.yq)
     q, k, best = len(wanted), pure.n_steps, scores.argmin(axis=0)
     squares = []
     for steps in range(k + 1 if q > k + 2 else 1):
@@ -461,7 +462,7 @@ def add_held_out(
     problems: list[MixtureProblem], pure: DistillationPath, queries: Any, yq: Any, weight: np.ndarray | None
 ) -> None:
     """Add the squared errors of held-out samples of the weights (q,) to one problem per penalty of the path."""
-    queries, wanted = pure.check_scored(queries, yq)
+    queries, wanted = pure.check_labelled_queries(queries, yq)
     root = np.ones(len(wanted)) if weight is None else np.sqrt(weight)
     predict, steps = pure.query_map(queries), pure.n_steps + 1
     for i, problem in enumerate(problems):
@@ -525,4 +526,5 @@ def _generalised(pure: DistillationPath) -> Iterator[MixtureProblem]:
         yield problem
 
 
-_CRITERIA = {"loo": _leave_one_out, "gcv": _generalised}
+# one problem per penalty of a path of pure steps
+CRITERIA = {"loo": _leave_one_out, "gcv": _generalised}

@@ -1,8 +1,8 @@
 """Many small ridge problems in one call: every student of every problem, b_t = A⁻¹ ((1 − ξ_t) Xᵀy + ξ_t XᵀX b_{t−1}).
 
-The students are those of ``Spectrum.from_design(X[i]).path(y[i], lam[i], xi)`` to 1e-9: one Cholesky factor of
-A = XᵀX + λI a problem (`fastdistill.kernels.batched_students`) where that is as good as the decomposition, the
-decomposition itself where it is not.
+The students are those of ``Spectrum.from_design(X[i]).path(y[i], lam[i], xi)`` to 1e-9. Each problem takes one Cholesky
+factor of A = XᵀX + λI (`fastdistill.kernels.batched_students`) where that is accurate enough, and a `Spectrum` where it
+is not.
 
 ==========================  ==================================
 paper                       here
@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastdistill.base import validation
+from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.spectrum import Spectrum
-from fastdistill.spectral.students import compiled_kernels
 
 CHUNK_ENTRIES = 2**16  # entries of X that one call of the kernel works on: half a megabyte, within a core's own cache
-# As GRAM_CONDITION in `_decompose`: beyond this a Gram matrix leaves fewer than ten digits.
+# As GRAM_CONDITION in ``decompositions/eigen.py``: beyond this a Gram matrix gives fewer than ten digits.
 LARGEST_INFLATION = 1e5
 
 
@@ -47,7 +47,7 @@ class _Problems(NamedTuple):
     fit_intercept: bool
 
     def of(self, chunk: slice) -> _Problems:
-        """A range of problems; what serves every problem stays one row."""
+        """The problems of `chunk`; a single row of `xi` or `weight` serves them all."""
         xi = self.xi if len(self.xi) == 1 else self.xi[chunk]
         weight = self.weight if self.weight is None or len(self.weight) == 1 else self.weight[chunk]
         return _Problems(self.X[chunk], self.y[chunk], self.lam[chunk], xi, weight, self.fit_intercept)
@@ -139,7 +139,7 @@ def batched_path(
 def _checked(
     X: Any, y: Any, lam: Any, xi: Any, n_steps: int | None, fit_intercept: bool, sample_weight: Any
 ) -> tuple[_Problems, bool]:
-    """The arguments through the gate, and whether y came without the m axis."""
+    """The checked arguments, and whether y came without the m axis."""
     rows = validation.real_array(X, "X", ndim=3)
     if rows.size == 0:
         raise ValueError(f"X is empty: shape {rows.shape}; at least one problem, sample and feature are needed.")
@@ -172,14 +172,14 @@ def _solved(problems: _Problems, first: int) -> tuple[np.ndarray, np.ndarray]:
         compiled_kernels().batched_students(X, y, weight, lam, xi, problems.fit_intercept, coef, intercept, inflation)
     for i in np.flatnonzero(~(inflation <= LARGEST_INFLATION)):
         try:
-            coef[i], intercept[i] = _decomposed(problems.of(slice(i, i + 1)))
+            coef[i], intercept[i] = _by_spectrum(problems.of(slice(i, i + 1)))
         except ValueError as err:
             raise ValueError(f"Problem {first + i}: {err}") from None
     return coef, intercept
 
 
-def _decomposed(problem: _Problems) -> tuple[np.ndarray, np.ndarray]:
-    """coef (k+1, p, m) and intercept (k+1, m) of one problem, by its decomposition."""
+def _by_spectrum(problem: _Problems) -> tuple[np.ndarray, np.ndarray]:
+    """coef (k+1, p, m) and intercept (k+1, m) of one problem, by its `Spectrum`."""
     weight = None if problem.weight is None else problem.weight[0]
     path = Spectrum.from_design(problem.X[0], problem.fit_intercept, weight).path(
         problem.y[0], problem.lam[0], problem.xi[0]

@@ -1,9 +1,20 @@
-"""Coordinates of one problem in an orthonormal basis of its samples: every student is a multiplier of each.
+"""Coordinates of one problem in an orthonormal basis of its samples: a student multiplies each by a number.
 
-With U, V and d of the scaled design X_s = U diag(sqrt(d)) Vᵀ, or U and d of the scaled kernel K_s = U diag(d) Uᵀ::
+With U, V and d of the scaled design X_s = U diag(sqrt(d)) Vᵀ, or U and d of the scaled kernel K_s = U diag(d) Uᵀ, and
+the filter f of a student (see `fastdistill.kernels.student_grid`)::
 
-    targets   z = Uᵀ y_s,  unreached = y_s − U z          fits     ŷ_s = U (f ∘ z)
-    queries   Q = (X_q − x̄) V   or   (K_q − k̄) W^½ U       predictions   ȳ + Q (m ∘ z),  m = f / sqrt(d)   or   f / d
+    targets   z = Uᵀ y_s                                 fits          ŷ = ȳ + W^-½ U (f ∘ z)
+    queries   Q = (X_q − x̄) V   or   (K_q − k̄) W^½ U     predictions   ȳ + Q (m ∘ z),  m = f / sqrt(d)   or   f / d
+
+======================================  =================================
+symbol                                  here
+======================================  =================================
+d                                       ``Coordinates.d`` (r,)
+V of a design, U of a kernel            ``Coordinates.basis``
+z                                       ``Rotated.z`` (r, m)
+y_s − U z, outside the span of U        ``Rotated.outside_part`` (n, m)
+‖y_s − U z‖²                            ``Rotated.outside`` (m,)
+======================================  =================================
 
 Cost: O(n r) per target, student or query.
 """
@@ -22,43 +33,47 @@ from fastdistill.spectral.queries import Queries
 
 @dataclass(frozen=True, eq=False)
 class Rotated:
-    """Targets in the coordinates of a basis; plain values.
+    """Scaled targets y_s (n, m) in the basis U, and their part outside its span.
 
     Attributes
     ----------
+    scaled : ndarray (n, m)
+        y_s itself.
     z : ndarray (r, m)
         Uᵀ y_s.
-    unreached : ndarray (n, m)
-        y_s − U z, orthogonal to U.
+    outside_part : ndarray (n, m)
+        y_s − U z, orthogonal to U. No fit reaches it.
     outside : ndarray (m,)
         Its squared norm.
-    null_dual : ndarray (n, m) or None
-        Of a kernel: what a direction with d = 0 adds to dual coefficients, before its multiplier. It moves no fit by
-        more than rounding, but (K + λ I)⁻¹ y carries it along, divided by λ, and a query sees a direction of eigenvalue
-        d with the weight sqrt(d): rounding errors of K count there.
+    outside_dual : ndarray (n, m) or None
+        Of a kernel: the dual coefficients W^½ (y_s − U z), to be multiplied by `Students.outside_multipliers`. None
+        where they are zero, and of a design. The dual coefficients (K + λ I)⁻¹ y contain the outside part divided by
+        λ. It moves no fit by more than rounding, but it counts in predictions: a query weighs a direction of
+        eigenvalue d by sqrt(d), and rounding errors of K hide small d.
     """
 
+    scaled: np.ndarray
     z: np.ndarray
-    unreached: np.ndarray
+    outside_part: np.ndarray
     outside: np.ndarray
-    null_dual: np.ndarray | None
+    outside_dual: np.ndarray | None
 
 
 class Coordinates:
-    """The basis of one decomposition in its frame.
+    """The basis of one decomposition, with the weights and the intercept of its frame.
 
     Attributes
     ----------
     d : ndarray (r,)
         Eigenvalues, descending.
     noise : float
-        Eigenvalues of a kernel below this were cut.
+        Eigenvalues of a kernel below this were dropped: rounding could have made them of zero.
     basis : ndarray (p, r) or (n, r)
         V of a design, U of a kernel.
     light_queries : ndarray or sparse
-        The rows of the data without weight, as queries.
+        The samples of next to no weight (`Frame.light`), as queries.
     is_complete : bool
-        Whether the basis spans all centred targets, so that nothing is unreached.
+        Whether the basis spans all centred targets, so that `Rotated.outside` is zero.
     """
 
     def __init__(
@@ -69,7 +84,7 @@ class Coordinates:
         self.is_complete = self.rank == frame.degrees
         self.light_queries, self._light_rows = light_queries, np.empty((0, self.rank))
         if len(frame.light):
-            self._light_rows = self.of_queries(light_queries) / (self.d if is_kernel else np.sqrt(self.d))
+            self._light_rows = self.project(light_queries) / (self.d if is_kernel else np.sqrt(self.d))
 
     @property
     def rank(self) -> int:
@@ -82,22 +97,22 @@ class Coordinates:
         return min(0.0, float(self.d[-1])) if self.rank else 0.0
 
     def rotate(self, targets: Targets) -> Rotated:
-        """z, and what of the targets the basis does not reach."""
+        """z = Uᵀ y_s, and the part of the targets outside the span of U."""
         scaled = targets.scaled
         z = np.ascontiguousarray(self._rows.T @ scaled)
         if self.is_complete:
-            unreached = np.zeros_like(scaled)
+            outside_part = np.zeros_like(scaled)
         else:
-            unreached = scaled - self._rows @ z
-            if self.frame.weight is not None:  # once more: what a heavy row leaves is the rounding of its own size
-                unreached -= self._rows @ (self._rows.T @ unreached)
-        # from the residual itself: ‖y‖² − ‖z‖² would cancel where y is nearly reached
-        outside = np.einsum("ij,ij->j", unreached, unreached)
-        null_dual = self.queries.coefficients(unreached.T).T if self.is_kernel and outside.any() else None
-        return Rotated(z, unreached, outside, null_dual)
+            outside_part = scaled - self._rows @ z
+            if self.frame.weight is not None:  # once more: rounding errors have the size of the heaviest row
+                outside_part -= self._rows @ (self._rows.T @ outside_part)
+        # ‖y‖² − ‖z‖² would cancel where nearly all of y is in the span
+        outside = np.einsum("ij,ij->j", outside_part, outside_part)
+        outside_dual = self.queries.coefficients(outside_part.T).T if self.is_kernel and outside.any() else None
+        return Rotated(scaled, z, outside_part, outside, outside_dual)
 
-    def expand(self, coordinates: np.ndarray) -> np.ndarray:
-        """W^-½ U c for each row c of `coordinates` (N, r) -> (N, n); light rows as queries."""
+    def fits(self, coordinates: np.ndarray) -> np.ndarray:
+        """Centred fits W^-½ U c for each row c of `coordinates` (N, r) -> (N, n); light samples as queries."""
         if isinstance(self._rows, np.ndarray):
             fitted = coordinates @ self._rows.T
         else:
@@ -114,7 +129,7 @@ class Coordinates:
         return self._rows.block(start, stop)
 
     def unscaled_block(self, index: slice, u: np.ndarray) -> np.ndarray:
-        """W^-½ U of a block of rows u of U; light rows as queries."""
+        """W^-½ U of a block of rows u of U; light samples as queries."""
         if self.frame.weight is None:
             return u
         rows, light = self.frame.unscaled(u, index), self.frame.light
@@ -123,18 +138,20 @@ class Coordinates:
         return rows
 
     def samples(self) -> np.ndarray:
-        """The samples as W^-½ U s (n, r): those of the design, or of the kernel's features, up to a rotation and a
-        shift, which neither ridge nor its intercept sees.
+        """A design W^-½ U diag(sqrt(d)) (n, r) that gives the same students.
+
+        It equals the samples, or the features of a kernel, up to a rotation and, with an intercept, a shift: neither
+        changes a ridge fit.
         """
         n = self.frame.n_samples
         if not self.rank:
             return np.zeros((n, 1))
         return self.unscaled_block(slice(0, n), self.row_block(0, n)) * np.sqrt(self.d)
 
-    def lift(self, coordinates: np.ndarray) -> np.ndarray:
-        """Public coefficients, V c or W^½ U c, for each row c of `coordinates` (N, r) -> (N, p or n)."""
+    def coefficients(self, coordinates: np.ndarray) -> np.ndarray:
+        """Coefficients V c of a design, W^½ U c of a kernel, for each row c of `coordinates` (N, r) -> (N, p or n)."""
         return self.queries.coefficients(coordinates @ self.basis.T)
 
-    def of_queries(self, queries: Any) -> np.ndarray:
+    def project(self, queries: Any) -> np.ndarray:
         """Coordinates Q (q, r) of checked queries."""
         return self.queries.project(queries, self.basis)

@@ -1,10 +1,11 @@
-"""The frame of a problem: sample weights, the intercept, and targets centred and scaled alike.
+"""The frame of a problem: sample weights and the intercept, by which samples and targets are centred and scaled.
 
-With weights W = diag(w), w̄ = w / Σw, an unpenalised intercept centring by w̄, and rows scaled by sqrt(w)::
+Weighted ridge with an unpenalised intercept is plain ridge on centred samples and targets, with rows scaled by sqrt(w).
+With weights W = diag(w) and w̄ = w / Σw::
 
     targets   y_s = W^½ (y − 1 ȳ),  ȳ = w̄ᵀ y            fits   ŷ = ȳ + W^-½ ŷ_s
 
-Without an intercept ȳ = 0; without weights W is the identity. Every decomposition sees the scaled problem only.
+Without an intercept ȳ = 0; without weights W is the identity. Solvers and decompositions see the scaled problem only.
 
 Cost: O(n m) for m targets.
 """
@@ -18,16 +19,16 @@ import numpy as np
 
 from fastdistill.base import validation
 
-# Rows lighter than this fraction of the heaviest are predicted like queries: U / sqrt(w) would amplify rounding.
+# Samples with a weight below this fraction of the largest are `Frame.light`.
 LIGHT_ROW = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Centred and scaled targets; plain values.
+    """Centred and scaled targets.
 
-    Targets whose squares float64 cannot hold are in units of `unit`, a power of two (1 for all others): students are
-    linear in y, and every result is multiplied by it at the end.
+    Where float64 cannot hold the squares of y, all values are divided by `unit`, a power of two (1 otherwise). Students
+    are linear in y, and every result is multiplied by it at the end.
 
     Attributes
     ----------
@@ -37,7 +38,7 @@ class Targets:
         y_s = W^½ (y − ȳ).
     unit : float
     largest : float
-        The largest absolute entry of y, in units of `unit`.
+        The largest absolute entry of y, divided by `unit`.
     is_single : bool
         Whether y had one axis, so that results have no axis of targets.
     """
@@ -60,8 +61,8 @@ class Frame:
     Attributes
     ----------
     n_samples : int
-    weight, root : ndarray (n,) or None
-        w and sqrt(w); None where all are 1.
+    weight, root, inverse_root : ndarray (n,) or None
+        w, sqrt(w) and 1 / sqrt(w), 0 at zero weight; None where all are 1.
     fit_intercept : bool
     n_effective : int
         Samples of positive weight.
@@ -69,21 +70,26 @@ class Frame:
         Degrees of freedom of centred targets: `n_effective`, less one for an intercept.
     total_weight : float
         Σ w.
+    is_masked : bool
+        Whether the light rows are those of zero weight, so that they move no fit at all.
     light : ndarray of int
-        Rows so light that they are predicted as queries are.
+        Samples whose weight is 0, or next to nothing beside the largest. They are predicted as queries are, since
+        W^-½ U would amplify rounding errors.
     """
 
     def __init__(self, n_samples: int, weight: np.ndarray | None, fit_intercept: bool) -> None:
         self.n_samples, self.weight, self.fit_intercept = n_samples, weight, fit_intercept
         self.root: np.ndarray | None = None
+        self.inverse_root: np.ndarray | None = None
         self.light = np.empty(0, dtype=np.intp)
         self.n_effective, self.total_weight = n_samples, float(n_samples)
         if weight is not None:
             self.root = np.sqrt(weight)
             self.light = np.flatnonzero(weight < LIGHT_ROW * weight.max())
             self.n_effective, self.total_weight = int(np.count_nonzero(weight)), float(weight.sum())
-            self._inverse_root = np.divide(1.0, self.root, out=np.zeros_like(weight), where=weight > 0)
+            self.inverse_root = np.divide(1.0, self.root, out=np.zeros_like(weight), where=weight > 0)
         self.degrees = self.n_effective - fit_intercept
+        self.is_masked = len(self.light) == n_samples - self.n_effective
 
     @property
     def each_weight(self) -> np.ndarray:
@@ -98,22 +104,23 @@ class Frame:
     def targets(self, y: Any) -> Targets:
         """Checked, centred and scaled targets of y (n,) or (n, m)."""
         values, is_single = validation.targets(y, self.n_samples)
-        unit = validation.unit_size(values)
+        unit = 1.0 if validation.is_ordinary(values, validation.LARGEST_TARGET) else validation.unit_size(values)
         values = values / unit if unit != 1.0 else values
-        largest = validation.largest_entry(values)
-        for j, column in enumerate(values.T if values.shape[1] > 1 else ()):
+        sizes = np.maximum(values.max(axis=0), -values.min(axis=0))
+        extreme = (sizes > validation.LARGEST) | ((sizes < 1.0 / validation.LARGEST) & (sizes > 0.0))
+        for j in np.flatnonzero(extreme) if values.shape[1] > 1 else ():
             which = f"Target {j} of y" + (f", in units of {unit:.3g}," if unit != 1.0 else "")
-            validation.sized(column, which)
+            validation.sized(values[:, j], which)
         mean = np.zeros(values.shape[1])
         if self.fit_intercept:
             mean = np.average(values, axis=0, weights=self.weight)
         scaled = values - mean
         if self.weight is not None and self.root is not None:
-            if self.fit_intercept:  # what rounding left of the mean, as of the columns of a design
+            if self.fit_intercept:  # once more: a heavy sample needs a mean exact beyond its last digit
                 scaled -= self.weight / self.total_weight @ scaled
             scaled *= self.root[:, None]
-        return Targets(mean, scaled, unit, largest, is_single)
+        return Targets(mean, scaled, unit, float(sizes.max(initial=0.0)), is_single)
 
     def unscaled(self, scaled: np.ndarray, index: slice = slice(None)) -> np.ndarray:
         """W^-½ times rows `index` of scaled values (n, c); zero at zero weight."""
-        return scaled if self.weight is None else scaled * self._inverse_root[index, None]
+        return scaled if self.inverse_root is None else scaled * self.inverse_root[index, None]

@@ -1,14 +1,14 @@
 """Gaussian-process view: predictive standard deviations of the students, and the standard errors of their means.
 
 Student t is the posterior mean of a Gaussian process with covariance k and noise variance λ / w_i, given its targets
-u_t = (1 − ξ_t) y + ξ_t ŷ_{t−1}. With the coordinates Q of a query x (`spectral.spectrum`), its predictive variance,
-and the sampling variance of its mean ŷ_t(x) = Σ_j m_tj Q_j z_j for noise of that variance in y, are::
+u_t = (1 − ξ_t) y + ξ_t ŷ_{t−1}. With the coordinates Q of a query x (`fastdistill.spectral.coordinates`), its
+predictive variance, and the sampling variance of its mean ŷ_t(x) = Σ_j m_tj Q_j z_j for noise in y, are::
 
     v(x)     = k(x, x) − k_xᵀ (K + λ W⁻¹)⁻¹ k_x = k(x, x) − Σ_j Q_j² / (d_j + λ)
     se_t(x)² = noise Σ_j m_tj² Q_j²
 
-An unpenalised intercept is a constant with a flat prior. Carried at the weighted mean of the data (features centred by
-w̄ = w / Σ w), its posterior has the mean ȳ and the variance λ / Σ w, and is independent of the rest::
+An unpenalised intercept is a constant with a flat prior. With features centred by w̄ = w / Σ w, its posterior has the
+mean ȳ and the variance λ / Σ w, and is independent of the rest::
 
     v(x) = k_c(x, x) − Σ_j Q_j² / (d_j + λ) + λ / Σ w,     k_c(x, x) = k(x, x) − 2 w̄ᵀ k_x + w̄ᵀ K w̄
 
@@ -36,22 +36,26 @@ from fastdistill.base import validation
 from fastdistill.spectral.coordinates import Coordinates
 from fastdistill.spectral.queries import DesignQueries, KernelQueries
 
-# Directions with d below this fraction of λ are not kept but taken together, at d = 0. That overstates what they
-# explain, Σ Q² / (d + λ), by at most (d / λ)² of what they leave, Σ Q² / d · λ / (d + λ): by 1e-10 of the variance.
+# Directions with d below this fraction of λ are treated as one, of d = 0. That overstates their Σ Q² / (d + λ) by at
+# most (d / λ)² of the variance that remains in them, Σ Q² / d · λ / (d + λ): by 1e-10 of the variance.
 NEGLIGIBLE = 1e-5
 
 
 class Posterior:
-    """Predictive variances at penalties `lam` (L,): what they need of a kernel and no more, for keeping."""
+    """Predictive variances of a kernel at penalties `lam` (L,): k_c(x, x) − Σ_j Q_j² / (d_j + λ) + λ / Σ w.
+
+    Holds the leading eigenvectors that the smallest penalty needs, not the whole decomposition, so that it can be
+    stored in a fitted model.
+    """
 
     def __init__(self, coordinates: Coordinates, lam: np.ndarray) -> None:
         d = coordinates.d
-        kept = np.count_nonzero(d > NEGLIGIBLE * lam.min())
-        basis = coordinates.basis[:, :kept].copy()  # a view would keep all n eigenvectors alive
+        n_leading = np.count_nonzero(d > NEGLIGIBLE * lam.min())
+        basis = coordinates.basis[:, :n_leading].copy()  # a view would keep all n eigenvectors alive
         self.projection = _KernelProjection(coordinates, basis)
-        self.gain = 1.0 / np.add.outer(d[:kept], lam)
-        self.gain_of_rest = np.divide(1.0, lam, out=np.zeros_like(lam), where=lam > coordinates.noise)
-        self.constant = coordinates.frame.fit_intercept * lam / coordinates.frame.total_weight
+        self.inverse = 1.0 / np.add.outer(d[:n_leading], lam)
+        self.inverse_outside = np.divide(1.0, lam, out=np.zeros_like(lam), where=lam > coordinates.noise)
+        self.intercept_variance = coordinates.frame.fit_intercept * lam / coordinates.frame.total_weight
 
     def variance(self, Kq: np.ndarray, kernel_diag: Any) -> np.ndarray:
         """Variances (L, q) from checked kernel(query, train) (q, n) and the unchecked k(x, x) of the queries (q,)."""
@@ -63,14 +67,14 @@ class Posterior:
                 f"kernel_diag must not be negative: it holds kernel(x, x) of the queries, a variance; got "
                 f"{prior.min():.6g} at index {int(prior.argmin())}."
             )
-        squares, rest, centring = self.projection.squares(Kq)
-        explained = squares @ self.gain + np.multiply.outer(rest, self.gain_of_rest)
+        squares, outside, centring = self.projection.squares(Kq)
+        explained = squares @ self.inverse + np.multiply.outer(outside, self.inverse_outside)
         # the difference of nearly equal numbers: near the training data rounding can take it below zero
-        return np.maximum((prior - centring)[:, None] - explained, 0.0).T + self.constant[:, None]
+        return np.maximum((prior - centring)[:, None] - explained, 0.0).T + self.intercept_variance[:, None]
 
 
 class _KernelProjection:
-    """Kernel queries in a `basis` (n, r) of leading eigenvectors, and what they have outside of it."""
+    """Kernel queries in a `basis` (n, r) of leading eigenvectors, and the part of them outside its span."""
 
     def __init__(self, coordinates: Coordinates, basis: np.ndarray) -> None:
         queries = coordinates.queries
@@ -81,15 +85,15 @@ class _KernelProjection:
         self.is_complete = basis.shape[1] == coordinates.frame.degrees
 
     def squares(self, Kq: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Q² (q, r), the squared norm outside of the basis (q,), and k(x, x) − k_c(x, x) (q,)."""
+        """Q² (q, r), the squared norm outside the span of the basis (q,), and k(x, x) − k_c(x, x) (q,)."""
         rows, centring = self.queries.centred(Kq)
         rows = self.queries.scaled(rows)
         projected = rows @ self.basis
         if self.is_complete:
             return np.square(projected), np.zeros(len(Kq)), centring
         # not the difference of the squares, whose rounding errors λ would divide
-        rest = rows - projected @ self.basis.T
-        return np.square(projected), np.einsum("ij,ij->i", rest, rest), centring
+        outside = rows - projected @ self.basis.T
+        return np.square(projected), np.einsum("ij,ij->i", outside, outside), centring
 
 
 def predict_std(coordinates: Coordinates, lam: np.ndarray, queries: Any, kernel_diag: Any) -> np.ndarray:
@@ -107,32 +111,33 @@ def predict_std(coordinates: Coordinates, lam: np.ndarray, queries: Any, kernel_
 
 
 def standard_error(
-    coordinates: Coordinates, multipliers: np.ndarray, null: np.ndarray | None, queries: Any
+    coordinates: Coordinates, multipliers: np.ndarray, outside_multipliers: np.ndarray | None, queries: Any
 ) -> np.ndarray:
-    """Standard errors (students, q) for noise of unit variance, from multipliers (students, r).
+    """Standard errors (students, q) for noise of unit variance, from multipliers m (students, r).
 
-    `null` (students, 1) are a kernel's multipliers of directions with d = 0; see `DistillationPath.standard_error`.
+    `outside_multipliers` (students, 1) are those of a kernel outside the span of its eigenvectors (see
+    `Students.outside_multipliers`), None for a design. See `DistillationPath.standard_error`.
     """
-    outside: Any = 0.0
-    if null is not None:
-        squares, rest, _ = _KernelProjection(coordinates, coordinates.basis).squares(queries)
-        outside = null * np.sqrt(rest)
+    of_outside: Any = 0.0
+    if outside_multipliers is not None:
+        squares, outside, _ = _KernelProjection(coordinates, coordinates.basis).squares(queries)
+        of_outside = outside_multipliers * np.sqrt(outside)
     else:
-        squares = np.square(coordinates.of_queries(queries))
-    # in units of each student's largest: the squares of what a large λ leaves would underflow
+        squares = np.square(coordinates.project(queries))
+    # in units of each student's largest: the small multipliers of a large λ have squares that would underflow
     unit = np.abs(multipliers).max(axis=1, initial=0.0, keepdims=True)
     multipliers = np.divide(multipliers, unit, out=np.zeros_like(multipliers), where=unit > 0)
     of_slopes = unit * np.sqrt(np.square(multipliers) @ squares.T)
     of_intercept = np.sqrt(coordinates.frame.fit_intercept / coordinates.frame.total_weight)
-    # `outside` is divided by λ, and its square can overflow where λ is next to nothing
-    return np.hypot(np.hypot(of_slopes, of_intercept), outside)
+    # `of_outside` is divided by λ, and its square can overflow where λ is next to nothing
+    return np.hypot(np.hypot(of_slopes, of_intercept), of_outside)
 
 
 def _design_variance(coordinates: Coordinates, design: DesignQueries, lam: np.ndarray, queries: Any) -> np.ndarray:
-    """Variances (L, q) of the linear kernel on checked queries (q, p), from what is left of each direction."""
-    frame, squares = coordinates.frame, np.square(coordinates.of_queries(queries))
+    """Variances (L, q) of the linear kernel on checked queries (q, p), Σ_j Q_j² λ / (d_j + λ) in the span of V."""
+    frame, squares = coordinates.frame, np.square(coordinates.project(queries))
     variance = squares @ (lam / np.add.outer(coordinates.d, lam))
     if coordinates.rank < design.width:
-        unexplored = design.squared_norms(queries) - squares.sum(axis=1)
-        variance += np.maximum(unexplored, 0.0)[:, None]
+        outside = design.squared_norms(queries) - squares.sum(axis=1)
+        variance += np.maximum(outside, 0.0)[:, None]
     return (variance + frame.fit_intercept * lam / frame.total_weight).T

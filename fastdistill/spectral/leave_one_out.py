@@ -1,15 +1,26 @@
-"""Exact leave-one-out predictions of every student, its teachers refitted without the point too, and no refit done.
+"""Exact leave-one-out predictions of every student, as if it and its teachers were refitted without the sample.
 
-With h = diag(H), H = U a Uᵀ (an intercept adds the direction sqrt(w) with filter 1), u_t the targets of step t, and
-G_{t,s} = Π_{s<r≤t} ξ_r a^(t−s+1), for each point i::
+Let H = U a Uᵀ be the smoother of student 0 (an intercept adds the direction sqrt(w), with the filter 1), h_i = H_ii
+the leverages, u_t the targets of step t, and G_{t,s} = Π_{s<r≤t} ξ_r a^(t−s+1). Dropping sample i amounts to moving its
+target at step t by some δ_t, so that the fit passes through it::
 
     δ_t = ( [H u_t]_i − u_{t,i} + ξ_t Σ_{s<t} δ_s ([H G_{t−1,s}]_ii − [G_{t−1,s}]_ii) ) / (1 − h_i)
     loo_t = [H u_t]_i + Σ_{s≤t} δ_s [G_{t,s}]_ii
 
-Subtracting as written costs a relative error of eps / (1 − h): good enough where no leverage in a block of rows is near
-one. Elsewhere every difference is formed without subtraction, from 1 − a = λ / (d + λ), which takes twice the products:
-the result is as exact at λ = 1e-14 as at 1. Where a point has the leverage one it alone fixes a direction; numerator
-and 1 − h then vanish together with λ, and the ratio of their parts linear in λ is the least-norm refit.
+==================================  ==================================================
+symbol                              here
+==================================  ==================================================
+diag H^(j+1), j = 0..k              ``power_diagonals`` (P, k+1, rows)
+diag (I − H) H^j                    ``complement_diagonals`` (P, k+1, rows)
+1 − h at λ = 0                      ``unreached_share`` (rows,)
+ground-truth weights 1 − ξ_t        ``ground_truth_weights`` (P, k+1); 1 at step 0
+==================================  ==================================================
+
+The subtraction in 1 − h costs a relative error of eps / (1 − h). That is good enough where no leverage in a block of
+rows is near one. Elsewhere (`near_interpolation`) every difference is formed without a subtraction, from
+1 − a = λ / (d + λ). This takes twice the products, and the result is as exact at λ = 1e-14 as at 1. A sample of
+leverage one alone fixes a direction: numerator and 1 − h then vanish together with λ, and the ratio of their parts
+linear in λ is the least-norm refit.
 
 None of the four papers has this formula; for one step of ridge it is Allen's PRESS.
 
@@ -24,14 +35,14 @@ from functools import cached_property
 
 import numpy as np
 
+from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.coordinates import Coordinates, Rotated
-from fastdistill.spectral.students import compiled_kernels
 
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 # Four times as many can take three times as long: beyond 1 MiB the allocator maps fresh pages every time.
 CACHED_ENTRIES = 2**16  # entries of what a product writes and a kernel reads again at once
 EFFICIENT_ROWS = 512  # fewer would slow products with thousands of columns down
-CROWDED = 1 / 64  # below this, 1 − h is formed without subtraction: the other way would lose two digits
+NEAR_INTERPOLATION = 1 / 64  # below this, 1 − h is formed without a subtraction, which would cost two digits
 WORTH_COMPRESSING = 50  # rows per multiplier from which the SVD of the multipliers costs less than it can save
 EPS = float(np.finfo(np.float64).eps)
 
@@ -39,14 +50,18 @@ EPS = float(np.finfo(np.float64).eps)
 def leave_one_out_blocks(
     coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray
 ) -> Iterator[tuple[int, _Rows, np.ndarray]]:
-    """(family, rows, centred predictions (k+1, rows, m)) for families of penalties lam (P,) and weights xi (P, k)."""
+    """Leave-one-out predictions of families of students, block by block.
+
+    A family has one of the penalties lam (P,) and one of the schedules xi (P, k). Yields the number of the family, a
+    block of rows, and their centred predictions (k+1, rows, m).
+    """
     for first, families, rows in _blocks(coordinates, rotated, lam, xi):
         for family, predictions in enumerate(families.predictions(rows)):
             yield first + family, rows, predictions
 
 
 def leave_one_out_factors(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
-    """R factors (P, k+2, k+2) of √w [loo_0 .. loo_k y] for each family, the targets one below the other."""
+    """R (P, k+2, k+2) of the QR factorisations of √w [loo_0 .. loo_k y], one per family, targets stacked as rows."""
     factors = np.zeros((len(lam), xi.shape[1] + 2, xi.shape[1] + 2))
     for first, families, rows in _blocks(coordinates, rotated, lam, xi):
         families.append_to(factors[first : first + len(families.lam)], rows)
@@ -56,7 +71,7 @@ def leave_one_out_factors(coordinates: Coordinates, rotated: Rotated, lam: np.nd
 def _blocks(
     coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray
 ) -> Iterator[tuple[int, _Families, _Rows]]:
-    """Some families, the first one's number, and some rows, such that working arrays keep their size."""
+    """Some families, the number of the first one, and some rows: few enough for the size of the working arrays."""
     steps = xi.shape[1] + 1
     at_once = max(1, BLOCK_ENTRIES // (steps * max(1, coordinates.rank)))
     for first in range(0, len(lam), at_once):
@@ -74,7 +89,7 @@ def _blocks(
 
 
 def leverages(coordinates: Coordinates, filter_: np.ndarray) -> np.ndarray:
-    """Diagonal (n,) of the smoother U F Uᵀ of a filter F (r,), the intercept's share included."""
+    """Diagonal (n,) of the smoother U F Uᵀ of a filter F (r,), plus that of the intercept's smoother."""
     n, diagonal = coordinates.frame.n_samples, coordinates.frame.intercept_share
     height = max(1, BLOCK_ENTRIES // max(1, coordinates.rank))
     for start in range(0, n, height):
@@ -84,32 +99,50 @@ def leverages(coordinates: Coordinates, filter_: np.ndarray) -> np.ndarray:
 
 
 class _Rows:
-    """A block of rows of U and what leave-one-out needs of them; coordinates are of the centred, unscaled targets."""
+    """A block of rows of U, and what leave-one-out needs of them.
+
+    Attributes
+    ----------
+    index : slice
+        Which rows.
+    z : ndarray (r, m)
+        Rotated targets.
+    weight, root : ndarray (rows,)
+        w and sqrt(w); `root` is empty where all weights are 1.
+    squared : ndarray (rows, r)
+        U².
+    unscaled : ndarray (rows, r)
+        W^-½ U.
+    intercept_share : ndarray (rows,)
+        Diagonal of the intercept's smoother, w / Σw; zero without one.
+    unreached_share : ndarray (rows,)
+        1 − h at λ = 0: the share of a sample's unit vector that no fit reaches, 0 for a sample that can be
+        interpolated. Exactly 0 where rounding could have made all of it.
+    outside_part : ndarray (rows, m)
+        The part of the centred, unscaled targets outside the span of U.
+    y : ndarray (rows, m)
+        The centred, unscaled targets; meaningless at zero weight.
+    """
 
     def __init__(self, coordinates: Coordinates, rotated: Rotated, index: slice) -> None:
         frame, self.index, self.z = coordinates.frame, index, rotated.z
         self.weight = np.ones(index.stop - index.start) if frame.weight is None else frame.weight[index]
-        self.root = np.empty(0) if frame.root is None else frame.root[index]  # (0,) where all are 1
+        self.root = np.empty(0) if frame.root is None else frame.root[index]
         u = coordinates.row_block(index.start, index.stop)
-        self.u2 = np.square(u)
-        self.fixed = self.weight / frame.total_weight * frame.fit_intercept
-        # the part of a point's unit vector that no fit reaches; exactly 0 where rounding could have made all of it
-        self.null = 1.0 - self.fixed - self.u2.sum(axis=1)
+        self.squared = np.square(u)
+        self.intercept_share = self.weight / frame.total_weight * frame.fit_intercept
+        self.unreached_share = 1.0 - self.intercept_share - self.squared.sum(axis=1)
         if coordinates.is_complete:
-            self.null[self.weight > 0] = 0.0
-        self.null[self.null < 16 * EPS * max(1, coordinates.rank) ** 0.5] = 0.0
-        self.expand = coordinates.unscaled_block(index, u)
-        self.unreached = frame.unscaled(rotated.unreached[index], index).copy()
-        self.unreached[self.null == 0.0] = 0.0
-
-    @cached_property
-    def y(self) -> np.ndarray:
-        """The centred targets (rows, m); meaningless at zero weight."""
-        return self.expand @ self.z + self.unreached
+            self.unreached_share[self.weight > 0] = 0.0
+        self.unreached_share[self.unreached_share < 16 * EPS * max(1, coordinates.rank) ** 0.5] = 0.0
+        self.unscaled = coordinates.unscaled_block(index, u)
+        self.outside_part = frame.unscaled(rotated.outside_part[index], index).copy()
+        self.outside_part[self.unreached_share == 0.0] = 0.0
+        self.y = frame.unscaled(rotated.scaled[index], index)
 
 
 class _Families:
-    """Multipliers of families of students, each of one penalty and one schedule: (P, k+1, r)."""
+    """Students of P families, each of one penalty and one schedule: multipliers (P, k+1, r) of the eigendirections."""
 
     def __init__(self, coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> None:
         self.d, self.lam, self.xi = coordinates.d, lam, np.ascontiguousarray(xi)
@@ -117,16 +150,15 @@ class _Families:
         self.filters = np.empty((len(lam), steps, len(d)))
         kernels = compiled_kernels()
         kernels.student_grid(d, np.repeat(lam[:, None], steps, axis=1), self.xi, kernels.FILTER, self.filters)
-        # kept_j = Σ_r U² a^(j+1) + the intercept's share
-        self.kept = np.empty_like(self.filters)
-        for powers, penalty in zip(self.kept, lam, strict=True):
+        self.powers = np.empty_like(self.filters)  # a^(j+1)
+        for powers, penalty in zip(self.powers, lam, strict=True):
             kernels.filter_powers(d, penalty, powers)
-        self.kept_of = _Product(self.kept, coordinates.frame.n_samples)
+        self.power_diagonals_of = _Product(self.powers, coordinates.frame.n_samples)
         self.fit_of = [_Product(self.filters * z, coordinates.frame.n_samples) for z in rotated.z.T]
 
     @cached_property
     def complement(self) -> np.ndarray:
-        """1 − a (P, r); at λ = 0 its part linear in λ."""
+        """1 − a (P, r); at λ = 0 its part linear in λ, 1 / d."""
         penalty = self.lam[:, None]
         with np.errstate(invalid="ignore"):
             complement = np.where(np.isinf(penalty), 1.0, penalty / (self.d + penalty))
@@ -134,82 +166,92 @@ class _Families:
         return complement
 
     @cached_property
-    def lost(self) -> np.ndarray:
-        """lost_j = Σ_r U² (1 − a) a^j."""
-        lost = np.empty_like(self.kept)
-        lost[:, 0] = self.complement
-        np.multiply(self.kept[:, :-1], self.complement[:, None], out=lost[:, 1:])
-        return lost
+    def complement_powers(self) -> np.ndarray:
+        """(1 − a) a^j, j = 0..k: (P, k+1, r)."""
+        products = np.empty_like(self.powers)
+        products[:, 0] = self.complement
+        np.multiply(self.powers[:, :-1], self.complement[:, None], out=products[:, 1:])
+        return products
 
     @cached_property
-    def truth(self) -> np.ndarray:
-        """The share of y in each step's targets (P, k+1)."""
+    def ground_truth_weights(self) -> np.ndarray:
+        """1 − ξ_t (P, k+1), the weight of y in the targets of each step; 1 at step 0."""
         return np.concatenate([np.ones((len(self.lam), 1)), 1.0 - self.xi], axis=1)
 
     @cached_property
-    def residuals(self) -> np.ndarray:
-        """Targets of each step less its fit."""
-        carried = np.empty_like(self.filters)
-        carried[:, 0] = 1.0
-        carried[:, 1:] = self.truth[:, 1:, None] + self.xi[:, :, None] * self.filters[:, :-1]
-        return carried * self.complement[:, None]
+    def residual_multipliers(self) -> np.ndarray:
+        """Multipliers (P, k+1, r) of z in the targets of each step less its fit."""
+        of_targets = np.empty_like(self.filters)
+        of_targets[:, 0] = 1.0
+        of_targets[:, 1:] = self.ground_truth_weights[:, 1:, None] + self.xi[:, :, None] * self.filters[:, :-1]
+        return of_targets * self.complement[:, None]
 
     def predictions(self, rows: _Rows) -> np.ndarray:
         """Centred leave-one-out predictions (P, k+1, rows, m)."""
         kernels = compiled_kernels()
-        kept, crowded = self._leverages(rows)
-        out = np.empty((*kept.shape, rows.z.shape[1]))
-        for j, fit, careful in self._fits(rows, kept, crowded):
-            y, column = np.ascontiguousarray(rows.y[:, j]), np.empty_like(fit[0])
-            for i in np.flatnonzero(~crowded):
-                kernels.leave_one_out_direct(self.xi[i], y, kept[i], fit[i], column)
-                out[i, :, :, j] = column
-            for family, column in careful:
-                out[family, :, :, j] = column
+        power_diagonals, near_interpolation = self._power_diagonals(rows)
+        out = np.empty((*power_diagonals.shape, rows.z.shape[1]))
+        for j, fit, without_subtraction in self._fits(rows, power_diagonals, near_interpolation):
+            y, direct = np.ascontiguousarray(rows.y[:, j]), np.empty_like(fit[0])
+            for i in np.flatnonzero(~near_interpolation):
+                kernels.leave_one_out_direct(self.xi[i], y, power_diagonals[i], fit[i], direct)
+                out[i, :, :, j] = direct
+            for family, predictions in without_subtraction:
+                out[family, :, :, j] = predictions
         return out
 
     def append_to(self, factors: np.ndarray, rows: _Rows) -> None:
         """Append the rows √w [loo_0 .. loo_k y] to the R factors (P, k+2, k+2)."""
         kernels = compiled_kernels()
-        kept, crowded = self._leverages(rows)
-        for j, fit, careful in self._fits(rows, kept, crowded):
+        power_diagonals, near_interpolation = self._power_diagonals(rows)
+        for j, fit, without_subtraction in self._fits(rows, power_diagonals, near_interpolation):
             y = np.ascontiguousarray(rows.y[:, j])
-            kernels.leave_one_out_factors(self.xi, y, rows.root, kept, fit, crowded, factors)
-            for i, column in careful:
-                columns = np.vstack([column, y])
+            kernels.leave_one_out_factors(self.xi, y, rows.root, power_diagonals, fit, near_interpolation, factors)
+            for i, predictions in without_subtraction:
+                columns = np.vstack([predictions, y])
                 kernels.append_rows(columns * rows.root if len(rows.root) else columns, factors[i])
 
-    def _leverages(self, rows: _Rows) -> tuple[np.ndarray, np.ndarray]:
-        """kept (P, k+1, rows), and the families (P,) with a leverage near one."""
-        kept = self.kept_of(rows.u2)
-        kept += rows.fixed
-        return kept, 1.0 - kept[:, 0].max(axis=1) < CROWDED
+    def _power_diagonals(self, rows: _Rows) -> tuple[np.ndarray, np.ndarray]:
+        """diag H^(j+1) (P, k+1, rows), and the families (P,) with a leverage near one."""
+        power_diagonals = self.power_diagonals_of(rows.squared)
+        power_diagonals += rows.intercept_share
+        return power_diagonals, 1.0 - power_diagonals[:, 0].max(axis=1) < NEAR_INTERPOLATION
 
     def _fits(
-        self, rows: _Rows, kept: np.ndarray, crowded: np.ndarray
+        self, rows: _Rows, power_diagonals: np.ndarray, near_interpolation: np.ndarray
     ) -> Iterator[tuple[int, np.ndarray, Iterator[tuple[int, np.ndarray]]]]:
-        """Each target, its fits (P, k+1, rows) and, without subtraction, the predictions (k+1, rows) of the crowded."""
-        which = np.flatnonzero(crowded)
-        lost = _Product(self.lost[which])(rows.u2) if len(which) else np.empty((0, *kept.shape[1:]))
-        lost[self.lam[which] == 0.0] *= rows.null == 0.0
+        """For each target its number, its fits (P, k+1, rows), and the predictions of families near interpolation."""
+        which = np.flatnonzero(near_interpolation)
+        complement_diagonals = np.empty((0, *power_diagonals.shape[1:]))
+        if len(which):
+            complement_diagonals = _Product(self.complement_powers[which])(rows.squared)
+        complement_diagonals[self.lam[which] == 0.0] *= rows.unreached_share == 0.0
         for j, fit_of in enumerate(self.fit_of):
-            fit = fit_of(rows.expand)
-            yield j, fit, self._careful(rows, j, which, kept, lost, fit)
+            fit = fit_of(rows.unscaled)
+            yield j, fit, self._without_subtraction(rows, j, which, power_diagonals, complement_diagonals, fit)
 
-    def _careful(
-        self, rows: _Rows, j: int, which: np.ndarray, kept: np.ndarray, lost: np.ndarray, fit: np.ndarray
+    def _without_subtraction(
+        self,
+        rows: _Rows,
+        j: int,
+        which: np.ndarray,
+        power_diagonals: np.ndarray,
+        complement_diagonals: np.ndarray,
+        fit: np.ndarray,
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Centred predictions (k+1, rows) of target j by the families `which`."""
+        """The families `which`, and their centred predictions (k+1, rows) of target j."""
         if not len(which):
             return
-        residual = _Product(self.residuals[which] * -rows.z[:, j])(rows.expand)
-        residual[self.lam[which] == 0.0] *= rows.null == 0.0
-        residual -= self.truth[which, :, None] * rows.unreached[:, j]
-        for i, lost_i, residual_i in zip(which, lost, residual, strict=True):
-            column = np.empty_like(fit[i])
-            left = lost_i[0] + rows.null
-            compiled_kernels().leave_one_out(self.xi[i], left, kept[i], lost_i, fit[i], residual_i, column)
-            yield i, column
+        residual = _Product(self.residual_multipliers[which] * -rows.z[:, j])(rows.unscaled)
+        residual[self.lam[which] == 0.0] *= rows.unreached_share == 0.0
+        residual -= self.ground_truth_weights[which, :, None] * rows.outside_part[:, j]
+        for i, complement, residual_i in zip(which, complement_diagonals, residual, strict=True):
+            predictions = np.empty_like(fit[i])
+            one_minus_leverage = complement[0] + rows.unreached_share
+            compiled_kernels().leave_one_out(
+                self.xi[i], one_minus_leverage, power_diagonals[i], complement, fit[i], residual_i, predictions
+            )
+            yield i, predictions
 
 
 class _Product:

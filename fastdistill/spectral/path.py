@@ -1,6 +1,6 @@
 """The paths of a spectrum: students of the distillation recursion, their limit, tolerance rounds, and given filters.
 
-With the eigenvalues d and the filters f_t of `fastdistill.kernels` (see there)::
+With the eigenvalues d (r,) and the filter f_t of student t (`fastdistill.kernels.student_grid`)::
 
     path     f_0 = a, f_t = a ((1 − ξ_t) + ξ_t f_{t−1}),  a = d / (d + λ)
     limit    f = d / (d + λ / (1 − ξ))
@@ -15,7 +15,7 @@ M: B_t = Π A_i                               ``ToleranceRounds.filters``
 P: (1 − Σ w) f_0 + Σ w_i f_i                 students mixed by ``fastdistill.selection.mixtures``
 ===========================================  ==========================================
 
-Cost: O(r) per penalty and step; what follows from the filters is in ``students.py``.
+Cost: O(r) per penalty and step; what follows from the filters is in `fastdistill.spectral.students`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ import numpy as np
 
 from fastdistill.base import validation
 from fastdistill.spectral import gaussian_process
+from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.leave_one_out import leave_one_out_blocks
 from fastdistill.spectral.protocol import Decomposed
-from fastdistill.spectral.students import BLOCK_ENTRIES, Students, compiled_kernels
+from fastdistill.spectral.students import BLOCK_ENTRIES, Students
 
 # Penalties over the largest eigenvalue: below, 1 / lam overflows beside d; above, fits of usual targets underflow.
 SMALLEST_RATIO, LARGEST_RATIO = 1e-304, 1e200
@@ -103,7 +104,15 @@ def checked_penalties(penalties: np.ndarray, largest: float) -> np.ndarray:
 
 
 class _Recursion(Students):
-    """Students of the recursion: penalties (P, k+1) and imitation weights (P, k) of P families."""
+    """Students of the recursion in P families of k + 1: one penalty and one schedule each.
+
+    Attributes
+    ----------
+    family_penalties : ndarray (P, k+1)
+        The penalty of each student; one value per family.
+    family_weights : ndarray (P, k)
+        Imitation weights.
+    """
 
     lam: np.ndarray
 
@@ -113,7 +122,7 @@ class _Recursion(Students):
         super().__init__(spectrum, targets, shape)
         self.family_penalties, self.family_weights = np.ascontiguousarray(lam), np.ascontiguousarray(xi)
 
-    def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
+    def _multipliers_at(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
         size = self.family_penalties.shape[1]
         first, last = start // size, -(-stop // size)
         out = np.empty((last - first, size, len(values)))
@@ -136,19 +145,19 @@ class _Recursion(Students):
     def loo(self) -> np.ndarray:
         """Exact leave-one-out predictions (..., n[, m]): each student and all its teachers refitted without the sample.
 
-        O(n r) per penalty and step, no refit; see `spectral.leave_one_out`. NaN where nothing is left to fit.
+        O(n r) per penalty and step; see `fastdistill.spectral.leave_one_out`. NaN where nothing is left to fit.
         """
         n, m = self.spectrum.frame.n_samples, self.targets.count
         predictions = np.empty((*self.family_penalties.shape, n, m))
         for family, rows, block in self._leave_one_out():
             predictions[family, :, rows.index] = block + self.targets.mean
         predictions = predictions.reshape(self.n_students, n, m)
-        self._complete_light_rows(predictions)
+        self._add_outside_to_light_rows(predictions)
         return self._result(predictions, "leave-one-out predictions", power=1)
 
     @cached_property
     def loo_mse(self) -> np.ndarray:
-        """Leave-one-out error Σ w (y − loo)² / Σ w, (...[, m]); the predictions are formed in blocks and not kept."""
+        """Leave-one-out error Σ w (y − loo)² / Σ w, (...[, m]); the predictions are formed in blocks."""
         errors = np.zeros((*self.family_penalties.shape, self.targets.count))
         for family, rows, block in self._leave_one_out():
             errors[family] += np.einsum("ksm,ksm,s->km", block - rows.y, block - rows.y, rows.weight)
@@ -197,7 +206,7 @@ class _Recursion(Students):
         """
         checked, penalties = self.queries.check(queries), self.lam.ravel()
         std = gaussian_process.predict_std(self.spectrum.coordinates, penalties, checked, kernel_diag)
-        # no schedule and no step changes it
+        # the same for every schedule and step
         std = np.repeat(std, self.n_students // len(penalties), axis=0)
         return self._result(np.repeat(std[:, :, None], self.targets.count, axis=2), "standard deviations")
 
@@ -229,8 +238,8 @@ class _Recursion(Students):
         """
         checked, variance = self.queries.check(queries), self._noise_variance(noise)
         multipliers = self.spectral_multipliers(self._coefficient_form, 0, self.n_students)[:, 0]
-        null = self.null_multipliers(0, self.n_students)[:, 0] if self.spectrum.is_kernel else None
-        error = gaussian_process.standard_error(self.spectrum.coordinates, multipliers, null, checked)
+        outside = self.outside_multipliers(0, self.n_students)[:, 0] if self.spectrum.is_kernel else None
+        error = gaussian_process.standard_error(self.spectrum.coordinates, multipliers, outside, checked)
         return self._result(error[:, :, None] * np.sqrt(variance), "standard errors")
 
     def _noise_variance(self, noise: Any) -> np.ndarray:
@@ -263,7 +272,7 @@ class DistillationPath(_Recursion):
 
 
 def of_same_targets(students: Students, lam: Any, xi: Any) -> DistillationPath:
-    """Students of other, checked penalties and weights on the targets of `students`, which are not rotated again."""
+    """A path of other penalties and weights, checked already, for the targets of `students`; z is computed once."""
     penalties, weights = np.asarray(lam, dtype=np.float64), np.asarray(xi, dtype=np.float64)
     other = DistillationPath(students.spectrum, students.targets, penalties, weights)
     other.rotated = students.rotated
@@ -350,7 +359,7 @@ class ToleranceRounds(Students):
         self.n_rounds = int(n_rounds[0]) if targets.is_single else n_rounds
         self.collapsed = bool(collapsed[0]) if targets.is_single else collapsed
 
-    def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
+    def _multipliers_at(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
         m, rounds = self._penalties.shape
         out = np.empty((m, rounds, len(values)))
         compiled_kernels().student_grid(values, self._penalties, np.ones((m, max(0, rounds - 1))), form, out)
@@ -361,7 +370,7 @@ class ToleranceRounds(Students):
 
 
 class FilteredStudents(Students):
-    """Plain ridge of a penalty and the student of a given filter, as a path of two.
+    """Two students: plain ridge of a penalty, and one of a given filter (r,).
 
     Axes of every result: (2,), then the result's own, then (m,) targets.
 
@@ -377,14 +386,14 @@ class FilteredStudents(Students):
         self._filters = np.stack([d / (d + lam), filter_])
 
     def spectral_multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
-        """From the given filter, whatever the form."""
+        """From the filters, divided by d or sqrt(d) as `form` says."""
         kernels, d, filters = compiled_kernels(), self.spectrum.coordinates.d, self._filters[start:stop, None]
         if form == kernels.RESIDUAL:
             return 1.0 - filters
         return filters / {kernels.FILTER: 1.0, kernels.DUAL: d, kernels.PRIMAL: np.sqrt(d)}[form]
 
-    def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
-        """Only what `null_multipliers` asks for: the filter leaves a direction with d = 0 alone."""
+    def _multipliers_at(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
+        """For `outside_multipliers` only, at d = 0: 1 / λ of ridge, and 0 of the student, as its filter is 0 there."""
         return np.array([1.0 / self.lam if self.lam > 0 else 0.0, 0.0])[start:stop, None, None]
 
     def _penalty_of(self, start: int, stop: int) -> np.ndarray:

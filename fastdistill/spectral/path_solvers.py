@@ -23,17 +23,20 @@ from fastdistill.spectral.decompositions.conjugate_gradients import ConjugateGra
 from fastdistill.spectral.decompositions.krylov import Krylov
 from fastdistill.spectral.decompositions.operators import DesignOperator
 from fastdistill.spectral.decompositions.solved import Solved
+from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.krylov_path import KrylovPath, checked_size
 from fastdistill.spectral.path import DistillationPath, checked_penalties, families
-from fastdistill.spectral.problems import Problem
+from fastdistill.spectral.problems import KernelProblem, Problem
 from fastdistill.spectral.protocol import Decomposed
 from fastdistill.spectral.queries import Queries
-from fastdistill.spectral.solved_path import OnePenaltyPath
+from fastdistill.spectral.solved_path import OnePenaltyPath, TridiagonalPath
 
 # Relative error of the fits of iterative solvers that the user has not named: that of coefficients may be a thousand
 # times as large. Beyond the last, another solver is due.
 AUTO_TOL, ACCEPTED = 1e-12, 1e-9
+# Weights of a schedule multiply to at most this where every step is solved for: each carries the rounding on.
+LARGEST_GROWTH = 1e3
 ITERATIVE = ("conjugate_gradients", "krylov")
 UNEVEN, LARGE = 1e6, 1e8  # squares of columns, beside the smallest of them and beside the penalty
 TRACE_TOL = 1e-8  # traces are estimates: their quadrature need not be exact
@@ -60,11 +63,14 @@ class PathSolvers:
         self.queries: Queries | None = None
         self._tol = tol
         self._factors: dict[float, tuple[Cholesky, Queries]] = {}
+        self._reduced: tuple[Tridiagonal, Queries] | None = None
         # whether a decomposition can serve where an iterative solver has failed, or cannot say
         self._is_small = kind == "dense" or problem.shape.side <= EXACT_SIDE
 
     def path(self, spectrum: Decomposed, targets: Targets, lam: np.ndarray, xi: np.ndarray) -> DistillationPath | None:
         """A path of penalties and schedules; None where the decomposition is to make it."""
+        if self.solver == "tridiagonal":
+            return TridiagonalPath(spectrum, targets, lam, xi, *self._tridiagonal(lam))
         different = np.unique(lam)
         factored = sum(known != different[0] for known in self._factors)
         job = Job(len(different), xi.shape[-1], targets.count, len(np.atleast_2d(xi)), factored)
@@ -74,10 +80,12 @@ class PathSolvers:
             if solver in ITERATIVE and self._is_small and self._is_uneven(float(different[0])):
                 solver = "decomposition"
         if solver == "cholesky" and lam.size == 1:
-            factor = self._factor(float(different[0]))
+            is_tame = np.prod(np.maximum(np.abs(xi), 1.0), axis=-1).max() <= LARGEST_GROWTH
+            factor = self._factor(float(different[0])) if is_tame else None
             if factor is not None:
                 self.method, self.queries = "cholesky", factor[1]
-                return OnePenaltyPath(spectrum, targets, lam, xi, *factor)
+                masked = self.problem.light_queries() if len(self.problem.frame.light) else None
+                return OnePenaltyPath(spectrum, targets, lam, xi, *factor, masked)
             solver = "decomposition" if self._is_small or self.solver == "cholesky" else "krylov"
         path = None
         if solver == "conjugate_gradients":
@@ -97,7 +105,7 @@ class PathSolvers:
 
     def _factor(self, lam: float) -> tuple[Cholesky, Queries] | None:
         """A Cholesky factor for a penalty, where it loses no digits."""
-        if lam == 0.0 or len(self.problem.frame.light):
+        if lam == 0.0 or not self.problem.frame.is_masked:
             return None
         if lam not in self._factors:
             factor = self.problem.factor(lam)
@@ -105,6 +113,21 @@ class PathSolvers:
                 return None
             self._factors[lam] = factor
         return self._factors[lam]
+
+    def _tridiagonal(self, lam: np.ndarray) -> tuple[Tridiagonal, Queries]:
+        """The tridiagonal form of a kernel, for penalties at which it loses no digits."""
+        if self._reduced is None:
+            if not isinstance(self.problem, KernelProblem) or len(self.problem.frame.light):
+                raise ValueError(
+                    "solver='tridiagonal' takes no weights of zero, or next to nothing beside the largest; use "
+                    "solver='eigh', or leave these samples out."
+                )
+            self._reduced, self.method = self.problem.tridiagonal(), "tridiagonal"
+            self.queries = self._reduced[1]
+        penalties = lam.ravel()
+        if not np.all(self._reduced[0].accurate(penalties) & (penalties > 0)):
+            raise ValueError(f"solver='tridiagonal' would lose digits at lam={penalties.min():.3g}; use solver='eigh'.")
+        return self._reduced
 
     def _by_gradients(
         self, spectrum: Decomposed, targets: Targets, lam: np.ndarray, xi: np.ndarray, most: int

@@ -1,6 +1,6 @@
-"""Designs and kernels in their frame, before anything is decomposed: each solver takes from here what it needs.
+"""Designs and kernels with their weights and intercept, before anything is decomposed or factored.
 
-::
+Solvers and decompositions see the scaled problem, with the symbols of `fastdistill.spectral.frame` and k̿ = w̄ᵀ K w̄::
 
     design   X_s = W^½ (X − 1 x̄ᵀ)                kernel   K_s = W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½
 
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastdistill.spectral.decompositions.centre import Centre
-from fastdistill.spectral.decompositions.cholesky import Cholesky, is_positive_semidefinite
+from fastdistill.spectral.decompositions.cholesky import MIN_RCOND_KERNEL, Cholesky, is_positive_semidefinite
 from fastdistill.spectral.decompositions.choose import Shape
 from fastdistill.spectral.decompositions.eigen import (
     INDEFINITE,
@@ -29,12 +29,13 @@ from fastdistill.spectral.decompositions.eigen import (
     decompose_kernel,
     entry_scale,
     has_heavy_rows,
-    negated_kernel,
     scaled_design,
+    scaled_kernel,
     sparse_gram,
 )
 from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator
 from fastdistill.spectral.decompositions.operators import column_means as operator_means
+from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.queries import DesignQueries, KernelQueries, Queries
 
@@ -42,10 +43,12 @@ from fastdistill.spectral.queries import DesignQueries, KernelQueries, Queries
 CANCELLED = 16.0
 # Squares of the data below this are not told from zero: the decomposition says what is wrong.
 UNDERFLOW = 1e-280
+# Means of at most so many deviations of one of the first rows: their rounding moves no digit of the students.
+NEAR, FEW_ROWS = 1e3, 16
 
 
 class Problem(Protocol):
-    """A design or kernel in its frame."""
+    """A design or kernel, its weights and its intercept."""
 
     frame: Frame
 
@@ -57,13 +60,13 @@ class Problem(Protocol):
         """Eigenvalues and bases, and how new points enter; a kernel can be decomposed once."""
 
     def factor(self, lam: float) -> tuple[Cholesky, Queries] | None:
-        """A Cholesky factor for the penalty, and how new points enter; None where it would cost digits."""
+        """A Cholesky factor for the penalty, and how new points enter; None where it is not accurate enough."""
 
     def products(self) -> tuple[DesignOperator | KernelOperator, Queries]:
         """Products with the scaled problem, for an iterative solver, and how new points enter."""
 
     def light_queries(self) -> Any:
-        """The rows of the data that the frame calls light."""
+        """The samples of next to no weight, `Frame.light`, as queries."""
 
 
 class DesignProblem:
@@ -95,11 +98,20 @@ class DesignProblem:
         """Of the smaller Gram matrix."""
         if not isinstance(self.design, np.ndarray):
             return self._sparse_factor(lam)
-        weight = self.frame.weight
-        means = column_means(self.design, weight) if self.frame.fit_intercept else None
-        scaled, centre = scaled_design(self.design, weight, means)
+        scaled, centre = self._scaled()
         factor = _factored(lambda: Cholesky.of_design(scaled, lam))
         return None if factor is None else (factor, DesignQueries(self.design.shape[1], centre))
+
+    def _scaled(self) -> tuple[np.ndarray, Centre | None]:
+        """X_s and x̄, as `scaled_design`; in half the passes over X where no column is far from zero."""
+        weight, fit_intercept = self.frame.weight, self.frame.fit_intercept
+        if fit_intercept and weight is None:
+            means = np.full(len(self.design), 1.0 / len(self.design)) @ self.design
+            scaled = self.design - means
+            # a few rows bound the spread from below
+            if np.all(np.abs(means) <= NEAR * np.abs(scaled[:FEW_ROWS]).max(axis=0)):
+                return scaled, Centre(means)
+        return scaled_design(self.design, weight, column_means(self.design, weight) if fit_intercept else None)
 
     def _sparse_factor(self, lam: float) -> tuple[Cholesky, DesignQueries] | None:
         """Of a sparse product, centred afterwards; None also where centring costs digits."""
@@ -182,9 +194,10 @@ class ImplicitKernel:
 
 
 class KernelProblem:
-    """A checked symmetric matrix with entries known to a relative `resolution`.
+    """A checked symmetric kernel matrix K (n, n), with entries known to a relative `resolution`.
 
-    With `indefinite` it may have negative eigenvalues; with `known_definite` none is looked for.
+    With `indefinite` it may have negative eigenvalues. With `known_definite` it is taken to have none, and may be
+    overwritten.
     """
 
     def __init__(
@@ -194,24 +207,29 @@ class KernelProblem:
         self._light = kernel[frame.light]
         self._heavy = kernel.copy() if has_heavy_rows(frame.weight) else None
         self._scale = entry_scale(kernel.diagonal(), frame.weight, frame.fit_intercept)
-        self._negated, self._centre = negated_kernel(kernel, frame.weight, frame.fit_intercept)
+        self._scaled, self._centre = scaled_kernel(kernel, frame.weight, frame.fit_intercept, overwrite=known_definite)
         self._queries = KernelQueries(frame, self._centre)
         self._known_definite = known_definite
         self.shape = Shape("dense", *kernel.shape)
 
     def is_definite(self) -> bool:
-        """Whether a Cholesky factor shows K_s to be positive semi-definite; if not, eigenvalues have the last word."""
+        """Whether K_s is positive semi-definite by a Cholesky factor; if not, eigenvalues must decide."""
         # the largest entry is at most the largest eigenvalue, so that this allows no more than they do
-        allowed = max(INDEFINITE, self._resolution * len(self._negated)) * -self._negated.diagonal().min(initial=0.0)
-        if not self._known_definite and allowed > 0 and np.isfinite(self._negated.sum()):
-            self._known_definite = is_positive_semidefinite(-self._negated, allowed)
+        allowed = max(INDEFINITE, self._resolution * len(self._scaled)) * self._scaled.diagonal().max(initial=0.0)
+        if not self._known_definite and allowed > 0 and np.isfinite(self._scaled.sum()):
+            self._known_definite = is_positive_semidefinite(self._scaled, allowed)
         return self._known_definite
 
     def decompose(self, solver: str) -> tuple[Decomposition, KernelQueries]:
-        """By all eigenvalues; of heavy rows by the graded SVD of a factor."""
+        """By all eigenvalues; where some weights are huge, by the graded SVD of a factor."""
         weight = self.frame.weight
         decomposition = decompose_kernel(
-            self._negated, self._centre, weight, self._scale, self._resolution, indefinite=self._indefinite
+            np.negative(self._scaled, out=self._scaled),
+            self._centre,
+            weight,
+            self._scale,
+            self._resolution,
+            indefinite=self._indefinite,
         )
         is_indefinite = self._indefinite and decomposition.d.min(initial=0.0) < 0
         if self._heavy is not None and weight is not None and not is_indefinite:
@@ -219,15 +237,19 @@ class KernelProblem:
         return decomposition, self._queries
 
     def factor(self, lam: float) -> tuple[Cholesky, KernelQueries] | None:
-        """Of K_s + λI, where K_s is positive semi-definite."""
-        if not self.is_definite():
+        """Of K_s + λI, where K_s is positive semi-definite and λ well above the rounding of K before it was centred."""
+        if lam < MIN_RCOND_KERNEL * self._scale or not self.is_definite():
             return None
-        factor = _factored(lambda: Cholesky.of_kernel(-self._negated, lam, overwrite=True))
+        factor = _factored(lambda: Cholesky.of_kernel(self._scaled, lam))
         return None if factor is None else (factor, self._queries)
 
     def products(self) -> tuple[KernelOperator, KernelQueries]:
         """With K, centred and weighted already."""
-        return KernelOperator(-self._negated), self._queries
+        return KernelOperator(self._scaled), self._queries
+
+    def tridiagonal(self) -> tuple[Tridiagonal, KernelQueries]:
+        """The tridiagonal form of K_s, and how new points enter."""
+        return Tridiagonal(self._scaled), self._queries
 
     def light_queries(self) -> np.ndarray:
         """Rows of K."""

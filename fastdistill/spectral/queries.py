@@ -22,7 +22,7 @@ from fastdistill.spectral.frame import Frame
 
 
 class Queries(Protocol):
-    """What students ask about new points."""
+    """How new points are checked, centred and multiplied."""
 
     @property
     def width(self) -> int:
@@ -35,14 +35,17 @@ class Queries(Protocol):
         """Coordinates (q, r) of checked queries in a basis (width, r) of scaled samples."""
 
     def evaluate(self, queries: Any, coefficients: np.ndarray) -> np.ndarray:
-        """Centred predictions (N, q) of public coefficients (N, width) on checked queries."""
+        """Centred predictions (N, q) of coefficients (N, width) on checked queries."""
 
     def coefficients(self, scaled: np.ndarray) -> np.ndarray:
-        """Public coefficients (N, width) from those of the scaled problem."""
+        """Coefficients (N, width) for unscaled queries, from coefficients of the scaled problem."""
 
 
 class DesignQueries:
-    """Queries X_q (q, p) of a design, dense or sparse; `centre` holds the means x̄ of the columns, or is None."""
+    """Queries X_q (q, p) of a design, dense or sparse.
+
+    `centre` holds the means x̄ of the columns; None without an intercept.
+    """
 
     def __init__(self, n_features: int, centre: Centre | None) -> None:
         self.width, self.centre = n_features, centre
@@ -63,7 +66,7 @@ class DesignQueries:
         return self.project(queries, coefficients.T).T
 
     def coefficients(self, scaled: np.ndarray) -> np.ndarray:
-        """Those of the scaled problem: W^½ (X − x̄) β fits W^½ (y − ȳ)."""
+        """The same coefficients β: where W^½ (X − x̄) β fits W^½ (y − ȳ), (X − x̄) β fits y − ȳ."""
         return scaled
 
     def squared_norms(self, queries: Any) -> np.ndarray:
@@ -103,11 +106,11 @@ class KernelQueries:
         return predictions if self.centre is None else predictions - (coefficients @ self.centre)[:, None]
 
     def coefficients(self, scaled: np.ndarray) -> np.ndarray:
-        """Dual coefficients W^½ a of a scaled problem's a."""
+        """Dual coefficients W^½ a: where W^½ K W^½ a fits W^½ (y − ȳ), K W^½ a fits y − ȳ."""
         return self.scaled(scaled)
 
     def centred(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Queries centred on both sides, (q, n), and k(x, x) − k_c(x, x) (q,)."""
+        """Queries of the centred kernel k_c (q, n), and k(x, x) − k_c(x, x) (q,); see `gaussian_process`."""
         if self.centre is None:
             return queries, np.zeros(len(queries))
         share = self.frame.each_weight / self.frame.total_weight

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastdistill.spectral.decompositions.cholesky import Cholesky
 from fastdistill.spectral.decompositions.solved import Solved
+from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.path import DistillationPath
 from fastdistill.spectral.protocol import Decomposed
@@ -24,13 +25,15 @@ from fastdistill.spectral.queries import Queries
 
 # Residuals below this share of the targets are differences of nearly equal numbers: the decomposition has them exactly.
 NEARLY_FITTED = 1e-4
+# Every second step takes a product of n by n matrices: at six, leave-one-out costs 0.7 of the eigenvalues.
+MOST_POWERS = 6
 
 
 class Solver(Protocol):
     """What a path may ask of a solver, for families of penalties lam (P,) and weights xi (P, k), targets (n, m)."""
 
-    def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray, *, with_fits: bool = True) -> Solved:
-        """Coefficients and fits; without fits their array may have no rows."""
+    def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> Solved:
+        """Coefficients and fits."""
 
     def traces(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
         """Traces (P, k+1) of the smoothers, without the intercept's one."""
@@ -89,8 +92,7 @@ class SolvedPath(CoefficientPath):
         self._solver = solver
 
     def _solved(self, *, with_fits: bool) -> Solved:
-        penalties = self.family_penalties[:, 0]
-        return self._solver.students(self.targets.scaled, penalties, self.family_weights, with_fits=with_fits)
+        return self._solver.students(self.targets.scaled, self.family_penalties[:, 0], self.family_weights)
 
     @cached_property
     def _scaled_fits(self) -> np.ndarray:
@@ -101,10 +103,12 @@ class SolvedPath(CoefficientPath):
     @cached_property
     def fitted(self) -> np.ndarray:
         """Fits on the training samples (..., n[, m])."""
-        fits = self._scaled_fits
-        if self.spectrum.frame.root is not None:
-            fits = fits / self.spectrum.frame.root[:, None]
-        return self._result(fits + self.targets.mean, "fitted values", power=1)
+        return self._result(self._unscaled(self._scaled_fits) + self.targets.mean, "fitted values", power=1)
+
+    def _unscaled(self, scaled: np.ndarray) -> np.ndarray:
+        """W^-½ times values of the scaled problem (students, n, m)."""
+        inverse = self.spectrum.frame.inverse_root
+        return scaled if inverse is None else scaled * inverse[:, None]
 
     @cached_property
     def dof(self) -> np.ndarray:
@@ -119,7 +123,28 @@ class SolvedPath(CoefficientPath):
         if np.any(residuals < NEARLY_FITTED * np.linalg.norm(y, axis=0)):
             return super()._residuals
         left = self._solver.remaining(self.family_penalties[:, 0], self.family_weights).reshape(-1, 1)
-        return residuals / np.sqrt(frame.total_weight), left - frame.fit_intercept
+        return residuals / np.sqrt(frame.total_weight), left - (frame.n_samples - frame.degrees)
+
+
+class TridiagonalPath(SolvedPath):
+    """By the tridiagonal form of a kernel: every penalty, weight and step without eigenvectors."""
+
+    _solver: Tridiagonal
+
+    @cached_property
+    def _both(self) -> Solved:
+        """Coefficients and fits, which cost one product with Q."""
+        return self._solver.students(self.targets.scaled, self.family_penalties[:, 0], self.family_weights)
+
+    def _solved(self, *, with_fits: bool) -> Solved:
+        return self._both
+
+    @cached_property
+    def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
+        frame, penalties = self.spectrum.frame, self.family_penalties[:, 0]
+        squares = self._solver.misfits(self.targets.scaled, penalties, self.family_weights)
+        left = self._solver.remaining(penalties, self.family_weights).reshape(-1, 1) - frame.fit_intercept
+        return np.sqrt(squares.reshape(self.n_students, -1) / frame.total_weight), left
 
 
 class OnePenaltyPath(SolvedPath):
@@ -127,10 +152,49 @@ class OnePenaltyPath(SolvedPath):
 
     _solver: Cholesky
 
+    def __init__(
+        self,
+        spectrum: Decomposed,
+        targets: Targets,
+        lam: np.ndarray,
+        xi: np.ndarray,
+        solver: Cholesky,
+        queries: Queries,
+        masked: Any = None,
+    ) -> None:
+        """`masked` are the samples of zero weight, as queries."""
+        super().__init__(spectrum, targets, lam, xi, solver, queries)
+        self._masked = masked
+
+    def _unscaled(self, scaled: np.ndarray) -> np.ndarray:
+        """W^-½ times fits or leave-one-out predictions; samples of zero weight are predicted."""
+        values = super()._unscaled(scaled)
+        if self._masked is not None:
+            values[:, self.spectrum.frame.light] = self.query_map(self._masked)(0, self.n_students)
+        return values
+
+    def _solved(self, *, with_fits: bool) -> Solved:
+        penalties = self.family_penalties[:, 0]
+        return self._solver.students(self.targets.scaled, penalties, self.family_weights, with_fits=with_fits)
+
+    @property
+    def _has_traces(self) -> bool:
+        """Whether powers of the smoother cost less than its eigenvalues."""
+        return self.n_steps <= MOST_POWERS
+
+    @cached_property
+    def dof(self) -> np.ndarray:
+        """Effective degrees of freedom (...), as of `DistillationPath`."""
+        return super().dof if self._has_traces else super(SolvedPath, self).dof
+
+    @cached_property
+    def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
+        return super()._residuals if self._has_traces else super(SolvedPath, self)._residuals
+
     @cached_property
     def _left_out(self) -> np.ndarray | None:
         """Scaled leave-one-out predictions (students, n, m) of one schedule; None where they need the decomposition."""
-        if len(self.family_weights) > 1:
+        if len(self.family_weights) > 1 or not self._has_traces:
             return None
         return self._solver.leave_one_out(
             self.targets.scaled, self.family_weights[0], self.spectrum.frame.intercept_share
@@ -141,14 +205,16 @@ class OnePenaltyPath(SolvedPath):
         """Exact leave-one-out predictions (..., n[, m]), as of `DistillationPath`."""
         if self._left_out is None:
             return super().loo
-        root = self.spectrum.frame.root
-        predictions = self._left_out if root is None else self._left_out / root[:, None]
-        return self._result(predictions + self.targets.mean, "leave-one-out predictions", power=1)
+        predictions = self._unscaled(self._left_out) + self.targets.mean
+        return self._result(predictions, "leave-one-out predictions", power=1)
 
     @cached_property
     def loo_mse(self) -> np.ndarray:
         """Leave-one-out error Σ w (y − loo)² / Σ w, (...[, m])."""
         if self._left_out is None:
             return super().loo_mse
-        errors = np.square(self.targets.scaled - self._left_out).sum(axis=1) / self.spectrum.frame.total_weight
+        frame, errors = self.spectrum.frame, np.square(self.targets.scaled - self._left_out)
+        if self._masked is not None:
+            errors[:, frame.light] = 0.0
+        errors = errors.sum(axis=1) / frame.total_weight
         return self._result(errors, "mean squared errors", power=2)

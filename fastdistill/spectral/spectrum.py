@@ -40,7 +40,24 @@ from fastdistill.spectral.queries import Queries
 # rounding, is one of few huge directions: smaller ones may have been lost in it.
 LOST, DISTINCT = 1e8, 1e3
 DESIGN_SOLVERS = ("auto", "svd", "gram", "cholesky", "krylov")
-KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "krylov")
+KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal", "krylov")
+# What is said where eigenvalues are needed of a solver that the user has named.
+WITHOUT_EIGENVALUES = {
+    "cholesky": (
+        "serves one positive penalty at a time, of well-conditioned data without weights of zero, and few steps of "
+        "moderate weights: coefficients, fits, predictions, errors, dof, gcv and leave-one-out; use solver='auto', "
+        "which decomposes for everything else."
+    ),
+    "tridiagonal": (
+        "gives coefficients, fits, predictions, errors, dof and gcv, but no eigenvectors, filters, leave-one-out "
+        "predictions, standard deviations, limits or tolerance rounds; use solver='auto', which decomposes for them."
+    ),
+    "krylov": (
+        "gives coefficients, fits, predictions, errors, dof and gcv, but no eigenvalues, filters, leave-one-out "
+        "predictions, standard deviations, limits or tolerance rounds; use solver='auto', which decomposes for them "
+        "(of an array: a LinearOperator has solver='krylov' only)."
+    ),
+}
 
 
 class Spectrum:
@@ -232,19 +249,20 @@ class Spectrum:
         """`from_kernel`, which with `indefinite` may have negative eigenvalues, for penalties above minus the smallest:
 
         then K + λ I is positive definite and students, fits, predictions and leave-one-out are what they are for a
-        kernel; standard deviations, evidence and tolerances are not defined. With `known_definite` no negative
-        eigenvalue is looked for.
+        kernel; standard deviations, evidence and tolerances are not defined. With `known_definite` K is an
+        array of such a kernel, of which neither symmetry nor eigenvalues are checked, and which may be overwritten.
         """
         fit_intercept = validation.boolean(fit_intercept, "fit_intercept")
         validation.choice(solver, "solver", tuple(name for name in KERNEL_SOLVERS if name != "krylov"))
         dtype = validation.result_dtype(K)
-        kernel = validation.kernel_matrix(K)
+        kernel = K if known_definite and validation.is_ordinary(K) else validation.kernel_matrix(K)
         weight = validation.sample_weight(sample_weight, len(kernel))
         frame = Frame(len(kernel), weight, fit_intercept)
         resolution = float(np.finfo(dtype).eps)
         problem = KernelProblem(kernel, frame, resolution, indefinite=indefinite, known_definite=known_definite)
         spectrum = cls(problem, len(kernel), dtype, solver, is_kernel=True)
         if not (indefinite or problem.is_definite()):
+            spectrum._solvers = PathSolvers(problem, "eigh", 0.0)
             spectrum.coordinates  # noqa: B018 - raises where an eigenvalue is negative
         return spectrum
 
@@ -254,12 +272,8 @@ class Spectrum:
         if self._solvers is None:
             raise ValueError("The decomposition of this spectrum has failed before.")
         problem, solver = self._solvers.problem, self._solvers.solver
-        if solver == "krylov":
-            raise ValueError(
-                "solver='krylov' gives coefficients, fits, predictions, errors, dof and gcv, but no eigenvalues, "
-                "filters, leave-one-out predictions, standard deviations, limits or tolerance rounds; use "
-                "solver='auto', which decomposes for them (of an array: a LinearOperator has solver='krylov' only)."
-            )
+        if solver in WITHOUT_EIGENVALUES:
+            raise ValueError(f"solver={solver!r} {WITHOUT_EIGENVALUES[solver]}")
         self._solvers = None
         decomposition, queries = problem.decompose(solver)
         if not decomposition.d.all():
@@ -338,9 +352,10 @@ class Spectrum:
         shape = f"n_samples={self.n_samples}"
         if self.n_features is not None:
             shape += f", n_features={self.n_features}"
-        if self._solvers is None or self._solvers.solver != "krylov":
-            shape += f", rank={self.rank}"
-        return f"Spectrum({shape}, method={self.method!r}, fit_intercept={self.fit_intercept})"
+        method = None if self._solvers is None else self._solvers.method
+        if self.is_decomposed:
+            shape, method = f"{shape}, rank={self.rank}", self.method
+        return f"Spectrum({shape}, method={method!r}, fit_intercept={self.fit_intercept})"
 
     def path(self, y: Any, lam: Any, xi: Any, n_steps: int | None = None) -> DistillationPath:
         """Every student from plain ridge (step 0) to step k: f_t = a ((1 − ξ_t) + ξ_t f_{t−1}), a = d / (d + λ).

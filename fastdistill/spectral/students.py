@@ -1,12 +1,18 @@
-"""Students: fits, coefficients, predictions, degrees of freedom and GCV that follow from spectral multipliers.
+"""Students: fits, coefficients, predictions, degrees of freedom and GCV from spectral filters.
 
-With the eigenvalues d, the rotated targets z = Uᵀ W^½ (y − ȳ) and the filter f of a student (`fastdistill.kernels`)::
+A student is a ridge model of one penalty, schedule and step. With the eigenvalues d (r,), the rotated targets
+z = Uᵀ W^½ (y − ȳ) and the filter f of a student (`fastdistill.kernels.student_grid`)::
 
     ŷ = ȳ + W^-½ U (f ∘ z)      dof = Σ f (+ 1 for an intercept)      Σ w residual² = Σ (1 − f)² z² + outside
     GCV = mean residual² / (1 − dof / n)²
 
+where outside = ‖W^½ (y − ȳ)‖² − ‖z‖² is the squared norm of the targets outside the span of U. The spectrum decomposes
+when d, U or z are first needed. Paths by another solver (``solved_path.py``) replace what that solver gives more
+cheaply.
+
 Cost: O(r) per student for filters, degrees of freedom, training error and GCV; O(n r) more per student for fits.
-Nothing larger than a block of students is formed unless the array itself is asked for."""
+Nothing larger than a block of students is formed unless the array itself is asked for.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +26,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastdistill.base import validation
+from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.coordinates import Rotated
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.protocol import Decomposed
@@ -29,7 +36,9 @@ BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 
 
 class Students:
-    """A family of students of one spectrum and one set of targets; the base of paths, limits and rounds.
+    """Students of one spectrum and one set of targets; the base of paths, limits and rounds.
+
+    Methods take ranges of students, start..stop, in flat order: the last of the axes runs fastest.
 
     Attributes
     ----------
@@ -38,7 +47,7 @@ class Students:
         Centred and scaled.
     """
 
-    _shared = True  # one filter for all targets
+    _shared = True  # whether a student has the same filter for all targets
 
     def __init__(self, spectrum: Decomposed, targets: Targets, shape: tuple[int, ...]) -> None:
         self.spectrum = spectrum
@@ -67,14 +76,14 @@ class Students:
         """The targets in the coordinates of the spectrum."""
         return self.spectrum.coordinates.rotate(self.targets)
 
-    def _grid(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
-        """Multipliers (stop − start, 1 or m, r) of students in flat order; arguments as in `kernels.student_grid`."""
+    def _multipliers_at(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
+        """Multipliers (stop − start, 1 or m, r) at given eigenvalues; `values`, `form` as in `kernels.student_grid`."""
         raise TypeError("Students is a base class; use Spectrum.path, .limit or .tolerance_path.")
 
     def spectral_multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
-        """What students start..stop do to each eigendirection (stop − start, 1 or m, r); forms of `student_grid`."""
+        """Multipliers (stop − start, 1 or m, r) of each eigendirection; `form` as in `kernels.student_grid`."""
         d = self.spectrum.coordinates.d
-        return self._grid(np.sqrt(d) if form == compiled_kernels().PRIMAL else d, form, start, stop)
+        return self._multipliers_at(np.sqrt(d) if form == compiled_kernels().PRIMAL else d, form, start, stop)
 
     @property
     def n_students(self) -> int:
@@ -90,7 +99,7 @@ class Students:
     def _result(self, array: np.ndarray, what: str, *, per_target: bool = True, power: int = 0) -> np.ndarray:
         """A flat result (students, ..., m) in its public shape, dtype and units, with the m axis only if y had it.
 
-        `power` is that of y in the result: 1 of predictions, 2 of squared errors.
+        `what` names it in errors; `power` is that of y in the result: 1 of predictions, 2 of squared errors.
         """
         if self.targets.is_single or not per_target:
             array = array[..., 0]
@@ -113,14 +122,14 @@ class Students:
     def _all_coefficients(self) -> np.ndarray:
         """Primal or dual coefficients (students, p or n, m)."""
         filtered = self._filtered(self._coefficient_form, 0, self.n_students)
-        coefficients = self._by_target(self.spectrum.coordinates.lift(filtered))
-        if self.rotated.null_dual is not None:
-            coefficients = coefficients + self.null_multipliers(0, self.n_students) * self.rotated.null_dual
+        coefficients = self._by_target(self.spectrum.coordinates.coefficients(filtered))
+        if self.rotated.outside_dual is not None:
+            coefficients = coefficients + self.outside_multipliers(0, self.n_students) * self.rotated.outside_dual
         return coefficients
 
-    def null_multipliers(self, start: int, stop: int) -> np.ndarray:
-        """Dual multipliers (students, 1, 1 or m) of a direction with d = 0; none where λ is below the noise of d."""
-        multipliers = self._grid(np.zeros(1), compiled_kernels().DUAL, start, stop)[..., 0]
+    def outside_multipliers(self, start: int, stop: int) -> np.ndarray:
+        """Multipliers (students, 1, 1 or m) of `Rotated.outside_dual`, f / d at d = 0; 0 where λ is below the noise."""
+        multipliers = self._multipliers_at(np.zeros(1), compiled_kernels().DUAL, start, stop)[..., 0]
         return np.where(self._penalty_of(start, stop) > self.spectrum.coordinates.noise, multipliers, 0.0)[:, None, :]
 
     def _penalty_of(self, start: int, stop: int) -> np.ndarray:
@@ -129,26 +138,26 @@ class Students:
 
     @cached_property
     def filters(self) -> np.ndarray:
-        """Spectral filters f (..., r): 1 keeps an eigendirection of the targets, 0 removes it."""
+        """Spectral filters f (..., r), the factors of z in the fits: 1 keeps an eigendirection, 0 removes it."""
         filters = self.spectral_multipliers(compiled_kernels().FILTER, 0, self.n_students)
         return self._result(np.moveaxis(filters, 1, 2), "filters", per_target=not self._shared)
 
     @cached_property
     def fitted(self) -> np.ndarray:
         """Fits on the training samples (..., n[, m])."""
-        flat = self.spectrum.coordinates.expand(self._filtered(compiled_kernels().FILTER, 0, self.n_students))
+        flat = self.spectrum.coordinates.fits(self._filtered(compiled_kernels().FILTER, 0, self.n_students))
         fitted = self._by_target(flat)
         if self.spectrum.frame.fit_intercept:
             fitted += self.targets.mean
-        self._complete_light_rows(fitted)
+        self._add_outside_to_light_rows(fitted)
         return self._result(fitted, "fitted values", power=1)
 
-    def _complete_light_rows(self, predictions: np.ndarray) -> None:
-        """Add to the rows that have no weight what `predict` would: they are queries (students, n, m)."""
+    def _add_outside_to_light_rows(self, predictions: np.ndarray) -> None:
+        """Complete predictions (students, n, m) of samples of next to no weight, which are queries, in place."""
         light = self.spectrum.frame.light
-        null = self._null_at(self.spectrum.coordinates.light_queries) if len(light) else None
-        if null is not None:
-            predictions[:, light] += self.null_multipliers(0, self.n_students) * null
+        outside = self._outside_predictions(self.spectrum.coordinates.light_queries) if len(light) else None
+        if outside is not None:
+            predictions[:, light] += self.outside_multipliers(0, self.n_students) * outside
 
     @cached_property
     def coef(self) -> np.ndarray:
@@ -200,34 +209,34 @@ class Students:
 
         n counts the samples of positive weight. Infinite where dof = n: every residual is zero and GCV says nothing.
         """
-        root, left = self._residuals
+        root, degrees_left = self._residuals
         with np.errstate(divide="ignore", invalid="ignore"):
-            score = np.square(root / (left / self.spectrum.frame.n_effective))
-        return self._result(np.where(left == 0.0, np.inf, score), "mean squared errors", power=2)
+            score = np.square(root / (degrees_left / self.spectrum.frame.n_effective))
+        return self._result(np.where(degrees_left == 0.0, np.inf, score), "mean squared errors", power=2)
 
     @cached_property
     def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
         """Root mean squared residuals (students, m) and n − dof (students, 1 or m), both from 1 − f."""
         z2 = np.square(self.rotated.z)
-        norms, left = [], []
+        norms, degrees_left = [], []
         for start, stop in self._blocks(len(z2)):
-            lost, remaining = self.complements(start, stop)
-            left.append(remaining)
-            # in units of each student's largest: the squares of what a tiny λ loses would underflow
-            unit = np.abs(lost).max(axis=-1, initial=0.0)
-            np.divide(lost, unit[..., None], out=lost, where=unit[..., None] > 0)
-            np.square(lost, out=lost)
-            norms.append(unit * np.sqrt(lost[:, 0] @ z2 if self._shared else np.einsum("smr,rm->sm", lost, z2)))
+            complement, left = self.complements(start, stop)
+            degrees_left.append(left)
+            # in units of each student's largest: 1 − f at a tiny λ has squares that would underflow
+            unit = np.abs(complement).max(axis=-1, initial=0.0)
+            np.divide(complement, unit[..., None], out=complement, where=unit[..., None] > 0)
+            squares = np.square(complement, out=complement)
+            norms.append(unit * np.sqrt(squares[:, 0] @ z2 if self._shared else np.einsum("smr,rm->sm", squares, z2)))
         root = np.hypot(np.concatenate(norms), np.sqrt(self.rotated.outside)) / np.sqrt(
             self.spectrum.frame.total_weight
         )
-        return root, np.concatenate(left)
+        return root, np.concatenate(degrees_left)
 
     def complements(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """1 − f (students, 1 or m, r) and n − dof (students, 1 or m)."""
         complement = self.spectral_multipliers(compiled_kernels().RESIDUAL, start, stop)
-        unreached = self.spectrum.frame.degrees - self.spectrum.coordinates.rank
-        return complement, complement.sum(axis=-1) + unreached
+        outside_degrees = self.spectrum.frame.degrees - self.spectrum.coordinates.rank  # where 1 − f = 1
+        return complement, complement.sum(axis=-1) + outside_degrees
 
     def predict(self, queries: Any) -> np.ndarray:
         """Predictions of every student, (..., q[, m]).
@@ -263,7 +272,7 @@ class Students:
         yq : array-like (q,) or (q, m)
             Targets of the queries, of the same shape as the training targets but for their number.
         """
-        checked, wanted = self.check_scored(queries, yq)
+        checked, wanted = self.check_labelled_queries(queries, yq)
         m = wanted.shape[1]
         predict = self.query_map(checked)
         errors = []
@@ -274,8 +283,8 @@ class Students:
             errors.append(np.einsum("sqm,sqm->sm", difference, difference) / checked.shape[0])
         return self._result(np.concatenate(errors), "mean squared errors", power=2)
 
-    def check_scored(self, queries: Any, yq: Any) -> tuple[Any, np.ndarray]:
-        """Queries and their centred targets (q, m) through the gate."""
+    def check_labelled_queries(self, queries: Any, yq: Any) -> tuple[Any, np.ndarray]:
+        """Checked queries and their targets (q, m) less ȳ, in the units of the training targets."""
         checked = self.queries.check(queries)
         wanted, _ = validation.targets(yq, checked.shape[0], "yq")
         m = self.targets.count
@@ -285,29 +294,32 @@ class Students:
         return checked, validation.sized(wanted, "yq", smallest=0.0) - self.targets.mean
 
     def query_map(self, queries: Any) -> Callable[[int, int], np.ndarray]:
-        """Centred predictions (students, q, m) of a range of students on checked queries, in the cheaper order."""
+        """A function (start, stop) -> centred predictions (stop − start, q, m) of these students on checked queries.
+
+        Q (m ∘ z) or X_q (V (m ∘ z)), whichever product costs less.
+        """
         coordinates, form = self.spectrum.coordinates, self._coefficient_form
         (q, width), r = queries.shape, coordinates.rank
         n_rows = self.n_students * self.targets.count
-        null = self._null_at(queries)
+        outside = self._outside_predictions(queries)
         projected = None
         if q * width * r + n_rows * r * q < n_rows * width * (r + q):
-            projected = coordinates.of_queries(queries)
+            projected = coordinates.project(queries)
 
         def predict(start: int, stop: int) -> np.ndarray:
             filtered = self._filtered(form, start, stop)
             if projected is not None:
                 flat = filtered @ projected.T
             else:
-                flat = self.queries.evaluate(queries, coordinates.lift(filtered))
+                flat = self.queries.evaluate(queries, coordinates.coefficients(filtered))
             predictions = self._by_target(flat)
-            return predictions if null is None else predictions + self.null_multipliers(start, stop) * null
+            return predictions if outside is None else predictions + self.outside_multipliers(start, stop) * outside
 
         return predict
 
-    def _null_at(self, queries: Any) -> np.ndarray | None:
-        """What `Rotated.null_dual` adds to the predictions of checked queries, (q, m), before its multiplier."""
-        dual = self.rotated.null_dual
+    def _outside_predictions(self, queries: Any) -> np.ndarray | None:
+        """Predictions (q, m) of `Rotated.outside_dual` on checked queries, before its multiplier; None without one."""
+        dual = self.rotated.outside_dual
         return None if dual is None else self.queries.evaluate(queries, dual.T).T
 
     @property
@@ -317,10 +329,3 @@ class Students:
 
 def _is_cached(value: Any) -> bool:
     return isinstance(value, cached_property)
-
-
-def compiled_kernels() -> Any:
-    """The compiled kernels, imported when the first number is needed: numba takes longer to import than NumPy."""
-    from fastdistill import kernels
-
-    return kernels

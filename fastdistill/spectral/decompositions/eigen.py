@@ -83,7 +83,7 @@ def decompose_kernel(
     *,
     indefinite: bool = False,
 ) -> Decomposition:
-    """Of −K_s as `negated_kernel` makes it, which is overwritten; K has entries known to a relative `resolution`.
+    """Of −K_s, see `scaled_kernel`, which is overwritten; K has entries known to a relative `resolution`.
 
     `scale` is that of the entries of K, see `entry_scale`. Where K_s is indefinite, raises, or with `indefinite` keeps
     the negative eigenvalues too, at the end of d.
@@ -134,21 +134,21 @@ def decompose_factor(kernel: np.ndarray, weight: np.ndarray, centre: np.ndarray 
     return Decomposition(np.square(s), rows, rows, centre, "graded", noise)
 
 
-def negated_kernel(
-    kernel: np.ndarray, weight: np.ndarray | None, fit_intercept: bool
+def scaled_kernel(
+    kernel: np.ndarray, weight: np.ndarray | None, fit_intercept: bool, *, overwrite: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """−W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½ in a new array, and k̄ = K w̄ (None without an intercept)."""
-    negated = np.negative(kernel, order="C")
+    """W^½ (K − 1 k̄ᵀ − k̄ 1ᵀ + k̿) W^½ in rows, and k̄ = K w̄ (None without an intercept); in place where allowed."""
+    scaled = kernel if overwrite and kernel.flags.c_contiguous and kernel.flags.writeable else kernel.copy(order="C")
     centre = None
     if fit_intercept:
         centre = np.average(kernel, axis=0, weights=weight)
-        negated += centre
-        negated += (centre - np.average(centre, weights=weight))[:, None]
+        scaled -= centre
+        scaled -= (centre - np.average(centre, weights=weight))[:, None]
     if weight is not None:
         root = np.sqrt(weight)
-        negated *= root
-        negated *= root[:, None]
-    return negated, centre
+        scaled *= root
+        scaled *= root[:, None]
+    return scaled, centre
 
 
 def _decompose_dense(
@@ -261,8 +261,9 @@ def _negated_sparse_gram(design: Any, weight: np.ndarray | None, centre: np.ndar
     n, p = design.shape
     if p > n:
         kernel = (design @ design.T).toarray()
-        negated, _ = negated_kernel(kernel, weight, centre is not None)
-        return negated, entry_scale(kernel.diagonal(), weight, centre is not None)
+        scale = entry_scale(kernel.diagonal(), weight, centre is not None)
+        scaled, _ = scaled_kernel(kernel, weight, centre is not None, overwrite=True)
+        return np.negative(scaled, out=scaled), scale
     weighted = design if weight is None else design.multiply(weight[:, None]).tocsr()
     gram = (design.T @ weighted).toarray()
     scale = entry_scale(gram.diagonal(), None, centre is not None)

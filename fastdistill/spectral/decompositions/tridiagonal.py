@@ -57,9 +57,10 @@ DIRECTIONS, WORTH_COMPRESSING = 128, 4
 PROBES = 8
 ROUNDING = 16 * float(np.finfo(np.float64).eps)  # measured: 3 to 7 eps where the basis is wide enough
 # Ratios of the smallest to the largest eigenvalue of K + λI below which another decomposition is due: of a design's
-# Gram matrix for ten digits, as an SVD has them all; of a kernel for eight, as `eigh` lets noise of zero be cut.
+# Gram matrix for ten digits, as an SVD has them all; and of a kernel of low rank, of which
+# `eigh` cuts the noise of zero.
 MIN_RATIO_DESIGN = 1e-5
-MIN_RATIO_KERNEL = 1e-7
+MIN_RATIO_KERNEL = 1e-5
 
 
 class Tridiagonal:
