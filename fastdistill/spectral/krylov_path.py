@@ -7,7 +7,19 @@ signs, and T the projection of K_s on the Krylov space of each::
 
 The probes are always the same, so that calls repeat; with as many as min(n, p) they are the unit vectors, and exact.
 
-Cost: a product with X for fits and predictions; 32 bases of their own for dof and GCV.
+Cost: a product with X for fits and predictions; 32 bases of their own for dof and GCV. Measured, one thread, whole
+paths from the data on, `tol` 1e-8 and an intercept:
+
+==================================================================  =======  =======================================
+path                                                                seconds  beside it
+==================================================================  =======  =======================================
+CSR 5000 × 20 000, 0.2 %: 20 penalties 0.01..100, 3 students        0.054    ``Ridge(tol=1e-8).fit`` 0.026
+the same by solver="auto", at 1e-12                                 0.076
+CSR 200 000 × 50 000, 1e7 values: 5 penalties, 3 students           2.0      peak 1.67 × the data's memory
+RBF kernel of 2000: 3 penalties ≥ 0.1, 3 students, `tol` 1e-6       0.104    ``scipy.linalg.eigh`` 1.18
+==================================================================  =======  =======================================
+
+`DistilledKernelRidge(solver="krylov")` of 20 000 points: a peak of 52 MB, where K has 3.2 GB.
 """
 
 from __future__ import annotations

@@ -71,9 +71,10 @@ class PathSolvers:
         """A path of penalties and schedules; None where the decomposition is to make it."""
         if self.solver == "tridiagonal":
             return TridiagonalPath(spectrum, targets, lam, xi, *self._tridiagonal(lam))
-        different, columns = np.unique(lam), targets.count * len(np.atleast_2d(xi))
+        different = np.unique(lam)
         factored = sum(known != different[0] for known in self._factors)
-        job, solver = Job(len(different), xi.shape[-1], columns, factored), self.solver
+        job = Job(len(different), xi.shape[-1], targets.count, len(np.atleast_2d(xi)), factored)
+        solver = self.solver
         if solver == "auto":
             solver = choose(job, self.problem.shape)
             if solver in ITERATIVE and self._is_small and self._is_uneven(float(different[0])):

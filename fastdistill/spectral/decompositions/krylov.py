@@ -64,6 +64,7 @@ ONCE_MORE = 1e-4
 BLOCK_VECTORS = 32  # vectors that the stored basis grows by
 SMALLEST_BUDGET = 2**26  # bytes of basis always allowed; beyond, at most as much as the data take
 FIRST_CHECK, GROWTH = 6, 1.12  # steps before the first check, and from one check to the next
+MOST_STEPS = 1000  # the last check of so many takes a second
 MANY_NODES = 40  # of a quadrature, beyond which the SVD of a bidiagonal matrix takes too long
 EXPECTED_STEPS = 100  # of a basis, when targets are grouped to fit the budget
 
@@ -208,6 +209,8 @@ class _Bidiagonal(_Growing):
         super().__init__(start, keeps=keeps)
         self._diagonal: list[float] = []
         self.other: np.ndarray | None = None  # u_j
+        self._last: tuple[int, Ritz] | None = None  # by their number of steps
+        self._smallest: list[tuple[int, float]] = []  # singular values above rounding, at the steps they were seen
 
     def turn(self, image: np.ndarray) -> None:
         """By F v of the current vector; the space is invariant where nothing is left of it."""
@@ -231,10 +234,13 @@ class _Bidiagonal(_Growing):
         j = len(self.off)
         if not j:
             return Ritz(np.zeros(0), np.zeros((0, 0)), 0.0)
-        factor = np.diag(self._diagonal) + np.diag(self.off[:-1], -1)
-        vectors, s, _ = scipy.linalg.svd(factor, check_finite=False)
-        s[s <= len(self.vector) * EPS * s[0]] = 0.0
-        return Ritz(np.square(s), vectors, self._diagonal[-1] * self.off[-1])
+        if self._last is None or self._last[0] != j:
+            factor = np.diag(self._diagonal) + np.diag(self.off[:-1], -1)
+            vectors, s, _ = scipy.linalg.svd(factor, check_finite=False)
+            s[s <= len(self.vector) * EPS * s[0]] = 0.0
+            self._smallest.append((j, float(s.min(initial=np.inf, where=s > 0.0))))
+            self._last = j, Ritz(np.square(s), vectors, self._diagonal[-1] * self.off[-1])
+        return self._last[1]
 
     def nodes(self) -> tuple[np.ndarray, np.ndarray]:
         """d and the first row of Q by T itself: the squares of small d lose digits that no trace needs, in O(j²)."""
@@ -246,12 +252,9 @@ class _Bidiagonal(_Growing):
 
     def smallest_settled(self) -> float:
         """Half the smallest singular value seen, where it has not moved in the last eighth of the steps; else 0."""
-        j = len(self.off)
-        factor = np.diag(self._diagonal) + np.diag(self.off[:-1], -1)
-        now, before = (scipy.linalg.svdvals(factor[:i, :i], check_finite=False) for i in (j, j - 1 - j // 8))
-        noise = len(self.vector) * EPS * now[0]
-        now, before = now[now > noise], before[before > noise]
-        return float(0.5 * now[-1]) if len(before) and before[-1] <= 1.1 * now[-1] else 0.0
+        j, now = self._smallest[-1]
+        before = next((s for i, s in reversed(self._smallest) if i <= j - 1 - j // 8), np.inf)
+        return 0.5 * now if before <= 1.1 * now < np.inf else 0.0
 
 
 class Krylov:
@@ -263,7 +266,8 @@ class Krylov:
     tol : float
         Largest relative error of a fit.
     max_steps : int, optional
-        By default as many as min(n, p), and as the basis fits in three quarters of the memory of the data, or 64 MiB.
+        By default as many as min(n, p), as the basis fits in three quarters of the memory of the data, or 64 MiB, and
+        `MOST_STEPS`.
     """
 
     def __init__(self, operator: DesignOperator | KernelOperator, tol: float = 1e-8, max_steps: int | None = None):
@@ -274,7 +278,7 @@ class Krylov:
         self._side = width if self._is_primal else n
         self._budget = max(SMALLEST_BUDGET, operator.nbytes * 3 // 4)
         steps = max(2, self._budget // (8 * max(1, self._side)))
-        self._max_steps = min(self._side, steps) if max_steps is None else max_steps
+        self._max_steps = min(self._side, steps, MOST_STEPS) if max_steps is None else max_steps
         self._y: np.ndarray | None = None  # the targets of the bases that are kept
         self._bases: list[Any] = []
 
