@@ -15,7 +15,7 @@ from hypothesis import settings
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """The whole suite runs in a process for each core (240 s, not 450, on two); a part of it, or ``-n0``, in one."""
-    options, is_worker = config.option, hasattr(config, "workerinput")  # a worker must not start workers
+    options, is_worker = config.option, "PYTEST_XDIST_WORKER" in os.environ  # must not start workers
     undecided = hasattr(options, "numprocesses") and options.numprocesses is None and not options.benchmark_enable
     if undecided and not is_worker and not options.usepdb and config.args_source is not config.ArgsSource.ARGS:
         options.numprocesses = "auto"
