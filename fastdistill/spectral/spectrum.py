@@ -1,4 +1,4 @@
-"""One decomposition, kept as one currency: eigenvalues d, an orthonormal basis U of the samples, and a map to queries.
+"""A design or kernel matrix, and every student of it: by eigenvalues d and an orthonormal basis U, or by a solver.
 
 With weights W = diag(w), w̄ = w / Σw, an unpenalised intercept centring by w̄, and rows scaled by sqrt(w)::
 
@@ -16,8 +16,8 @@ B: K = V D Vᵀ                           ``Spectrum.d``
 P: X = U diag(s) Vᵀ (their rows: d)     ``Spectrum.d = s²``
 ======================================  =================================
 
-Cost: that of the decomposition (``_decompose.py``: its ways, the rank cut and the check of definiteness live there and
-nowhere else), O(n³) for a kernel and O(n p min(n, p)) for a design.
+Cost: that of the solver (``decompositions/choose.py``); of a decomposition, which is made when something needs it,
+O(n³) for a kernel and O(n p min(n, p)) for a design (``decompositions/eigen.py``).
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from fastdistill.spectral.problems import DesignProblem, ImplicitDesign, Implici
 from fastdistill.spectral.queries import Queries
 
 # A kernel matrix whose rounding is this many times the penalty, and whose eigenvalues all stand this far above that
-# rounding, is one of few huge directions: smaller ones may have been lost in it.
-LOST, DISTINCT = 1e8, 1e3
+# rounding, is one of few huge directions: rounding may hide smaller ones.
+HIDDEN, DISTINCT = 1e8, 1e3
 DESIGN_SOLVERS = ("auto", "svd", "gram", "cholesky", "krylov")
 KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal", "krylov")
 # What is said where eigenvalues are needed of a solver that the user has named.
 WITHOUT_EIGENVALUES = {
     "cholesky": (
-        "serves one positive penalty at a time, of well-conditioned data without weights of zero, and few steps of "
-        "moderate weights: coefficients, fits, predictions, errors, dof, gcv and leave-one-out; use solver='auto', "
-        "which decomposes for everything else."
+        "serves one positive penalty at a time, where K + lam I is well conditioned, and few steps of moderate weights: "
+        "coefficients, fits, predictions, errors, dof, gcv and leave-one-out; use solver='auto', which decomposes for "
+        "everything else."
     ),
     "tridiagonal": (
         "gives coefficients, fits, predictions, errors, dof and gcv, but no eigenvectors, filters, leave-one-out "
@@ -61,7 +61,7 @@ WITHOUT_EIGENVALUES = {
 
 
 class Spectrum:
-    """Eigenvalues and eigenvectors of a (centred, weighted) kernel or design matrix, ready for every student.
+    """A (centred, weighted) kernel or design matrix, ready for every student; decomposed when something needs it.
 
     Build one with `from_design` or `from_kernel`; the constructor is internal.
 
@@ -74,8 +74,8 @@ class Spectrum:
     n_samples : int
     n_features : int or None
         None for a kernel.
-    method : {"eigh", "svd", "gram"}
-        How it was decomposed.
+    method : {"eigh", "svd", "gram", "graded", "cholesky", "tridiagonal", "conjugate_gradients", "krylov"}
+        How it was decomposed, or, before it was, what solved the last path.
 
     Notes
     -----
@@ -99,7 +99,7 @@ class Spectrum:
         solver: str = "auto",
         tol: float = 1e-8,
     ) -> Spectrum:
-        """Decompose a design matrix: W^½ (X − 1 x̄ᵀ) = U diag(s) Vᵀ, d = s².
+        """Of a design matrix: W^½ (X − 1 x̄ᵀ) = U diag(s) Vᵀ, d = s².
 
         Parameters
         ----------
@@ -140,8 +140,8 @@ class Spectrum:
         cheaper, at 1e-12. A decomposition costs O(n p min(n, p)). The smaller Gram matrix (XᵀX or XXᵀ) is decomposed
         where its smallest eigenvalue is above 1e-5 of its largest, the SVD of X otherwise. Sparse input stays sparse
         with the Gram matrix. Where the sizes of columns differ by more than 1e3, a graded SVD (pivoted QR, then
-        one-sided Jacobi) is exact to rounding of *each*
-        column, at 6 to 9 times the price of the SVD: time stamps in nanoseconds beside fractions lose nothing.
+        one-sided Jacobi) is exact to rounding of *each* column, at 6 to 9 times the price of the SVD: time stamps in
+        nanoseconds beside fractions lose nothing. Up to two penalties, one a path, are served by Cholesky factors.
 
         Examples
         --------
@@ -181,7 +181,7 @@ class Spectrum:
         solver: str = "auto",
         tol: float = 1e-8,
     ) -> Spectrum:
-        """Decompose a kernel matrix: K = U diag(d) Uᵀ, centred and weighted first where asked.
+        """Of a kernel matrix: K = U diag(d) Uᵀ, centred and weighted first where asked.
 
         Parameters
         ----------
@@ -191,8 +191,10 @@ class Spectrum:
             Fit an unpenalised intercept (scikit-learn's KernelRidge has none).
         sample_weight : array-like (n,), optional
             Non-negative weights of the squared residuals.
-        solver : {"auto", "eigh", "cholesky", "krylov"}
-            As of `from_design`; with "krylov" K is not copied and must not change.
+        solver : {"auto", "eigh", "cholesky", "tridiagonal", "krylov"}
+            As of `from_design`; with "krylov" K is not copied and must not change. "tridiagonal": fits, coefficients,
+            errors, dof and GCV over many penalties and steps of a few targets, without eigenvectors, in about 0.6 of
+            the time of "eigh".
         tol : float
             For "krylov" only. Paths hold their `error_estimate`.
 
@@ -210,7 +212,9 @@ class Spectrum:
 
         Notes
         -----
-        Cost: one O(n³) symmetric eigendecomposition; besides it, one copy of K, which the eigenvectors overwrite.
+        Cost: a copy of K and a Cholesky factor, which tells whether K is positive semi-definite; then, when something
+        needs it, one O(n³) symmetric eigendecomposition, whose eigenvectors overwrite the copy. Up to two penalties,
+        one a path, are served by Cholesky factors.
 
         Examples
         --------
@@ -419,7 +423,7 @@ class Spectrum:
             self.coordinates.noise,
             penalties.min(initial=np.inf, where=penalties > 0),
         )
-        if not self.is_kernel or not len(d) or noise <= LOST * smallest or d[-1] <= DISTINCT * noise:
+        if not self.is_kernel or not len(d) or noise <= HIDDEN * smallest or d[-1] <= DISTINCT * noise:
             return
         if path.rotated.outside.any():
             warnings.warn(
