@@ -44,8 +44,8 @@ KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal", "krylov")
 # What is said where eigenvalues are needed of a solver that the user has named.
 WITHOUT_EIGENVALUES = {
     "cholesky": (
-        "serves one positive penalty at a time, where K + lam I is well conditioned, and few steps of moderate weights: "
-        "coefficients, fits, predictions, errors, dof, gcv and leave-one-out; use solver='auto', which decomposes for "
+        "serves one positive penalty at a time, where K + lam I is well conditioned, and few steps of moderate "
+        "weights: coefficients, fits, predictions, errors, dof, gcv and leave-one-out; use solver='auto', which decomposes for "
         "everything else."
     ),
     "tridiagonal": (
