@@ -45,8 +45,8 @@ KERNEL_SOLVERS = ("auto", "eigh", "cholesky", "tridiagonal", "krylov")
 WITHOUT_EIGENVALUES = {
     "cholesky": (
         "serves one positive penalty at a time, where K + lam I is well conditioned, and few steps of moderate "
-        "weights: coefficients, fits, predictions, errors, dof, gcv and leave-one-out; use solver='auto', which decomposes for "
-        "everything else."
+        "weights: coefficients, fits, predictions, errors, dof, gcv and leave-one-out; use solver='auto', which "
+        "decomposes for everything else."
     ),
     "tridiagonal": (
         "gives coefficients, fits, predictions, errors, dof and gcv, but no eigenvectors, filters, leave-one-out "
