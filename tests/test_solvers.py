@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -138,6 +140,20 @@ def test_later_changes_of_the_data_change_nothing(rng):
     for spectrum in (S, T):
         np.testing.assert_allclose(spectrum.path(y, LAM, XI).fitted, exact, rtol=1e-9)
         np.testing.assert_allclose(spectrum.path(y, [LAM, 2.0], XI).fitted[0], exact, rtol=1e-9)
+
+
+def test_threads_share_a_spectrum(rng):
+    """One of them decomposes, in the memory that the others' factors are made of."""
+    X, y = rng.standard_normal((300, 20)), rng.standard_normal(300)
+    K = X @ X.T + np.eye(300)
+    exact = fd.Spectrum.from_kernel(K, True, solver="eigh")
+    for _ in range(5):
+        S = fd.Spectrum.from_kernel(K, True)
+        jobs = [lambda S=S, lam=lam: S.path(y, lam, XI).fitted for lam in (1.0, 2.0, 3.0, 4.0)] * 3
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda job: job(), jobs))
+        for fitted, lam in zip(found, (1.0, 2.0, 3.0, 4.0) * 3, strict=True):
+            np.testing.assert_allclose(fitted, exact.path(y, lam, XI).fitted, rtol=1e-8, atol=1e-9)
 
 
 def test_a_spectrum_is_shown_without_being_decomposed(rng):

@@ -23,7 +23,7 @@ O(n³) for a kernel and O(n p min(n, p)) for a design (``decompositions/eigen.py
 from __future__ import annotations
 
 import warnings
-from functools import cached_property
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,8 @@ class Spectrum:
     ) -> None:
         self.frame, self.dtype, self.is_kernel = problem.frame, dtype, is_kernel
         self._width = width
+        self._coordinates: Coordinates | None = None
+        self._lock = RLock()  # a decomposition overwrites what the solvers read
         # until eigenvalues are needed
         self._solvers: PathSolvers | None = PathSolvers(problem, solver, tol)
 
@@ -270,9 +272,23 @@ class Spectrum:
             spectrum.coordinates  # noqa: B018 - raises where an eigenvalue is negative
         return spectrum
 
-    @cached_property
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = RLock()
+
+    @property
     def coordinates(self) -> Coordinates:
-        """Eigenvalues and bases: decomposed when first needed."""
+        """Eigenvalues and bases: decomposed when first needed, once, whatever the number of threads."""
+        if self._coordinates is None:
+            with self._lock:
+                if self._coordinates is None:
+                    self._coordinates = self._decomposed()
+        return self._coordinates
+
+    def _decomposed(self) -> Coordinates:
         if self._solvers is None:
             raise ValueError("The decomposition of this spectrum has failed before.")
         problem, solver = self._solvers.problem, self._solvers.solver
@@ -294,26 +310,27 @@ class Spectrum:
     @property
     def queries(self) -> Queries:
         """How new points enter."""
-        if self._solvers is not None and self._solvers.queries is not None:
-            return self._solvers.queries
-        return self.coordinates.queries
+        solvers = self._solvers
+        return self.coordinates.queries if solvers is None or solvers.queries is None else solvers.queries
 
     @property
     def smallest(self) -> float:
         """The smallest eigenvalue of an indefinite kernel; 0 of any other, and where a Krylov basis would tell."""
-        if self._solvers is not None:
-            problem = self._solvers.problem
-            if self._solvers.solver == "krylov" or (isinstance(problem, KernelProblem) and problem.is_definite()):
-                return 0.0
+        with self._lock:
+            if self._solvers is not None:
+                problem = self._solvers.problem
+                if self._solvers.solver == "krylov" or (isinstance(problem, KernelProblem) and problem.is_definite()):
+                    return 0.0
         return self.coordinates.smallest
 
     @property
     def method(self) -> str:
         """How it was decomposed, or, before it was, what solved the last path."""
-        if self._solvers is not None and self._solvers.method is not None:
-            return self._solvers.method
-        self.coordinates  # noqa: B018
-        return self._method
+        solvers = self._solvers
+        if solvers is None or solvers.method is None:
+            self.coordinates  # noqa: B018
+            return self._method
+        return solvers.method
 
     @property
     def d(self) -> np.ndarray:
@@ -356,8 +373,9 @@ class Spectrum:
         shape = f"n_samples={self.n_samples}"
         if self.n_features is not None:
             shape += f", n_features={self.n_features}"
-        method = None if self._solvers is None else self._solvers.method
-        if self.is_decomposed:
+        solvers = self._solvers
+        method = None if solvers is None else solvers.method
+        if solvers is None:
             shape, method = f"{shape}, rank={self.rank}", self.method
         return f"Spectrum({shape}, method={method!r}, fit_intercept={self.fit_intercept})"
 
@@ -407,10 +425,10 @@ class Spectrum:
             validation.penalties(lam),
             validation.schedule(xi, n_steps),
         )
-        if self._solvers is not None:
-            solved = self._solvers.path(self, targets, penalties, schedules)
-            if solved is not None:
-                return solved
+        with self._lock:
+            solved = None if self._solvers is None else self._solvers.path(self, targets, penalties, schedules)
+        if solved is not None:
+            return solved
         largest = float(self.coordinates.d[0]) if self.rank else 0.0
         path = DistillationPath(self, targets, checked_penalties(penalties, largest), schedules)
         self._warn_of_lost_directions(path, penalties)
