@@ -148,7 +148,7 @@ class SummedSpectrum:
     def __init__(self, sums: Sums, dtype: np.dtype, *, is_single: bool) -> None:
         if sums.total_weight == 0:
             raise ValueError(validation.ALL_ZERO)
-        validation.sized(np.asarray(sums.largest), "X")
+        validation.sized(np.asarray(sums.size), "X")
         check_target_sizes(sums.sizes, sums.unit)
         self.dtype, self._y_means = dtype, sums.y
         self.frame: Frame = _WholeFrame(sums.n_samples, None, sums.centred, sums.n_effective, sums.total_weight)
