@@ -34,9 +34,10 @@ NO_ROWS = (
     "Sums hold no rows, of which {} would need every one. acc.loo_mse(blocks, lam, xi) has the exact leave-one-out "
     "errors, from one more pass over the data; path.predict(X) has the fits of rows that are at hand."
 )
-BLOCK_ENTRIES = 2**17  # entries of a block of dense rows that is checked and summed at once (1 MiB)
+BLOCK_ENTRIES = 2**18  # entries of a block of dense rows that are summed at once (2 MiB)
 MOST_ENTRIES = 2**22  # of a block of at least 4 p rows, which cost more than adding its p by p sums (32 MiB)
 SAME_WEIGHT = 1e-9  # sums of weights that differ by less differ by rounding
+ORDINARY = 1e50  # weighted rows of a smaller root mean square need no closer look
 DENSE = 1 / 8  # share of stored entries from which a dense product is faster than a sparse one
 
 
@@ -69,15 +70,21 @@ class Block:
         """Whether its sums are those of dense rows."""
         return isinstance(self._design, np.ndarray) or self._design.nnz > DENSE * self.shape[0] * self.shape[1]
 
-    def parts(self, height: int) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]]:
-        """Rows, dense or CSR, targets and weights of so many samples at a time."""
+    def parts(self, height: int) -> Iterator[tuple[slice, Any, np.ndarray, np.ndarray | None]]:
+        """Which of the samples, their rows (dense, not yet checked, or CSR), targets and weights; so many at a time."""
         n = self.shape[0]
         for start in range(0, n, height):
             index = slice(start, min(start + height, n))
-            rows, name = self._design[index], "X_block" if height >= n else f"X_block[{start}:]"
+            rows = self._design[index]
             if isinstance(rows, np.ndarray):
-                rows = validation.design(np.asarray(rows), name, smallest=0.0)
-            yield rows, self.y[index], None if self.weight is None else self.weight[index]
+                rows = np.asarray(rows, dtype=np.float64)
+            yield index, rows, self.y[index], None if self.weight is None else self.weight[index]
+
+    def check(self, rows: Any, index: slice) -> None:
+        """Raise where dense rows are not finite, or too large."""
+        name = "X_block" if index.stop - index.start == self.shape[0] else f"X_block[{index.start}:]"
+        if isinstance(rows, np.ndarray):
+            validation.design(rows, name, smallest=0.0)
 
     def sums(self, *, centred: bool) -> Sums:
         """Its sums."""
@@ -85,9 +92,12 @@ class Block:
         unit = 1.0 if validation.is_ordinary(self.y, validation.LARGEST_TARGET) else validation.unit_size(self.y)
         height = max(BLOCK_ENTRIES, min(4 * p * p, MOST_ENTRIES)) // p if self.is_dense else n
         total = None
-        for rows, y, weight in self.parts(max(1, height)):
+        for index, rows, y, weight in self.parts(max(1, height)):
             rows = rows if isinstance(rows, np.ndarray) or not self.is_dense else rows.toarray()
-            part = sums_of_rows(rows, y if unit == 1.0 else y / unit, weight, unit, centred=centred)
+            with np.errstate(over="ignore", invalid="ignore"):
+                part = sums_of_rows(rows, y if unit == 1.0 else y / unit, weight, unit, centred=centred)
+            if not part.size < ORDINARY:  # a check of the rows themselves would be one more pass over them
+                self.check(rows, index)
             if total is None:
                 total = part
             else:
@@ -230,7 +240,8 @@ class SummedPath(DistillationPath):
         if block.y.shape[1] != m:
             raise ValueError(f"y_block has {block.y.shape[1]} targets, but the sums are of {m}.")
         squares = np.zeros((*self.family_penalties.shape, m))
-        for rows, y, weight in block.parts(max(1, MOST_ENTRIES // max(1, p if block.is_dense else rank))):
+        for index, rows, y, weight in block.parts(max(1, MOST_ENTRIES // max(1, p if block.is_dense else rank))):
+            block.check(rows, index)
             if weight is not None:  # a sample of zero weight adds nothing
                 rows, y, weight = rows[weight > 0], y[weight > 0], weight[weight > 0]
             if len(y):

@@ -23,10 +23,11 @@ V, d            ``decompose_gram``
 ==============  =====================
 
 Cost: n p (p + m) for n rows, in blocks that stay in the cache, and p (p + m) numbers of memory, three times while a
-block is added. In one thread 1.2 (p = 500) to 1.4 (p = 100) of the same products XᵀX and Xᵀy alone, in the same blocks
-(200 000 × 100: 0.20 s beside 0.15): a block is checked, and its means taken, in a pass each, and centred after the
-product where that loses next to nothing (centring it before takes 0.06 s more). As of every Gram matrix the condition number is squared: directions with s below about 1e-7 of the largest are
-cut, after the columns were brought to one size where their sizes differ by more than 1e3.
+block is added. In one thread, beside the products XᵀX and Xᵀy alone in the best blocks: 1.1 of their time at p = 1000,
+1.2 at 500, 1.35 at 100 (200 000 rows: 0.19 s and 0.14), 2 at 10. To centre a block before the product, and to check it
+apart, would make that 2.1 at 100 and 3.4 at 10. As of every Gram matrix the condition number is squared: directions
+with s below about 1e-7 of the largest are cut, after the columns were brought to one size where their sizes differ by
+more than 1e3.
 """
 
 from __future__ import annotations
@@ -125,8 +126,7 @@ class Sums:
         if self.centred and min(weights) > 0:
             dx, dy = other.x.difference(self.x), other.y.difference(self.y)
             share = weights[1] / sum(weights)
-            # in place, no p by p temporary
-            blas.dger(weights[0] * share, dx, dx, a=self.gram.T, overwrite_a=1)
+            self.gram = blas.dger(weights[0] * share, dx, dx, a=self.gram.T, overwrite_a=1).T
             self.cross += np.outer(weights[0] * share * dx, dy)
             self.squares += weights[0] * share * np.square(dy)
             self.varies = self.varies | (np.abs(dx) > CONSTANT * np.abs(self.x.near))
@@ -157,8 +157,8 @@ class Sums:
 
     @property
     def size(self) -> float:
-        """The root mean square of the largest column."""
-        squares = self.gram.diagonal() / self.total_weight + np.square(self.x.near)
+        """The root mean square of the largest column; NaN or infinite where the design is, or leaves float64."""
+        squares = self.gram.diagonal() / (self.total_weight or 1.0) + np.square(self.x.near)
         return float(np.sqrt(squares.max()))
 
     def varying(self) -> tuple[np.ndarray, np.ndarray]:
@@ -216,12 +216,12 @@ def _centred_sums(
     rows: Any, y_scaled: np.ndarray, root: np.ndarray | None, share: np.ndarray, total: float
 ) -> _OfDesign:
     """Centred after the product, without a pass over the rows; columns far from zero are centred before it."""
-    near, p = share @ rows, rows.shape[1]
-    if isinstance(rows, np.ndarray) and np.any(2.0 * np.abs(near) > FAR * np.abs(rows[:FEW_ROWS] - near).max(axis=0)):
+    if isinstance(rows, np.ndarray) and _looks_far(rows[:FEW_ROWS]):
         return _sums_of_centred(rows, y_scaled, root, share)
-    scaled = _scaled(rows, root)
-    gram, cross = _gram(scaled), scaled.T @ y_scaled
-    gram -= np.outer(total * near, near)
+    scaled, p = _scaled(rows, root), rows.shape[1]
+    gram = _gram(scaled)  # first: it hides the time that the rows take to come from memory
+    near, cross = share @ rows, scaled.T @ y_scaled
+    gram = blas.dger(-total, near, near, a=gram.T, overwrite_a=1).T  # in place, where it is in C order
     removed, diagonal = total * np.square(near), gram.diagonal()
     is_far = removed > FAR**2 * diagonal
     lost = 1.0 + float(np.max(removed / np.where(diagonal > 0, diagonal, 1.0), initial=0.0, where=~is_far))
@@ -237,6 +237,12 @@ def _centred_sums(
         gram[np.ix_(far, far)] = columns.T @ columns
         cross[far] = columns.T @ y_scaled
     return _OfDesign(gram, cross, Means(near, rest), varies, lost)
+
+
+def _looks_far(few: np.ndarray) -> bool:
+    """Whether the means of some columns seem to be many times their spread, from a few rows."""
+    means = few.mean(axis=0)
+    return bool(np.any(2.0 * np.abs(means) > FAR * np.abs(few - means).max(axis=0)))
 
 
 def _sums_of_centred(rows: np.ndarray, y_scaled: np.ndarray, root: np.ndarray | None, share: np.ndarray) -> _OfDesign:
