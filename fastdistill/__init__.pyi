@@ -30,6 +30,7 @@ from fastdistill.sgd.problem import TeacherOutputs as TeacherOutputs
 from fastdistill.sgd.run import run_sgd as run_sgd
 from fastdistill.sgd.schedules import Geometric as Geometric
 from fastdistill.sgd.schedules import InverseTime as InverseTime
+from fastdistill.spectral.accumulator import GramAccumulator as GramAccumulator
 from fastdistill.spectral.batch import batched_path as batched_path
 from fastdistill.spectral.path import DistillationLimit as DistillationLimit
 from fastdistill.spectral.path import DistillationPath as DistillationPath

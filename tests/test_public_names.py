@@ -42,12 +42,15 @@ def found() -> dict[str, set[str]]:
     modules = {"fd": fd, **{f"fd.{name}": getattr(fd, name) for name in ("kernels", "theory", "estimators")}}
     run = fd.run_sgd(X, y, step_size=0.01, n_epochs=1)
     tuned = fd.tune(spectrum, y, [0.1, 1.0], n_steps=1)
+    accumulator = fd.GramAccumulator().partial_fit(X, y)
     objects = {
         "Spectrum": spectrum,
         "DistillationPath": spectrum.path(y, 1.0, [0.5]),
         "DistillationLimit": spectrum.limit(y, 1.0, 0.5),
         "ToleranceRounds": fd.Spectrum.from_kernel(np.eye(12)).tolerance_path(y, 0.1),
         "Tuned": tuned,
+        "GramAccumulator": accumulator,
+        "GramAccumulator.path()": accumulator.path(1.0, [0.5]),
         "SGDRun": run,
         "Holdout": fd.Holdout(X, y),
         "TeacherOutputs": fd.TeacherOutputs(y),
@@ -75,6 +78,12 @@ def found() -> dict[str, set[str]]:
             if not name.startswith("_")
             for argument in parameters(method)
         },
+        "GramAccumulator methods": {
+            f"{name}({argument})"
+            for name, method in inspect.getmembers(fd.GramAccumulator, inspect.isfunction)
+            if not name.startswith("_")
+            for argument in parameters(method)
+        },
     }
 
 
@@ -82,8 +91,8 @@ NAMES = {
     "fd": """
         Bernoulli ConvergenceWarning Diagnosis DistillationLimit DistillationPath DistilledKernelRidge
         DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
-        DistilledRidgeClassifierCV Geometric Holdout InverseTime KDSGDClassifier KDSGDRegressor Mask RandK
-        RandomRounding SGDRun SelfDistiller Spectrum TeacherOutputs ToleranceRounds TopK Tuned __version__
+        DistilledRidgeClassifierCV Geometric GramAccumulator Holdout InverseTime KDSGDClassifier KDSGDRegressor
+        Mask RandK RandomRounding SGDRun SelfDistiller Spectrum TeacherOutputs ToleranceRounds TopK Tuned __version__
         batched_path deep_linear_distillation diagnose estimators kernels mixture_from_xi multistep_filter
         optimal_kd_weight run_sgd theory tune xi_from_mixture
     """,
@@ -124,6 +133,11 @@ NAMES = {
     "ToleranceRounds": """
         coef collapsed dof dof_error dual_coef eps error_estimate filters fitted gcv intercept mse multipliers
         n_rounds predict spectrum times train_mse
+    """,
+    "GramAccumulator": "fit_intercept loo_mse merge n_features n_samples partial_fit path",
+    "GramAccumulator.path()": """
+        coef dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse n_steps
+        predict predict_std spectrum standard_error times train_mse xi
     """,
     "Tuned": "evidence lam mixture n_steps path score scores xi",
     "SGDRun": "coef intercept iterate kd_weight n_epochs status step_size trace",
@@ -253,6 +267,10 @@ NAMES = {
         from_kernel(solver) from_kernel(tol) limit(lam) limit(xi) limit(y) path(lam) path(n_steps) path(xi)
         path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
     """,
+    "GramAccumulator methods": """
+        loo_mse(blocks) loo_mse(lam) loo_mse(n_steps) loo_mse(xi) merge(other) partial_fit(X_block)
+        partial_fit(sample_weight) partial_fit(y_block) path(lam) path(n_steps) path(xi)
+    """,
 }
 
 # Read by other rooms of the package; not promised to users.
@@ -268,6 +286,8 @@ BETWEEN_ROOMS = [
     "from_kernel_rows",
     "from_symmetric",
     "is_decomposed",
+    "left_out",
+    "mean_left_out",
     "smallest",
     "n_students",
     "outside_multipliers",

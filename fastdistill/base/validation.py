@@ -24,6 +24,7 @@ LARGEST_FACTOR = 1e50
 LARGEST_WEIGHT = 1e30
 LARGEST_LINEAR = 1e300
 ROUNDING = (1e3 * EPS) ** 2  # squared errors of an exact fit, in those of the targets
+ALL_ZERO = "sample_weight is zero for every sample; at least one must be positive."
 LARGEST_TARGET = 1e75  # larger targets are scaled by a power of two, of which every student is a multiple
 
 
@@ -262,8 +263,11 @@ def targets(y: Any, n_samples: int, name: str = "y") -> tuple[np.ndarray, bool]:
     return (arr[:, None], True) if arr.ndim == 1 else (arr, False)
 
 
-def sample_weight(w: Any, n_samples: int) -> np.ndarray | None:
-    """Non-negative (n,) weights, not all zero; a scalar means the same weight for every sample; None stays None."""
+def sample_weight(w: Any, n_samples: int, *, may_vanish: bool = False) -> np.ndarray | None:
+    """Non-negative (n,) weights; a scalar means the same weight for every sample; None stays None.
+
+    All of them may be zero only with `may_vanish`, as in a block of a larger problem.
+    """
     if w is None:
         return None
     arr = real_array(w, "sample_weight")
@@ -275,8 +279,8 @@ def sample_weight(w: Any, n_samples: int) -> np.ndarray | None:
         raise ValueError(f"sample_weight has {len(arr)} entries, but there are {n_samples} samples.")
     if arr.min() < 0:
         raise ValueError(f"sample_weight must not be negative, got {arr.min():.6g} at index {int(arr.argmin())}.")
-    if arr.max() == 0:
-        raise ValueError("sample_weight is zero for every sample; at least one must be positive.")
+    if arr.max() == 0 and not may_vanish:
+        raise ValueError(ALL_ZERO)
     sized(arr, "sample_weight", LARGEST_WEIGHT)
     return np.array(arr)  # a copy: it is kept, and the caller's may change
 

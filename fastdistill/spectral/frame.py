@@ -55,6 +55,14 @@ class Targets:
         return len(self.mean)
 
 
+def check_target_sizes(sizes: np.ndarray, unit: float) -> None:
+    """Raise where a target is too large or too small beside the others: `sizes` (m,) are the largest entries / unit."""
+    extreme = (sizes > validation.LARGEST) | ((sizes < 1.0 / validation.LARGEST) & (sizes > 0.0))
+    for j in np.flatnonzero(extreme) if len(sizes) > 1 else ():
+        which = f"Target {j} of y" + (f", in units of {unit:.3g}," if unit != 1.0 else "")
+        validation.sized(sizes[j : j + 1], which)
+
+
 class Frame:
     """Weights and intercept of n samples.
 
@@ -107,10 +115,7 @@ class Frame:
         unit = 1.0 if validation.is_ordinary(values, validation.LARGEST_TARGET) else validation.unit_size(values)
         values = values / unit if unit != 1.0 else values
         sizes = np.maximum(values.max(axis=0), -values.min(axis=0))
-        extreme = (sizes > validation.LARGEST) | ((sizes < 1.0 / validation.LARGEST) & (sizes > 0.0))
-        for j in np.flatnonzero(extreme) if values.shape[1] > 1 else ():
-            which = f"Target {j} of y" + (f", in units of {unit:.3g}," if unit != 1.0 else "")
-            validation.sized(values[:, j], which)
+        check_target_sizes(sizes, unit)
         mean = np.zeros(values.shape[1])
         if self.fit_intercept:
             mean = np.average(values, axis=0, weights=self.weight)

@@ -60,6 +60,14 @@ def leave_one_out_blocks(
             yield first + family, rows, predictions
 
 
+def leave_one_out_squares(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
+    """Σ w (y − loo)² (P, k+1, m) of families of students."""
+    squares = np.zeros((len(lam), xi.shape[1] + 1, rotated.z.shape[1]))
+    for family, rows, block in leave_one_out_blocks(coordinates, rotated, lam, xi):
+        squares[family] += np.einsum("ksm,ksm,s->km", block - rows.y, block - rows.y, rows.weight)
+    return squares
+
+
 def leave_one_out_factors(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
     """R (P, k+2, k+2) of the QR factorisations of √w [loo_0 .. loo_k y], one per family, targets stacked as rows."""
     factors = np.zeros((len(lam), xi.shape[1] + 2, xi.shape[1] + 2))

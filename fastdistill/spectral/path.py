@@ -30,7 +30,7 @@ from fastdistill.base import validation
 from fastdistill.spectral import gaussian_process
 from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.frame import Targets
-from fastdistill.spectral.leave_one_out import leave_one_out_blocks
+from fastdistill.spectral.leave_one_out import leave_one_out_blocks, leave_one_out_squares
 from fastdistill.spectral.protocol import Decomposed
 from fastdistill.spectral.students import BLOCK_ENTRIES, Students
 
@@ -158,10 +158,12 @@ class _Recursion(Students):
     @cached_property
     def loo_mse(self) -> np.ndarray:
         """Leave-one-out error Σ w (y − loo)² / Σ w, (...[, m]); the predictions are formed in blocks."""
-        errors = np.zeros((*self.family_penalties.shape, self.targets.count))
-        for family, rows, block in self._leave_one_out():
-            errors[family] += np.einsum("ksm,ksm,s->km", block - rows.y, block - rows.y, rows.weight)
-        errors = errors.reshape(self.n_students, -1) / self.spectrum.frame.total_weight
+        coordinates, penalties = self.spectrum.coordinates, self.family_penalties[:, 0]
+        return self._mean_left_out(leave_one_out_squares(coordinates, self.rotated, penalties, self.family_weights))
+
+    def _mean_left_out(self, squares: np.ndarray) -> np.ndarray:
+        """Leave-one-out errors from Σ w (y − loo)² (P, k+1, m)."""
+        errors = squares.reshape(self.n_students, -1) / self.spectrum.frame.total_weight
         return self._result(errors, "mean squared errors", power=2)
 
     def _leave_one_out(self) -> Iterator[Any]:

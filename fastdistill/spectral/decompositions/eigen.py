@@ -97,13 +97,13 @@ def decompose_kernel(
         shift = 2 * np.linalg.norm(negated)
         scipy.linalg.blas.dger(-shift, constant, constant, a=negated.T, overwrite_a=1)  # in place, no n by n temporary
         scale = max(scale, float(shift))
-    d, vectors = _eigh_negated(negated)
+    d, vectors = eigh_negated(negated)
     if fit_intercept:
         d, vectors = d[1:], vectors[:, 1:]
     scale = max(scale, float(d.max(initial=0.0)))
     allowed = max(INDEFINITE, resolution * len(negated)) * scale
     if indefinite and d.min(initial=0.0) < -allowed:
-        noise = _eigenvalue_noise(len(negated)) * max(scale, -float(d[-1]))
+        noise = eigenvalue_noise(len(negated)) * max(scale, -float(d[-1]))
         nonzero = np.abs(d) > noise
         rows = vectors[:, nonzero]
         return Decomposition(d[nonzero], rows, rows, centre, "eigh", noise)
@@ -112,7 +112,7 @@ def decompose_kernel(
             f"K must be positive semi-definite: its smallest eigenvalue is {d[-1]:.6g}, its largest {d[0]:.6g} "
             f"(allowed: {-allowed:.3g}). Check the kernel, or clip its eigenvalues."
         )
-    noise = _eigenvalue_noise(len(negated)) * scale
+    noise = eigenvalue_noise(len(negated)) * scale
     rank = np.count_nonzero(d > noise)
     rows = vectors[:, :rank]
     return Decomposition(d[:rank], rows, rows, centre, "eigh", noise)
@@ -125,8 +125,8 @@ def has_heavy_rows(weight: np.ndarray | None) -> bool:
 
 def decompose_factor(kernel: np.ndarray, weight: np.ndarray, centre: np.ndarray | None) -> Decomposition:
     """Of a kernel K = F Fᵀ (n, n) with heavy rows, by the graded SVD of the factor F, centred and weighted."""
-    d, vectors = _eigh_negated(np.negative(kernel, order="C"))
-    noise = _eigenvalue_noise(len(kernel)) * max(float(d[0]), entry_scale(kernel.diagonal(), None, False))
+    d, vectors = eigh_negated(np.negative(kernel, order="C"))
+    noise = eigenvalue_noise(len(kernel)) * max(float(d[0]), entry_scale(kernel.diagonal(), None, False))
     rank = np.count_nonzero(d > noise)
     factor = vectors[:, :rank] * np.sqrt(d[:rank])
     scaled, _ = scaled_design(factor, weight, None if centre is None else column_means(factor, weight))
@@ -167,12 +167,12 @@ def _decompose_dense(
     with np.errstate(over="ignore", invalid="ignore"):  # refused by the eigenproblem
         gram = scaled.T @ scaled if p <= n else scaled @ scaled.T
     np.negative(gram, out=gram)
-    d, vectors = _eigh_negated(gram)
+    d, vectors = eigh_negated(gram)
     full = min(n - (centre is not None), p)
     if full == 0 or d[0] <= 0 or d[full - 1] < GRAM_CONDITION * d[0]:
         if not named or full == 0 or d[0] <= 0:
             return _svd(scaled, centre, weight)
-        full = min(full, np.count_nonzero(d > _eigenvalue_noise(len(d)) * d[0]))
+        full = min(full, np.count_nonzero(d > eigenvalue_noise(len(d)) * d[0]))
         _warn_if_inexact(d[:full], float(d[0]), "use solver='svd'")
     d, vectors = d[:full], vectors[:, :full]
     other = scaled @ vectors if p <= n else scaled.T @ vectors
@@ -192,7 +192,7 @@ def _decompose_tall(design: np.ndarray, means: np.ndarray | None) -> Decompositi
         squares = -gram.diagonal()
         if means is not None and np.any(squares <= n * np.square(ROUNDED_MEAN * means)):
             return None
-    d, vectors = _eigh_negated(gram)
+    d, vectors = eigh_negated(gram)
     if d[-1] < GRAM_CONDITION * d[0] or d[0] <= 0:
         return None
     rows, scaled_vectors = np.empty((n, p)), vectors / np.sqrt(d)
@@ -235,7 +235,7 @@ def _decompose_sparse(
     """
     n, p = design.shape
     negated, scale = _negated_sparse_gram(design, weight, means)
-    d, vectors = _eigh_negated(negated)
+    d, vectors = eigh_negated(negated)
     scale = max(scale, float(d[0]))
     full = min(n - (means is not None), p)
     sound = int(np.count_nonzero(d[:full] >= GRAM_CONDITION * scale)) if scale else 0
@@ -244,7 +244,7 @@ def _decompose_sparse(
     elif sound < full or not full:
         if n * p <= DENSE_ENTRIES and not named:
             return decompose_design(design, weight, means is not None, "svd")
-        full = min(full, np.count_nonzero(d > _eigenvalue_noise(len(d)) * scale))
+        full = min(full, np.count_nonzero(d > eigenvalue_noise(len(d)) * scale))
         _warn_if_inexact(d[:full], scale, "use solver='krylov', scale the columns, or drop those that depend on others")
     d, vectors = d[:full], vectors[:, :full]
     s, centre = np.sqrt(d), None if means is None else Centre(means)
@@ -377,7 +377,7 @@ def scaled_design(
     return scaled if weight is None else scaled * np.sqrt(weight)[:, None], centre
 
 
-def _eigh_negated(negated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def eigh_negated(negated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues (descending) and eigenvectors of −`negated`, which is overwritten."""
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite(negated.sum()):
@@ -392,7 +392,7 @@ def entry_scale(diagonal: np.ndarray, weight: np.ndarray | None, centred: bool) 
     return float(4 * largest if centred else largest)
 
 
-def _eigenvalue_noise(size: int) -> float:
+def eigenvalue_noise(size: int) -> float:
     """Size, relative to the largest, that rounding can give to an eigenvalue of zero.
 
     Measured on kernels of exact low rank, n = 12 to 1500: 0.1 to 3.7 eps, growing slower than sqrt(n). The usual n eps
