@@ -234,7 +234,7 @@ NAMES = {
     "DistilledKernelRidge": "coef_ fit predict score",
     "DistilledKernelRidgeCV": "coef_ fit predict score",
     "DistilledRidge": "fit predict score",
-    "DistilledRidgeCV": "fit predict score",
+    "DistilledRidgeCV": "fit fit_accumulated predict score",
     "DistilledRidgeClassifier": "decision_function fit predict",
     "DistilledRidgeClassifierCV": "decision_function fit predict",
     "KDSGDClassifier": "decision_function fit partial_fit predict predict_proba",
@@ -298,6 +298,7 @@ BETWEEN_ROOMS = [
     "spectral_multipliers",
     "targets",
     "times",
+    "y_mean",
 ]
 
 

@@ -371,3 +371,58 @@ def test_it_says_what_it_holds(rng):
     acc = summed(split(X, y, None))
     assert repr(acc) == "GramAccumulator(n_samples=60, n_features=6, fit_intercept=True)"
     assert "rank=6" in repr(acc.path(1.0, []))
+
+
+@pytest.mark.parametrize("options", [{}, {"n_steps": 2, "strategy": "joint"}, {"strategy": "ridge"}, {"n_steps": 3}])
+@pytest.mark.parametrize("m", [None, 2])
+def test_tuned_from_sums_as_from_rows(options, m, rng):
+    X, y, w = problem(rng, "zeros", m=m)
+    y = y + X @ rng.standard_normal((6,) if m is None else (6, m))
+    # of smaller penalties the steps are nearly dependent, and their weights not determined
+    options = {"scoring": "gcv", "alphas": np.logspace(0, 3, 7), **options}
+    ours = fd.DistilledRidgeCV(**options).fit_accumulated(summed(split(X, y, w)))
+    theirs = fd.DistilledRidgeCV(**options).fit(X, y, sample_weight=w)
+    assert ours.alpha_ == theirs.alpha_
+    assert ours.n_steps_ == theirs.n_steps_
+    assert ours.n_features_in_ == 6
+    for name in ("coef_", "intercept_", "xi_", "best_score_"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-6, err_msg=name)
+    np.testing.assert_allclose(ours.cv_results_["scores"], theirs.cv_results_["scores"], rtol=1e-8)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-6)
+    assert (ours.verdict_ is None) == bool(ours.n_steps_)
+
+
+@pytest.mark.parametrize("scale", [1e-90, 1e90])
+def test_tuned_for_targets_of_any_size(scale, rng):
+    X, y, _ = problem(rng)
+    ours = fd.DistilledRidgeCV(scoring="gcv").fit_accumulated(summed(split(X, y * scale, None)))
+    theirs = fd.DistilledRidgeCV(scoring="gcv").fit(X, y)
+    assert ours.alpha_ == theirs.alpha_
+    np.testing.assert_allclose(ours.coef_ / scale, theirs.coef_, rtol=1e-9)
+    np.testing.assert_allclose(ours.best_score_ / scale / scale, theirs.best_score_, rtol=1e-9)
+
+
+def test_predictions_of_a_tuned_model_far_from_zero(rng):
+    X = rng.standard_normal((60, 3)) + 1e9
+    y = X[:, 0] - 1e9 + 0.1 * rng.standard_normal(60)
+    ours = fd.DistilledRidgeCV(scoring="gcv").fit_accumulated(summed(split(X, y, None)))
+    np.testing.assert_allclose(ours.predict(X), fd.DistilledRidgeCV(scoring="gcv").fit(X, y).predict(X), rtol=1e-9)
+
+
+def test_what_tuning_from_sums_cannot_do_is_said(rng):
+    X, y, _ = problem(rng)
+    acc = summed(split(X, y, None))
+    with pytest.raises(ValueError, match='needs scoring="gcv", got None'):
+        fd.DistilledRidgeCV().fit_accumulated(acc)
+    with pytest.raises(ValueError, match="fit_intercept is False here, but True in acc"):
+        fd.DistilledRidgeCV(scoring="gcv", fit_intercept=False).fit_accumulated(acc)
+    with pytest.raises(TypeError, match="GramAccumulator"):
+        fd.DistilledRidgeCV(scoring="gcv").fit_accumulated(X)
+    both = summed(split(X, np.stack([y, y], axis=1), None))
+    with pytest.raises(ValueError, match="alpha_per_target"):
+        fd.DistilledRidgeCV(scoring="gcv", alpha_per_target=True).fit_accumulated(both)
+    X = rng.standard_normal((200, 30))
+    X[:, 0] *= 4.0  # the signal in one direction of large variance: distillation would be tried
+    acc = summed(split(X, X[:, 0] + 2.0 * rng.standard_normal(200), None))
+    with pytest.raises(ValueError, match=r"evidence supports distillation.*need the rows"):
+        fd.DistilledRidgeCV(scoring="gcv").fit_accumulated(acc)

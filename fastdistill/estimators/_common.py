@@ -13,6 +13,7 @@ Cost: nothing beside the decomposition in `fastdistill.Spectrum`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastdistill.base import validation
 from fastdistill.spectral.decompositions.centre import Centre
-from fastdistill.spectral.queries import DesignQueries
+from fastdistill.spectral.queries import DesignQueries, Queries
 from fastdistill.spectral.spectrum import Spectrum
 
 # What `validate_data` is to make of X in `fit` and in `predict`: float32 stays float32, the rest becomes float64.
@@ -145,10 +146,17 @@ def as_linear_model(coef: np.ndarray, intercept: Any, fit_intercept: bool) -> tu
 
 def far_from_zero(spectrum: Spectrum, y: np.ndarray, weight: Any) -> tuple[Centre, Any] | None:
     """The means of columns and targets, where a column is so far from zero that X coef + intercept would cancel."""
-    queries = spectrum.queries
+    return means_far_from_zero(
+        spectrum.queries,
+        lambda: np.average(y, axis=0, weights=None if weight is None else np.broadcast_to(weight, len(y))),
+    )
+
+
+def means_far_from_zero(queries: Queries, y_means: Callable[[], Any]) -> tuple[Centre, Any] | None:
+    """`far_from_zero` of any queries, with a function that gives the means of the targets."""
     if not isinstance(queries, DesignQueries) or queries.centre is None or queries.centre.far is None:
         return None
-    return queries.centre, np.average(y, axis=0, weights=None if weight is None else np.broadcast_to(weight, len(y)))
+    return queries.centre, y_means()
 
 
 def affine(

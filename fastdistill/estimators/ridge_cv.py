@@ -23,10 +23,11 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
-from fastdistill.estimators._common import DATA, as_linear_model, far_from_zero, multiply
+from fastdistill.estimators._common import DATA, as_linear_model, far_from_zero, means_far_from_zero, multiply
 from fastdistill.estimators._selection import record, search_of
 from fastdistill.estimators.ridge import LinearRegressor
 from fastdistill.selection.search import Fold
+from fastdistill.spectral.accumulator import GramAccumulator
 from fastdistill.spectral.spectrum import Spectrum
 
 SOLVERS = ("auto", "svd", "gram")
@@ -92,7 +93,7 @@ class DistilledRidgeCV(LinearRegressor):
         leave-one-out predictions; of the student of k steps at each penalty, with "safe" of ridge.
     verdict_ : Verdict or list of Verdict
         Paired leave-one-out comparison with the best plain ridge: `gain` (share of its error), `standard_error`,
-        `n_steps`, `evidence`, and `sentence`. What is held fixed: see Notes.
+        `n_steps`, `evidence`, and `sentence`. What is held fixed: see Notes. None where `fit_accumulated` has distilled.
     evidence_ : fastdistill.selection.evidence.Evidence, None, or a list of these
         What the data say about a concentrated signal; None unless the strategy is "safe".
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
@@ -199,6 +200,64 @@ class DistilledRidgeCV(LinearRegressor):
         self.coef_, self.intercept_ = as_linear_model(coef, intercept, self.fit_intercept)
         self._means = far_from_zero(spectrum, given, weight)
         multiply(self, scale, "coef_", "intercept_")
+        return self
+
+    def fit_accumulated(self, acc: GramAccumulator) -> DistilledRidgeCV:
+        """Choose the penalty and the weights by GCV, and fit the chosen student, from sums of the samples.
+
+        Parameters
+        ----------
+        acc : GramAccumulator
+            All samples; with the same `fit_intercept` as this model.
+
+        Returns
+        -------
+        self : DistilledRidgeCV
+            `verdict_` is None where a student was distilled: it compares leave-one-out predictions, which need rows.
+
+        Raises
+        ------
+        ValueError
+            `scoring` is not "gcv"; `alpha_per_target` with several targets; the evidence of the strategy "safe"
+            supports distillation, which is then checked on rows.
+        TypeError
+            `acc` is no GramAccumulator; parameters of the wrong kind.
+
+        Notes
+        -----
+        O(p³ + p² m), whatever the number of samples.
+
+        Examples
+        --------
+        >>> import numpy as np, fastdistill as fd
+        >>> rng = np.random.default_rng(0)
+        >>> acc, beta = fd.GramAccumulator(), rng.standard_normal(5)
+        >>> for _ in range(10):
+        ...     X = rng.standard_normal((1000, 5))
+        ...     acc = acc.partial_fit(X, X @ beta + rng.standard_normal(1000))
+        >>> model = fd.DistilledRidgeCV(scoring="gcv").fit_accumulated(acc)
+        >>> bool(np.abs(model.coef_ - beta).max() < 0.05)
+        True
+        """
+        search = search_of(self)
+        if not isinstance(acc, GramAccumulator):
+            raise TypeError(f"acc must be a GramAccumulator, got {type(acc).__name__}.")
+        if search.criterion != "gcv":
+            raise ValueError(
+                f'fit_accumulated needs scoring="gcv", got {validation.shown(self.scoring)}: leave-one-out and scorers '
+                f"need rows, which sums do not hold; acc.loo_mse(blocks, lam, xi) forms leave-one-out errors."
+            )
+        if acc.fit_intercept != self.fit_intercept:
+            raise ValueError(f"fit_intercept is {self.fit_intercept} here, but {acc.fit_intercept} in acc.")
+        ridge = acc.path(search.penalties, [])
+        if self.alpha_per_target and ridge.targets.count > 1:
+            raise ValueError("alpha_per_target=True needs rows; sum each target in a GramAccumulator of its own.")
+        choices = search.run_summed(ridge)
+        record(self, choices)
+        coef, intercept = choices.of_student("coef"), choices.of_student("intercept")
+        self.coef_, self.intercept_ = as_linear_model(coef, intercept, self.fit_intercept)
+        self._means = means_far_from_zero(ridge.queries, lambda: ridge.y_mean)
+        self.n_features_in_ = acc.n_features
         return self
 
     def _folds(self, X: Any, y: np.ndarray, weight: np.ndarray | None) -> Iterator[Fold]:

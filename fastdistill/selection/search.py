@@ -28,7 +28,9 @@ from fastdistill.selection.verdict import verdict
 from fastdistill.spectral.path import DistillationPath, of_same_targets
 from fastdistill.spectral.protocol import Decomposed
 from fastdistill.spectral.spectrum import Spectrum
+from fastdistill.spectral.summed_path import NoRowsError
 
+TOO_FEW = "Choosing a penalty needs at least 2 samples of positive weight, got n_samples = 1."
 # of predictions (q[, m]), targets and sample weights (q,) or None; larger is better
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
 
@@ -47,10 +49,11 @@ class Fold:
 class TargetGroup:
     """Targets that share a penalty and weights, and `pure`, their students of pure steps (L, k+1).
 
-    y (n,) or (n, m) is divided by `unit`, a power of two, where float64 could not hold its squares; 1 otherwise.
+    y (n,) or (n, m) is divided by `unit`, a power of two, where float64 could not hold its squares; 1 otherwise. It is
+    None where only sums were kept.
     """
 
-    y: np.ndarray
+    y: Any
     unit: float
     pure: DistillationPath
 
@@ -145,12 +148,29 @@ class Search:
     ) -> Choices:
         """The choice for the targets y (n,) or (n, m), scored on `folds` or, if None, by leave-one-out or GCV."""
         if spectrum.n_effective < 2:
-            raise ValueError("Choosing a penalty needs at least 2 samples of positive weight, got n_samples = 1.")
+            raise ValueError(TOO_FEW)
         separate = self.separates(y)
         columns = list(y.T) if separate else [y]
         groups = [self._group(spectrum, column) for column in columns]
         stored = self._leave_one_out(groups, y, weight) if self.store else None
         return Choices(self, columns, self._tuned(groups, weight, folds), separate, stored)
+
+    def run_summed(self, ridge: DistillationPath) -> Choices:
+        """The choice by GCV for the targets of a path of plain ridge without rows, as of a `GramAccumulator`."""
+        if ridge.spectrum.frame.n_effective < 2:
+            raise ValueError(TOO_FEW)
+        unit = ridge.targets.unit
+        group = TargetGroup(None, unit, ridge.times(1.0 / unit))
+        group = replace(group, pure=group.at(self.penalties, self._steps(ridge.spectrum)))
+        try:
+            tuned = self._tuned([group], None, None)
+        except NoRowsError:
+            raise ValueError(
+                'The evidence supports distillation, and the strategy "safe" would now try it by leave-one-out and in '
+                "five folds, which need the rows that sums do not hold. Fit a sample of the rows, or choose "
+                'strategy="ridge", or "joint" with a number of steps.'
+            ) from None
+        return Choices(self, [None], tuned, False, None)
 
     def _group(self, spectrum: Spectrum, y: np.ndarray) -> TargetGroup:
         y, unit = validation.in_units(y) if isinstance(self.criterion, str) else (y, 1.0)
@@ -242,10 +262,13 @@ def _add_scored(problems: list[Any], predictions: np.ndarray, wanted: np.ndarray
 
 @dataclass(frozen=True)
 class Choices:
-    """The choices: one for all targets together or, if `separate`, one for each. `stored` as of `Search.store`."""
+    """The choices: one for all targets together or, if `separate`, one for each. `stored` as of `Search.store`.
+
+    `targets` are None where only sums were kept.
+    """
 
     search: Search
-    targets: list[np.ndarray]
+    targets: list[Any]
     tuned: list[Tuned]
     separate: bool
     stored: np.ndarray | None
@@ -276,7 +299,10 @@ class Choices:
     def values(self) -> dict[str, Any]:
         """What was chosen, by scikit-learn's names of fitted attributes, without their underscore."""
         penalties = self.search.penalties
-        verdicts = [verdict(tuned, penalties, y) for tuned, y in zip(self.tuned, self.targets, strict=True)]
+        verdicts = [
+            None if y is None and tuned.n_steps else verdict(tuned, penalties, y)
+            for tuned, y in zip(self.tuned, self.targets, strict=True)
+        ]
         lists: dict[str, list[Any]] = {
             name: [getattr(tuned, name) for tuned in self.tuned] for name in ("xi", "mixture", "evidence")
         }

@@ -41,6 +41,13 @@ ORDINARY = 1e50  # weighted rows of a smaller root mean square need no closer lo
 DENSE = 1 / 8  # share of stored entries from which a dense product is faster than a sparse one
 
 
+class NoRowsError(ValueError):
+    """Only sums were kept, and something needs rows."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(NO_ROWS.format(what))
+
+
 class Block:
     """Samples, their targets and weights, checked; a dense design, also a memory map, is checked as it is read.
 
@@ -123,7 +130,7 @@ class _WholeFrame(SummedFrame):
     @property
     def each_weight(self) -> np.ndarray:
         """An error: there are no rows."""
-        raise ValueError(NO_ROWS.format("the weights"))
+        raise NoRowsError("the weights")
 
 
 class _Coordinates(Coordinates):
@@ -131,15 +138,15 @@ class _Coordinates(Coordinates):
 
     def rotate(self, targets: Targets) -> Rotated:
         """An error: there are no rows."""
-        raise ValueError(NO_ROWS.format("new targets"))
+        raise NoRowsError("new targets")
 
     def fits(self, coordinates: np.ndarray) -> np.ndarray:
         """An error: there are no rows."""
-        raise ValueError(NO_ROWS.format("fitted values"))
+        raise NoRowsError("fitted values")
 
     def row_block(self, start: int, stop: int) -> np.ndarray:
         """An error: there are no rows."""
-        raise ValueError(NO_ROWS.format("leave-one-out predictions"))
+        raise NoRowsError("leave-one-out predictions")
 
 
 class SummedSpectrum:
@@ -231,6 +238,12 @@ class SummedPath(DistillationPath):
     def loo_mse(self) -> np.ndarray:
         """An error: there are no rows."""
         raise AttributeError(NO_ROWS.format("`loo_mse`"))
+
+    @property
+    def y_mean(self) -> Any:
+        """ȳ, () or (m,); zero without an intercept."""
+        means = self.targets.mean * self.targets.unit
+        return means[0] if self.targets.is_single else means
 
     def left_out(self, block: Block) -> LeftOut:
         """Leave-one-out of a block of the samples."""
