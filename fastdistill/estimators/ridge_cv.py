@@ -93,7 +93,8 @@ class DistilledRidgeCV(LinearRegressor):
         leave-one-out predictions; of the student of k steps at each penalty, with "safe" of ridge.
     verdict_ : Verdict or list of Verdict
         Paired leave-one-out comparison with the best plain ridge: `gain` (share of its error), `standard_error`,
-        `n_steps`, `evidence`, and `sentence`. What is held fixed: see Notes. None where `fit_accumulated` has distilled.
+        `n_steps`, `evidence`, and `sentence`. What is held fixed: see Notes. None where `fit_accumulated` has
+        distilled.
     evidence_ : fastdistill.selection.evidence.Evidence, None, or a list of these
         What the data say about a concentrated signal; None unless the strategy is "safe".
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
