@@ -140,6 +140,17 @@ def _no_arguments(parser: argparse.ArgumentParser) -> None:
     pass
 
 
+def _warmup_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--for",
+        dest="part",
+        choices=[*WARMUP_PARTS, "all"],
+        default="all",
+        help="ridge: spectra, paths, tuning, batches and their estimators; sgd: run_sgd and its estimators "
+        "(default: %(default)s)",
+    )
+
+
 def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
@@ -286,7 +297,7 @@ def _stages() -> Callable[[str], None]:
 
 def _warmup(arguments: argparse.Namespace) -> None:
     stage = _stages()
-    for what, call in _warmup_calls().items():
+    for what, call in _warmup_calls(arguments.part).items():
         stage(what)
         start = time.perf_counter()
         call()
@@ -311,13 +322,18 @@ def _compiled_kernels() -> list[str]:
     return lines
 
 
-def _warmup_calls() -> dict[str, Callable[[], Any]]:
-    """Small calls of the public functions that together run every kernel with the types those functions use."""
-    import numpy as np
-    from scipy.sparse import csr_array
+def _warmup_calls(part: str) -> dict[str, Callable[[], Any]]:
+    """Small calls of the public functions that together run every kernel of a part with the types they use."""
+    calls = {"loading the compiler": lambda: fd.kernels}
+    for name in WARMUP_PARTS if part == "all" else [part]:
+        calls |= WARMUP_PARTS[name]()
+    return calls
 
-    X = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, -1.0]])
-    y = np.array([1.0, -1.0, 0.5, 2.0])
+
+def _ridge_calls() -> dict[str, Callable[[], Any]]:
+    import numpy as np
+
+    X, y = np.array(WARMUP_X), np.array(WARMUP_Y)
 
     def students(spectrum: Any) -> None:
         path = spectrum.path(y, [0.1, 1.0], 0.5, n_steps=2)
@@ -335,9 +351,28 @@ def _warmup_calls() -> dict[str, Callable[[], Any]]:
         for criterion in ("loo", "gcv", fd.Holdout(X, y[::-1])):
             fd.tune(fd.Spectrum.from_design(X), y, [0.1, 1.0], n_steps=2, criterion=criterion)
 
+    return {
+        "filters (multistep_filter)": lambda: fd.multistep_filter([3.0, 1.0], 1.0, [1.0, 0.5]),
+        "students of a design (Spectrum.path, limit)": lambda: students(fd.Spectrum.from_design(X)),
+        "students of a kernel (Spectrum.path, limit)": lambda: students(fd.Spectrum.from_kernel(X @ X.T)),
+        "rounds (Spectrum.tolerance_path)": lambda: fd.Spectrum.from_kernel(np.eye(4)).tolerance_path(y, 0.1),
+        "mixtures (mixture_from_xi, xi_from_mixture)": lambda: fd.xi_from_mixture(fd.mixture_from_xi([0.5, 2.0])),
+        "weights (tune)": tuned,
+        "leverages near one (Spectrum.path)": near_interpolation,
+        "tridiagonal form (Spectrum.path)": tridiagonal,
+        "many small problems (batched_path)": lambda: fd.batched_path(X[None], y[None], 1.0, [1.0, 0.5]),
+    }
+
+
+def _sgd_calls() -> dict[str, Callable[[], Any]]:
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    y = np.array(WARMUP_Y)
+
     def descents() -> None:
         for dtype in (np.float64, np.float32):
-            dense = X.astype(dtype)
+            dense = np.array(WARMUP_X, dtype)
             wide = csr_array(dense)
             wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
             for data in (dense, csr_array(dense)):
@@ -347,19 +382,12 @@ def _warmup_calls() -> dict[str, Callable[[], Any]]:
             fd.run_sgd(dense, y, step_size=[0.1, 0.2, 0.3, 0.4], n_epochs=1)
             fd.run_sgd(wide, y, step_size=0.1, n_epochs=0)
 
-    return {
-        "loading the compiler": lambda: fd.kernels,
-        "filters (multistep_filter)": lambda: fd.multistep_filter([3.0, 1.0], 1.0, [1.0, 0.5]),
-        "students of a design (Spectrum.path, limit)": lambda: students(fd.Spectrum.from_design(X)),
-        "students of a kernel (Spectrum.path, limit)": lambda: students(fd.Spectrum.from_kernel(X @ X.T)),
-        "rounds (Spectrum.tolerance_path)": lambda: fd.Spectrum.from_kernel(np.eye(4)).tolerance_path(y, 0.1),
-        "mixtures (mixture_from_xi, xi_from_mixture)": lambda: fd.xi_from_mixture(fd.mixture_from_xi([0.5, 2.0])),
-        "weights (tune)": tuned,
-        "leverages near one (Spectrum.path)": near_interpolation,
-        "tridiagonal form (Spectrum.path)": tridiagonal,
-        "stochastic gradient descent (run_sgd)": descents,
-        "many small problems (batched_path)": lambda: fd.batched_path(X[None], y[None], 1.0, [1.0, 0.5]),
-    }
+    return {"stochastic gradient descent (run_sgd)": descents}
+
+
+WARMUP_X = [[2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.5, -1.0]]
+WARMUP_Y = [1.0, -1.0, 0.5, 2.0]
+WARMUP_PARTS = {"ridge": _ridge_calls, "sgd": _sgd_calls}
 
 
 def _info(arguments: argparse.Namespace) -> None:
@@ -407,6 +435,6 @@ def _cache() -> tuple[str | None, bool]:
 COMMANDS = {
     "diagnose": Command("tell from a table whether distillation would help", _diagnose_arguments, _diagnose),
     "reproduce": Command("reproduce published tables and figures", _reproduce_arguments, _reproduce),
-    "warmup": Command("compile every kernel into the cache, so that no later run has to", _no_arguments, _warmup),
+    "warmup": Command("compile kernels into the cache, so that no later run has to", _warmup_arguments, _warmup),
     "info": Command("versions, threads and the cache folder", _no_arguments, _info),
 }

@@ -15,11 +15,13 @@ import pytest
 import fastdistill as fd
 from fastdistill import cli, reproduce
 
-EVERY_PUBLIC_FUNCTION = """
+SETUP = """
 import numpy as np, fastdistill as fd
 from fastdistill import kernels
 X = np.random.default_rng(0).standard_normal((20, 3))
 y = X.sum(axis=1) + 1.0
+"""
+RIDGE = """
 for S, queries in ((fd.Spectrum.from_design(X, fit_intercept=True), X), (fd.Spectrum.from_kernel(X @ X.T), X @ X.T)):
     path = S.path(y, np.logspace(-2, 2, 5), [0.5, -2.0])
     path.filters, path.fitted, path.dof, path.gcv, path.loo, path.predict(queries), path.mse(queries, y)
@@ -32,6 +34,11 @@ fd.Spectrum.from_kernel(np.eye(4)).path(y[:4], 1e-9, [0.5]).loo
 fd.batched_path(X[None], y[None], 1.0, [0.5], sample_weight=np.ones(20))
 fd.multistep_filter(S.d, 1.0, 0.5, n_steps=3)
 fd.xi_from_mixture(fd.mixture_from_xi([0.5, 2.0]))
+for model in (fd.DistilledRidge(), fd.DistilledRidgeCV(), fd.DistilledKernelRidge(), fd.DistilledKernelRidgeCV()):
+    model.fit(X, y).predict(X)
+fd.DistilledRidgeClassifierCV().fit(X, y > 1.0).predict(X)
+"""
+SGD = """
 from scipy.sparse import csr_array
 for dtype in (np.float64, np.float32):
     dense, targets = X.astype(dtype), np.arange(20) % 2
@@ -47,24 +54,21 @@ for dtype in (np.float64, np.float32):
                 fd.run_sgd(data, targets, **{"step_size": 0.1, "n_epochs": 1, **options, **more})
     fd.run_sgd(dense, targets, step_size=0.1, compressor=fd.RandomRounding(4))
     fd.run_sgd(dense, targets, step_size=0.1, compressor=fd.TopK(2), order="replace")
+fd.KDSGDRegressor(max_iter=2, tol=None).fit(X, y)
+fd.KDSGDClassifier(max_iter=2, tol=None).fit(X, targets)
 """
-# What `warmup` leaves behind, and what every public function asks for beyond it, in one process and one cache: a cache
-# of its own would be compiled for this test alone, for a minute.
-WARMUP = (
-    """
-import io, contextlib
+# What `warmup` leaves behind, and what the public functions ask for beyond it, in one process and one cache: a cache of
+# its own would be compiled for this test alone, for a minute. The parts come first: the whole finds what they compiled.
+WARMUP = """
 from fastdistill import cli, kernels
 def signatures():
-    found = {name: getattr(kernels, name) for name in kernels.__all__}
-    return {name: set(kernel.signatures) for name, kernel in found.items() if hasattr(kernel, "signatures")}
-assert cli.main(["warmup"]) == 0
+    found = {{name: getattr(kernels, name) for name in kernels.__all__}}
+    return {{name: set(kernel.signatures) for name, kernel in found.items() if hasattr(kernel, "signatures")}}
+assert cli.main({arguments}) == 0
 warm = signatures()
-"""
-    + EVERY_PUBLIC_FUNCTION
-    + """
+{use}
 print("missed:", [name for name, found in signatures().items() if found - warm[name]])
 """
-)
 
 
 def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -74,7 +78,7 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=400,
     )
 
 
@@ -112,6 +116,7 @@ def test_help_of_reproduce_names_papers_options_and_files(capsys):
         (["reproduce", "hinton"], "mobahi"),
         (["reproduce", "mobahi", "--data"], "--data"),
         (["info", "--verbose"], "--verbose"),
+        (["warmup", "--for", "everything"], "ridge"),
     ],
 )
 def test_what_cannot_be_understood_is_one_line_and_exit_code_2(arguments, words, capsys):
@@ -135,15 +140,32 @@ def test_info_without_threadpoolctl(capsys, monkeypatch):
     assert "threadpoolctl is not installed" in capsys.readouterr().out
 
 
-def test_after_warmup_nothing_is_left_to_compile():
-    done = run_python("-c", WARMUP, NUMBA_DISABLE_JIT="0")
+@pytest.mark.parametrize(
+    ("arguments", "use", "compiled", "idle"),
+    [
+        (["--for", "ridge"], RIDGE, ["student_grid", "xi_from_mixture"], ["dense_rows", "csr_rows", "all_finite"]),
+        (["--for", "sgd"], SGD, ["dense_rows", "csr_rows"], ["student_grid", "batched_students", "mixture_from_xi"]),
+        ([], RIDGE + SGD, ["student_grid", "tolerance_rounds", "mixture_from_xi", "leave_one_out"], []),
+    ],
+)
+def test_after_warmup_nothing_is_left_to_compile(arguments, use, compiled, idle):
+    code = WARMUP.format(arguments=["warmup", *arguments], use=SETUP + use)
+    done = run_python("-c", code, NUMBA_DISABLE_JIT="0")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # no terminal, no progress
     assert "\nCache: " in done.stdout
-    for name in ("student_grid", "tolerance_rounds", "mixture_from_xi", "xi_from_mixture", "leave_one_out"):
-        assert f"  {name}: 1 signature(s), " in done.stdout
+    for name in compiled:
+        assert re.search(rf"^  {name}: \d+ signature\(s\), ", done.stdout, re.MULTILINE)
+    for name in idle:
+        assert f"  {name}: " not in done.stdout
     assert " s\n" in done.stdout  # how long
     assert done.stdout.endswith("missed: []\n")
+
+
+def test_the_parts_of_warmup_are_all_of_it():
+    parts = [cli._warmup_calls(part).keys() for part in cli.WARMUP_PARTS]
+    assert cli._warmup_calls("all").keys() == set().union(*parts)
+    assert len(set.intersection(*map(set, parts))) == 1  # the compiler
 
 
 def test_warmup_without_a_compiler_or_a_cache(capsys):

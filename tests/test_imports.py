@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import fastdistill as fd
+from fastdistill import estimators
+from tests.test_laws import PACKAGE, SOURCES, circles
 
 HEAVY = ("numba", "llvmlite", "scipy", "sklearn", "matplotlib", "dask", "pandas")
 
@@ -38,11 +41,66 @@ def test_importing_the_package_loads_nothing_heavy():
             {"numba", "scipy", "sklearn", "matplotlib", "pandas"},
         ),
         ("import fastdistill as fd; fd.kernels, fd.run_sgd, fd.TopK", {"sklearn", "matplotlib", "pandas"}),
-        ("import fastdistill as fd; fd.DistilledRidge", {"matplotlib"}),
+        ("import fastdistill as fd; fd.estimators, dir(fd.estimators)", {"numba", "matplotlib"}),
+        ("from fastdistill.estimators import DistilledRidge, DistilledKernelRidge", {"numba", "matplotlib"}),
+        ("import fastdistill as fd; fd.DistilledRidgeCV, fd.SelfDistiller", {"numba", "matplotlib"}),
+        ("import fastdistill as fd; fd.KDSGDRegressor, fd.KDSGDClassifier", {"matplotlib"}),
     ],
 )
 def test_rooms_load_only_what_they_need(statement, unwanted):
     assert loaded_by(statement) & {*unwanted, "dask"} == set()
+
+
+FITS = """
+import sys
+import numpy as np
+import fastdistill as fd
+X = np.random.default_rng(0).standard_normal((30, 3))
+y = X.sum(axis=1)
+for fit in (
+    lambda: fd.Spectrum.from_design(X).path(y, 1.0, 0.5, n_steps=1).coef,
+    lambda: fd.DistilledRidge().fit(X, y).predict(X),
+    lambda: fd.DistilledRidge(n_steps=2).fit(X, np.c_[y, -y], sample_weight=np.ones(30)),
+    lambda: fd.DistilledKernelRidge(kernel="rbf").fit(X, y).predict(X),
+    lambda: fd.DistilledRidgeClassifier().fit(X, y > 0).predict(X),
+    lambda: fd.SelfDistiller(fd.DistilledRidge()).fit(X, y),
+):
+    fit()
+    assert "numba" not in sys.modules, f"line {fit.__code__.co_firstlineno}"
+"""
+
+
+def test_fits_by_a_factor_never_wait_for_the_compiler():
+    assert "numba" not in loaded_by(FITS)
+    assert "numba" in loaded_by("import fastdistill as fd; fd.multistep_filter([3.0, 1.0], 1.0, [0.5])")
+
+
+def test_the_estimators_are_listed_before_they_are_loaded():
+    statement = "from fastdistill import estimators as room; assert {*room.__all__} <= {*dir(room)}"
+    assert "numba" not in loaded_by(statement)
+    with pytest.raises(AttributeError, match=r"module 'fastdistill\.estimators' has no attribute 'Ridge'"):
+        _ = estimators.Ridge
+
+
+@pytest.mark.parametrize("name", estimators.__all__)
+def test_an_estimator_is_one_class_by_whatever_name(name):
+    cls = getattr(estimators, name)
+    assert cls is getattr(fd, name)
+    assert pickle.loads(pickle.dumps(cls)) is cls
+
+
+def test_a_fitted_estimator_is_unpickled_without_the_compiler():
+    model = pickle.dumps(fd.DistilledRidge().fit([[0.0], [1.0]], [0.0, 1.0]))
+    assert "numba" not in loaded_by(f"import pickle; pickle.loads({model!r}).predict([[2.0]])")
+
+
+def test_names_in_stubs_close_no_circle():
+    """`tests.test_laws` with the names of every stub as imports of its package."""
+    sources = {path: file.read_text(encoding="utf-8") for path, file in SOURCES.items()}
+    for stub in PACKAGE.rglob("__init__.pyi"):
+        path = stub.with_suffix(".py").relative_to(PACKAGE.parent).as_posix()
+        sources[path] += stub.read_text(encoding="utf-8")
+    assert circles(sources) == []
 
 
 @pytest.mark.parametrize("name", fd.__all__)

@@ -1,4 +1,8 @@
-"""Self-distilled models with scikit-learn's interface."""
+"""Self-distilled models with scikit-learn's interface.
+
+The names stand in the stub beside this file, and each loads its own module at its first use: the ridge estimators do
+not wait for numba, which stochastic gradient descent imports.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +13,6 @@ except ImportError as err:
         'fastdistill.estimators needs scikit-learn 1.6 or newer; install it with: pip install "fastdistill[all]"'
     ) from err
 
-from fastdistill.estimators.kernel_ridge import DistilledKernelRidge
-from fastdistill.estimators.kernel_ridge_cv import DistilledKernelRidgeCV
-from fastdistill.estimators.ridge import DistilledRidge
-from fastdistill.estimators.ridge_classifier import DistilledRidgeClassifier, DistilledRidgeClassifierCV
-from fastdistill.estimators.ridge_cv import DistilledRidgeCV
-from fastdistill.estimators.self_distiller import SelfDistiller
-from fastdistill.estimators.sgd import KDSGDRegressor
-from fastdistill.estimators.sgd_classifier import KDSGDClassifier
+from fastdistill.base.lazy import lazy_names
 
-__all__ = [
-    "DistilledKernelRidge",
-    "DistilledKernelRidgeCV",
-    "DistilledRidge",
-    "DistilledRidgeCV",
-    "DistilledRidgeClassifier",
-    "DistilledRidgeClassifierCV",
-    "KDSGDClassifier",
-    "KDSGDRegressor",
-    "SelfDistiller",
-]
+__all__, __getattr__, __dir__ = lazy_names(__name__)

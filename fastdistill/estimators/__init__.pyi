@@ -1,0 +1,13 @@
+from fastdistill.estimators.kernel_ridge import DistilledKernelRidge as DistilledKernelRidge
+from fastdistill.estimators.kernel_ridge_cv import DistilledKernelRidgeCV as DistilledKernelRidgeCV
+from fastdistill.estimators.ridge import DistilledRidge as DistilledRidge
+from fastdistill.estimators.ridge_classifier import DistilledRidgeClassifier as DistilledRidgeClassifier
+from fastdistill.estimators.ridge_classifier import DistilledRidgeClassifierCV as DistilledRidgeClassifierCV
+from fastdistill.estimators.ridge_cv import DistilledRidgeCV as DistilledRidgeCV
+from fastdistill.estimators.self_distiller import SelfDistiller as SelfDistiller
+from fastdistill.estimators.sgd import KDSGDRegressor as KDSGDRegressor
+from fastdistill.estimators.sgd_classifier import KDSGDClassifier as KDSGDClassifier
+
+__all__: list[str]
+
+def __dir__() -> list[str]: ...
