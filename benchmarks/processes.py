@@ -5,9 +5,13 @@ track_*                   seconds of                                            
 ========================  =======================================================  ======
 Import.…_beyond_numpy     ``import fastdistill`` after ``import numpy``            0.05
 FirstFit.…_beyond_second  a first fit with a warm disk cache − the same fit again  0.5
+FirstCall.…_cold          a first call, its imports and compilation, no cache      4, 5
+FirstCall.…_warm          the same, with a warm disk cache
 ColdCompile.…_warmup      ``fastdistill warmup`` on an empty ``NUMBA_CACHE_DIR``   60
 Reproduce.…_all           ``fastdistill reproduce all``, compiled from nothing     60
 ========================  =======================================================  ======
+
+FirstCall begins after ``import sklearn``; its targets are those of ``DistilledRidgeCV().fit`` and of a softmax run.
 """
 
 from __future__ import annotations
@@ -45,6 +49,24 @@ for _ in range(2):
     spent.append(time.perf_counter() - start)
 print(spent[0] - spent[1])
 """
+
+FIRST_CALL = """
+import time
+import numpy as np
+import sklearn
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((200, 5)), rng.standard_normal(200)
+start = time.perf_counter()
+import fastdistill as fd
+{call}
+print(time.perf_counter() - start)
+"""
+FIRST_CALLS = {
+    "DistilledRidge": "fd.DistilledRidge().fit(X, y)",
+    "DistilledRidgeCV": "fd.DistilledRidgeCV().fit(X, y)",
+    "run_sgd": "fd.run_sgd(X, y, step_size=0.01, n_epochs=1)",
+    "run_sgd_softmax": "fd.run_sgd(X, np.digitize(y, [-0.5, 0.5]), loss='softmax', step_size=0.01, n_epochs=1)",
+}
 
 
 def run(code: str, cache: str) -> str:
@@ -88,6 +110,31 @@ class FirstFit(_FreshProcess):
     def track_first_fit_beyond_second(self) -> float:
         run(FIRST_FIT, self.cache.name)
         return median(float(run(FIRST_FIT, self.cache.name)) for _ in range(ROUNDS))
+
+
+class FirstCall(_FreshProcess):
+    """What a user waits for after ``import sklearn``: the imports, the compiler or its cache, and the call itself."""
+
+    params = tuple(FIRST_CALLS)
+    param_names = ("call",)
+
+    def setup(self, call: str) -> None:
+        super().setup()
+        self.code = FIRST_CALL.format(call=FIRST_CALLS[call])
+
+    def teardown(self, call: str) -> None:
+        super().teardown()
+
+    def track_cold(self, call: str) -> float:
+        def seconds() -> float:
+            with tempfile.TemporaryDirectory(dir=self.cache.name) as cache:
+                return float(run(self.code, cache))
+
+        return median(seconds() for _ in range(min(ROUNDS, 3)))
+
+    def track_warm(self, call: str) -> float:
+        run(self.code, self.cache.name)
+        return median(float(run(self.code, self.cache.name)) for _ in range(ROUNDS))
 
 
 class ColdCompile(_FreshProcess):
