@@ -89,10 +89,10 @@ class _FreshProcess:
     timeout = 600
     unit = "seconds"
 
-    def setup(self) -> None:
+    def setup(self, *parameters: str) -> None:
         self.cache = tempfile.TemporaryDirectory(prefix="fastdistill-benchmark-")
 
-    def teardown(self) -> None:
+    def teardown(self, *parameters: str) -> None:
         self.cache.cleanup()
 
 
@@ -118,23 +118,17 @@ class FirstCall(_FreshProcess):
     params = tuple(FIRST_CALLS)
     param_names = ("call",)
 
-    def setup(self, call: str) -> None:
-        super().setup()
-        self.code = FIRST_CALL.format(call=FIRST_CALLS[call])
-
-    def teardown(self, call: str) -> None:
-        super().teardown()
-
     def track_cold(self, call: str) -> float:
         def seconds() -> float:
             with tempfile.TemporaryDirectory(dir=self.cache.name) as cache:
-                return float(run(self.code, cache))
+                return float(run(FIRST_CALL.format(call=FIRST_CALLS[call]), cache))
 
         return median(seconds() for _ in range(min(ROUNDS, 3)))
 
     def track_warm(self, call: str) -> float:
-        run(self.code, self.cache.name)
-        return median(float(run(self.code, self.cache.name)) for _ in range(ROUNDS))
+        code = FIRST_CALL.format(call=FIRST_CALLS[call])
+        run(code, self.cache.name)
+        return median(float(run(code, self.cache.name)) for _ in range(ROUNDS))
 
 
 class ColdCompile(_FreshProcess):

@@ -12,7 +12,6 @@ import pytest
 
 import fastdistill as fd
 from fastdistill import estimators
-from tests.test_laws import PACKAGE, SOURCES, circles
 
 HEAVY = ("numba", "llvmlite", "scipy", "sklearn", "matplotlib", "dask", "pandas")
 
@@ -92,15 +91,6 @@ def test_an_estimator_is_one_class_by_whatever_name(name):
 def test_a_fitted_estimator_is_unpickled_without_the_compiler():
     model = pickle.dumps(fd.DistilledRidge().fit([[0.0], [1.0]], [0.0, 1.0]))
     assert "numba" not in loaded_by(f"import pickle; pickle.loads({model!r}).predict([[2.0]])")
-
-
-def test_names_in_stubs_close_no_circle():
-    """`tests.test_laws` with the names of every stub as imports of its package."""
-    sources = {path: file.read_text(encoding="utf-8") for path, file in SOURCES.items()}
-    for stub in PACKAGE.rglob("__init__.pyi"):
-        path = stub.with_suffix(".py").relative_to(PACKAGE.parent).as_posix()
-        sources[path] += stub.read_text(encoding="utf-8")
-    assert circles(sources) == []
 
 
 @pytest.mark.parametrize("name", fd.__all__)

@@ -14,7 +14,7 @@ from scipy.sparse.linalg import aslinearoperator
 from fastdistill.spectral.decompositions import krylov
 from fastdistill.spectral.decompositions.conjugate_gradients import ConjugateGradients, Stalled
 from fastdistill.spectral.decompositions.krylov import Krylov
-from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator, column_means
+from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator, operator_means
 
 ROUNDING = 1e-11
 KINDS = ["normal", "graded", "low rank", "sparse", "power law", "uneven columns"]
@@ -73,7 +73,7 @@ def make_problem(rng, kind, n, p, weighted=False, fit_intercept=True, m=2, noise
     if fit_intercept:
         scaled, y = X - w @ X / w.sum(), y - w @ y / w.sum()
     root = np.sqrt(w)[:, None]
-    means = column_means(X, weight) if fit_intercept else None
+    means = operator_means(X, weight) if fit_intercept else None
     given = scipy.sparse.csr_array(X) if kind == "sparse" else X
     return Problem(DesignOperator(given, weight, means), root * scaled, root * y)
 
@@ -181,7 +181,7 @@ def test_products_of_every_format(rng, monkeypatch, tmp_path, name, weighted, co
     weight = rng.random(n) if weighted else None
     w = np.ones(n) if weight is None else weight
     B, A = rng.standard_normal((p, columns)), rng.standard_normal((n, columns))
-    for means in (None, column_means(given, weight)):
+    for means in (None, operator_means(given, weight)):
         scaled = np.sqrt(w)[:, None] * (X - (0.0 if means is None else w @ X / w.sum()))
         operator = DesignOperator(given, weight, means)
         assert operator.shape == (n, p)
@@ -216,7 +216,7 @@ def test_columns_far_from_zero_keep_their_digits(rng, form, weighted):
     exact = np.sqrt(w)[:, None] * (exact - w @ exact / w.sum())
     exact[:, 2] = 0.0
     given = form(X)
-    operator = DesignOperator(given, weight, column_means(given, weight))
+    operator = DesignOperator(given, weight, operator_means(given, weight))
     B, A = rng.standard_normal((4, 2)), rng.standard_normal((n, 2))
     np.testing.assert_allclose(operator.product(B), np.asarray(exact @ B, dtype=float), rtol=0, atol=1e-13)
     np.testing.assert_allclose(operator.transposed(A), np.asarray(exact.T @ A, dtype=float), rtol=0, atol=1e-12)
@@ -471,7 +471,7 @@ def test_one_hot_columns_take_few_iterations(rng):
     X = one_hot(rng, 500, (3, 10, 40, 80))
     y = rng.standard_normal((500, 1))
     y -= y.mean()
-    operator = Counting(X, None, column_means(X))
+    operator = Counting(X, None, operator_means(X))
     solved = ConjugateGradients(operator).students(y, np.array([1.0]), np.array([[0.5, 0.2, 1.0]]))
     dense = X.toarray() - X.toarray().mean(axis=0)
     expected = oracle(dense, y, np.array([1.0]), np.array([[0.5, 0.2, 1.0]]))
@@ -508,7 +508,7 @@ def test_a_sparse_design_is_never_made_dense(rng):
     y -= y.mean()
     lam, xi = np.array([1.0]), np.array([[0.5]])
     tracemalloc.start()
-    operator = DesignOperator(X, None, column_means(X))
+    operator = DesignOperator(X, None, operator_means(X))
     by_basis = Krylov(operator).students(y, lam, xi)
     by_conjugate = ConjugateGradients(operator).students(y, lam, xi)
     peak = tracemalloc.get_traced_memory()[1]

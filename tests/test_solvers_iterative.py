@@ -236,8 +236,8 @@ class TestMemory:
             for k in (0, 2):
                 fd.DistilledRidge(n_steps=k, fit_intercept=intercept, solver=solver).fit(X, y)
             path = fd.Spectrum.from_design(X, intercept, solver=solver).path(y, [1.0, 30.0], XI)
-            path.coef, path.train_mse  # noqa: B018
-        fd.Spectrum.from_design(X, intercept).path(y, 30.0, [0.5]).gcv  # noqa: B018
+            _ = path.coef, path.train_mse
+        _ = fd.Spectrum.from_design(X, intercept).path(y, 30.0, [0.5]).gcv
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak <= 0.15 * 8 * shape[0] * shape[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 
 def lazy_names(package: str) -> tuple[list[str], Callable[[str], object], Callable[[], list[str]]]:
@@ -20,8 +21,9 @@ def lazy_names(package: str) -> tuple[list[str], Callable[[str], object], Callab
         By ``__getattr__``, for a name that is not in the stub.
     """
     module = sys.modules[package]
-    # the loader also reads from a zip archive
-    stub = module.__spec__.loader.get_data(f"{module.__path__[0]}/__init__.pyi").decode()  # type: ignore[union-attr]
+    # the loader also reads from a zip archive; every package has a spec with one
+    loader: Any = module.__spec__ and module.__spec__.loader
+    stub = loader.get_data(f"{module.__path__[0]}/__init__.pyi").decode()
     lines = [line.split() for line in stub.splitlines() if line.startswith("from ")]
     homes = {name: home for _, home, _, name, _, _ in lines}
 

@@ -135,11 +135,12 @@ def _cell(cell: Any) -> Any:
         return str(cell)
     if isinstance(cell, Complex) and not isinstance(cell, Real):
         raise ValueError(f"Complex data not supported, got {cell}; pass the real part.")
+    real: Any = cell  # Number promises nothing; every real number and Decimal can do what follows
     try:
-        number = float(cell)  # type: ignore[arg-type]  # every real number and Decimal has it
-        return int(cell) if abs(number) >= EXACT and cell == int(cell) else number  # type: ignore[call-overload]
+        number = float(real)
+        return int(real) if abs(number) >= EXACT and real == int(real) else number
     except OverflowError:  # infinite, or a whole number beyond float64
-        return np.inf if cell > 0 else -np.inf  # type: ignore[operator]
+        return np.inf if real > 0 else -np.inf
     except ValueError:  # the NaN of Decimal that signals
         return None
 

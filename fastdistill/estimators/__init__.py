@@ -7,7 +7,7 @@ not wait for numba, which stochastic gradient descent imports.
 from __future__ import annotations
 
 try:
-    from sklearn.utils.validation import validate_data  # noqa: F401 (a probe: new in scikit-learn 1.6)
+    from sklearn.utils.validation import validate_data  # noqa: F401  # a probe: new in scikit-learn 1.6
 except ImportError as err:
     raise ImportError(
         'fastdistill.estimators needs scikit-learn 1.6 or newer; install it with: pip install "fastdistill[all]"'

@@ -197,13 +197,7 @@ def run_sgd(
         if sample_weight is not None:
             raise ValueError('kd_weight="optimal" applies only to equal sample weights; give the weight as a number.')
         kd_weight = _optimal_weight(problem, y, source, best, kd_weight, steps, batch_size, variant)
-    weights, weight_factor = read_schedule(kd_weight, "kd_weight", positive=False)
-    if variant == "svrg" and not weights.any():
-        weights = np.ones_like(weights)
-    if source is None and variant not in REFRESHED and weights.any():
-        raise ValueError(
-            f"kd_weight={validation.shown(kd_weight)} needs a teacher; pass teacher=, or kd_weight=0 for plain SGD."
-        )
+    weights, weight_factor = _weights(kd_weight, variant, has_teacher=source is not None)
     seeds = _seeds(random_state)
     count = _configurations(steps, weights, random_state)
     settings = np.zeros((count or 1, kernels.PARAMETER + 1))
@@ -299,6 +293,18 @@ def _teacher_every(value: Any, variant: str) -> int:
             f'teacher_every applies only to variant="svrg" or "repeated"; the teacher of {variant!r} is fixed.'
         )
     return validation.integer(value, "teacher_every", minimum=1)
+
+
+def _weights(kd_weight: Any, variant: str, *, has_teacher: bool) -> tuple[np.ndarray, Any]:
+    """Weights of the teacher, one a configuration, and their factor in each epoch."""
+    weights, factor = read_schedule(kd_weight, "kd_weight", positive=False)
+    if variant == "svrg" and not weights.any():
+        weights = np.ones_like(weights)
+    if not has_teacher and variant not in REFRESHED and weights.any():
+        raise ValueError(
+            f"kd_weight={validation.shown(kd_weight)} needs a teacher; pass teacher=, or kd_weight=0 for plain SGD."
+        )
+    return weights, factor
 
 
 def _optimal_weight(

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastdistill.spectral.decompositions.centre import Centre
+from fastdistill.spectral.decompositions.centre import Centre, shares
 from fastdistill.spectral.decompositions.cholesky import MIN_RCOND_KERNEL, Cholesky, is_positive_semidefinite
 from fastdistill.spectral.decompositions.choose import Shape
 from fastdistill.spectral.decompositions.eigen import (
@@ -33,8 +33,7 @@ from fastdistill.spectral.decompositions.eigen import (
     scaled_kernel,
     sparse_gram,
 )
-from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator
-from fastdistill.spectral.decompositions.operators import column_means as operator_means
+from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator, operator_means
 from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.queries import DesignQueries, KernelQueries, Queries
@@ -106,7 +105,7 @@ class DesignProblem:
         """X_s and x̄, as `scaled_design`; in half the passes over X where no column is far from zero."""
         weight, fit_intercept = self.frame.weight, self.frame.fit_intercept
         if fit_intercept and weight is None:
-            means = np.full(len(self.design), 1.0 / len(self.design)) @ self.design
+            means = shares(None, len(self.design)) @ self.design
             scaled = self.design - means
             # a few rows bound the spread from below
             if np.all(np.abs(means) <= NEAR * np.abs(scaled[:FEW_ROWS]).max(axis=0)):

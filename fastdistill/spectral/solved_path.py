@@ -91,8 +91,13 @@ class SolvedPath(CoefficientPath):
         super().__init__(spectrum, targets, lam, xi, queries)
         self._solver = solver
 
-    def _solved(self, *, with_fits: bool) -> Solved:
+    @cached_property
+    def _students(self) -> Solved:
+        """Coefficients and fits together."""
         return self._solver.students(self.targets.scaled, self.family_penalties[:, 0], self.family_weights)
+
+    def _solved(self, *, with_fits: bool) -> Solved:
+        return self._students
 
     @cached_property
     def _scaled_fits(self) -> np.ndarray:
@@ -132,14 +137,6 @@ class TridiagonalPath(SolvedPath):
     _solver: Tridiagonal
 
     @cached_property
-    def _both(self) -> Solved:
-        """Coefficients and fits, which cost one product with Q."""
-        return self._solver.students(self.targets.scaled, self.family_penalties[:, 0], self.family_weights)
-
-    def _solved(self, *, with_fits: bool) -> Solved:
-        return self._both
-
-    @cached_property
     def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
         frame, penalties = self.spectrum.frame, self.family_penalties[:, 0]
         squares = self._solver.misfits(self.targets.scaled, penalties, self.family_weights)
@@ -174,6 +171,7 @@ class OnePenaltyPath(SolvedPath):
         return values
 
     def _solved(self, *, with_fits: bool) -> Solved:
+        """Without fits, which a design would be multiplied for, where only coefficients are asked for."""
         penalties = self.family_penalties[:, 0]
         return self._solver.students(self.targets.scaled, penalties, self.family_weights, with_fits=with_fits)
 

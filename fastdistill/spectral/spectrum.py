@@ -266,10 +266,10 @@ class Spectrum:
         frame = Frame(len(kernel), weight, fit_intercept)
         resolution = float(np.finfo(dtype).eps)
         problem = KernelProblem(kernel, frame, resolution, indefinite=indefinite, known_definite=known_definite)
-        spectrum = cls(problem, len(kernel), dtype, solver, is_kernel=True)
-        if not (indefinite or problem.is_definite()):
-            spectrum._solvers = PathSolvers(problem, "eigh", 0.0)
-            spectrum.coordinates  # noqa: B018 - raises where an eigenvalue is negative
+        if indefinite or problem.is_definite():
+            return cls(problem, len(kernel), dtype, solver, is_kernel=True)
+        spectrum = cls(problem, len(kernel), dtype, "eigh", is_kernel=True)
+        _ = spectrum.coordinates  # raises where an eigenvalue is negative
         return spectrum
 
     def __getstate__(self) -> dict[str, Any]:
@@ -328,7 +328,7 @@ class Spectrum:
         """How it was decomposed, or, before it was, what solved the last path."""
         solvers = self._solvers
         if solvers is None or solvers.method is None:
-            self.coordinates  # noqa: B018
+            _ = self.coordinates
             return self._method
         return solvers.method
 

@@ -17,6 +17,11 @@ import numpy as np
 FAR = 1e3
 
 
+def shares(weight: np.ndarray | None, n: int) -> np.ndarray:
+    """w̄ = w / Σ w (n,), the weights of a mean."""
+    return np.full(n, 1.0 / n) if weight is None else weight / weight.sum()
+
+
 class Centre:
     """Means x̄ = near + rest (p,) of the columns, and which columns are far from zero.
 

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.linalg
 from scipy.sparse.linalg import LinearOperator
 
-from fastdistill.spectral.decompositions.centre import Centre
+from fastdistill.spectral.decompositions.centre import Centre, shares
 from fastdistill.spectral.decompositions.graded import column_norms, graded_svd
 from fastdistill.spectral.decompositions.operators import DesignOperator
 
@@ -350,7 +350,7 @@ class _SparseRows(LinearOperator):
 
 def column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:
     """Weighted column means (p,); those of a dense design are exact also where they are far larger than the spread."""
-    share = np.full(design.shape[0], 1.0 / design.shape[0]) if weight is None else weight / weight.sum()
+    share = shares(weight, design.shape[0])
     means = share @ design
     if isinstance(design, np.ndarray):
         means = means + (means - share.sum() * means)
@@ -370,7 +370,7 @@ def scaled_design(
         scaled[:, largest <= CONSTANT * np.abs(means)] = 0.0
         if weight is not None or np.any(largest <= ROUNDED_MEAN * np.abs(means)):
             # a heavy row nearly equals the mean: their difference needs a mean exact beyond its own last digit
-            share = np.full(len(design), 1.0 / len(design)) if weight is None else weight / weight.sum()
+            share = shares(weight, len(design))
             rest = share @ scaled
             scaled -= rest
         centre = Centre(means, largest, rest)

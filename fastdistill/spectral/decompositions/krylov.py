@@ -52,6 +52,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import scipy.linalg
 
+from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator
 from fastdistill.spectral.decompositions.solved import Solved
 
@@ -337,7 +338,9 @@ class Krylov:
         """Bases of the targets first..stop: those kept, or new ones."""
         if self._y is None or not np.array_equal(self._y, y_s):
             targets = y_s[:, first:stop]
-            start = self._operator.transposed(targets) if self._is_primal else targets  # type: ignore[union-attr]
+            operator, start = self._operator, targets
+            if isinstance(operator, DesignOperator) and self._is_primal:
+                start = operator.transposed(targets)
             self._bases = [self._basis(start[:, i], keeps=True) for i in range(stop - first)]
             self._y = y_s.copy()
         return self._bases
@@ -489,9 +492,8 @@ def _images(apply: Any, bases: list[Any], side: str) -> list[tuple[Any, np.ndarr
 
 
 def _filters(d: np.ndarray, lam: np.ndarray, xi: np.ndarray, form: str) -> np.ndarray:
-    """Multipliers (P, k+1, j) of every student; numba is imported when the first is needed."""
-    from fastdistill import kernels
-
+    """Multipliers (P, k+1, j) of every student."""
+    kernels = compiled_kernels()
     out = np.empty((len(lam), xi.shape[1] + 1, len(d)))
     penalties = np.repeat(lam[:, None], out.shape[1], axis=1)
     kernels.student_grid(np.ascontiguousarray(d), penalties, xi, getattr(kernels, form), out)

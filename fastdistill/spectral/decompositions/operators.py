@@ -33,16 +33,16 @@ import scipy.sparse
 from scipy.linalg import blas
 from scipy.sparse.linalg import LinearOperator
 
-from fastdistill.spectral.decompositions.centre import FAR
+from fastdistill.spectral.decompositions.centre import FAR, shares
 
 BLOCK_ENTRIES = 2**17  # entries of a block of rows that is converted or centred (1 MiB)
 KERNEL_ENTRIES = 2**20  # entries of a block of kernel rows that is evaluated at once (8 MiB)
 
 
-def column_means(X: Any, weight: np.ndarray | None = None) -> np.ndarray:
+def operator_means(X: Any, weight: np.ndarray | None = None) -> np.ndarray:
     """Weighted means x̄ (p,) of the columns of X; `DesignOperator` adds what rounding them to one number took away."""
     design = _Columns(X)
-    share = _shares(weight, design.shape[0])
+    share = shares(weight, design.shape[0])
     return design.transposed(share[:, None])[:, 0]
 
 
@@ -55,7 +55,7 @@ class DesignOperator:
         Finite. Other sparse formats are converted to CSR.
     weight : ndarray (n,), optional
     means : ndarray (p,), optional
-        x̄ of an intercept, see `column_means`; None does not centre.
+        x̄ of an intercept, see `operator_means`; None does not centre.
 
     Attributes
     ----------
@@ -145,7 +145,7 @@ class DesignOperator:
         """Centre the columns `far` explicitly, and what rounding the means to one number left of them once more."""
         assert self.means is not None
         n = self.shape[0]
-        share, weight = _shares(self._weight, n), np.ones(n) if self._weight is None else self._weight
+        share, weight = shares(self._weight, n), np.ones(n) if self._weight is None else self._weight
         rest = np.zeros(self.shape[1])
         if self._columns.is_dense:
             once = np.stack([self.means, rest])
@@ -194,7 +194,7 @@ class KernelOperator:
             self._rows = K
         self.shape = (n, n)
         self.nbytes = 0 if self._rows is not None else self._columns.nbytes
-        self._share = _shares(weight, n) if fit_intercept else None
+        self._share = shares(weight, n) if fit_intercept else None
         self._root = None if weight is None else np.sqrt(weight)[:, None]
 
     def product(self, matrix: np.ndarray) -> np.ndarray:
@@ -340,8 +340,3 @@ class _Columns:
             major = np.repeat(np.arange(first, last), counts)
             minor, values = self._X.indices[part], self._X.data[part]
             yield (major, minor, values) if is_rows else (minor, major, values)
-
-
-def _shares(weight: np.ndarray | None, n: int) -> np.ndarray:
-    """w̄ = w / Σ w."""
-    return np.full(n, 1.0 / n) if weight is None else weight / weight.sum()
