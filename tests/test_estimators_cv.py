@@ -403,7 +403,12 @@ def test_the_verdict_on_ridge(rng):
     perfect = DistilledRidgeCV([1e-3], 1, "joint").fit(X, np.ones(len(X))).verdict_
     assert (perfect.gain, perfect.standard_error) == (0.0, 0.0)
     X, y, _ = spiked(rng)
-    assert "no student of so few steps" in str(DistilledRidgeCV(n_steps=0).fit(X, y).verdict_)
+    fixed = DistilledRidgeCV(n_steps=1, bounds=(0.0, 0.0)).fit(X, y)
+    assert "no student of so few steps" in str(fixed.verdict_)
+    assert fixed.evidence_.supports_filter
+    ridge = DistilledRidgeCV(n_steps=0).fit(X, y)  # nothing that evidence could change
+    assert ridge.evidence_ is None
+    assert str(ridge.verdict_) == "Plain ridge, as asked."
 
 
 # -- Kernels ---------------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ import pytest
 from scipy.stats import norm
 
 import fastdistill as fd
-from fastdistill.selection import evidence as room
+from fastdistill.selection import concentrated as room
 from fastdistill.selection import tuning
-from fastdistill.selection.evidence import weigh_evidence
+from fastdistill.selection.concentrated import Concentrated
+from fastdistill.selection.evidence import REQUIRED_EVIDENCE, weigh_evidence
 from fastdistill.selection.paired import grouped_folds
 from fastdistill.selection.verdict import verdict
 from tests import oracle
@@ -76,28 +77,26 @@ def test_directions_of_small_d_keep_no_more_than_ridge(rng):
     assert np.all(found.filter[3:] >= found.bound[3:] - 1e-12)  # all of what is allowed
 
 
-def test_slope_is_the_derivative_of_the_posterior_mean(rng):
-    """Tweedie: with the noise held fixed, d(F z)/dz = F + slope z² / g for one member."""
-    d = np.array([4.0, 2.0, 1.0])
-    z, step = np.array([[3.0], [0.5], [-1.0]]), 1e-5
-
-    def posterior_mean(values):
-        data = room._Data(d, values**2, np.array([50.0]), 53)
-        signal = 10 * d[None]
-        # as many rows as noise has: the first update starts from 1 and is the only one
-        return data.member(signal, 0.3, 0.03, np.ones((1, 1)))
-
-    updates, room.NOISE_UPDATES = room.NOISE_UPDATES, 1
-    try:
-        _, mean, slope, noise = posterior_mean(z)
+def test_slope_is_the_derivative_of_the_posterior_mean(monkeypatch):
+    """Tweedie: with the noise held fixed, d(F z)/dz = F + slope z² / g."""
+    for name, value in {"SIGNAL_SHARES": [0.3, 0.1], "NARROW": [0.03], "SIGNAL_TO_NOISE": [40.0]}.items():
+        monkeypatch.setattr(room, name, np.array(value))
+    monkeypatch.setattr(room, "NOISE_UPDATES", 1)  # the noise stays where it starts: 50 / (53 - 3)
+    model = Concentrated(np.array([4.0, 2.0, 1.0]), 53, GRID)
+    z, step = np.array([3.0, 0.5, -1.0]), 1e-5
+    # two equal targets are weighed together: the other way to compute the same
+    for posterior_mean in (
+        lambda values: model.each(values[:, None] ** 2, np.array([50.0])),
+        lambda values: model.together(np.tile(values[:, None] ** 2, (1, 2)), np.full(2, 50.0)),
+    ):
+        found = posterior_mean(z)
+        copies = len(found.noise)
+        np.testing.assert_allclose(found.noise, 1.0)
         for j in range(3):
-            shift = np.zeros((3, 1))
-            shift[j] = step
-            up, down = (posterior_mean(z + sign * shift)[1][0, j] * (z + sign * shift)[j, 0] for sign in (1, -1))
-            expected = mean[0, j] + slope[0, j] * z[j, 0] ** 2 / noise[0, 0]
+            shift = np.eye(3)[j] * step
+            up, down = ((posterior_mean(z + sign * shift).mean[0] * (z + sign * shift))[j] for sign in (1, -1))
+            expected = found.mean[0, j] + copies * found.slope[0, j] * z[j] ** 2
             np.testing.assert_allclose((up - down) / (2 * step), expected, rtol=1e-6)
-    finally:
-        room.NOISE_UPDATES = updates
 
 
 def test_false_alarms_are_rarer_than_promised(rng):
@@ -110,7 +109,7 @@ def test_false_alarms_are_rarer_than_promised(rng):
             outside = rng.chisquare(70, 1)
             ratios.append(weigh_evidence(d, z[:, None], outside, 100, lam, GRID).ratio)
     assert np.mean(ratios) <= 1
-    assert np.mean(np.array(ratios) > room.REQUIRED_EVIDENCE) <= 0.05
+    assert np.mean(np.array(ratios) > REQUIRED_EVIDENCE) <= 0.05
 
 
 @pytest.mark.parametrize(("r", "gamma"), [(20, 0.3), (50, 0.3), (50, 1.0), (100, 0.3)])
@@ -142,7 +141,7 @@ def test_without_evidence_ridge_is_left_alone(kernel, n_steps, rng):
         t = fd.tune(S, y, GRID, n_steps=n_steps, criterion=criterion)
         best = fd.tune(S, y, GRID, n_steps=0, criterion=criterion, strategy="joint")
         assert t.n_steps == 0
-        assert not t.evidence.accepted
+        assert t.evidence is None if n_steps == 0 else not t.evidence.accepted  # without steps it is of no use
         assert t.lam == best.lam
         assert t.score == pytest.approx(best.score, rel=1e-12)
         assert t.xi.tolist() == [0.0] * (n_steps or 0)

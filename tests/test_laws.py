@@ -207,7 +207,7 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
-COMPILERS = {"jit", "jit_sums", "njit", "intrinsic", "register_jitable"}
+COMPILERS = {"jit", "jit_fused", "jit_sums", "njit", "intrinsic", "register_jitable"}
 FORBIDDEN = {"guvectorize", "vectorize", "jitclass"}  # compiled code the disk cache cannot hold; named to be refused
 BUILTINS = {
     "abs",

@@ -59,7 +59,11 @@ OPTIONS = [
 def test_each_target_is_rotated_once(Model, options, per_target, data, rotations):
     X, Y = data
     Model(alphas=np.logspace(-2, 4, 7), alpha_per_target=per_target, **options).fit(X, Y)
-    assert rotations[0] == 2
+    # of targets on their own, one with evidence against ridge is then taken up alone
+    alone = (
+        per_target and Model is DistilledRidgeCV and options.get("strategy") is None and options.get("scoring") != "r2"
+    )
+    assert rotations[0] == (3 if alone else 2)
     assert set(rotations[1:]) <= {1, 2}  # folds of the default's own check, for one target or both
 
 

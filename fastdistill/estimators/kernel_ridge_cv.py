@@ -31,6 +31,7 @@ from fastdistill.estimators._common import DATA, multiply
 from fastdistill.estimators._selection import record, search_of
 from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor
 from fastdistill.selection.search import Choices, Fold
+from fastdistill.spectral.coordinates import Coordinates
 from fastdistill.spectral.gaussian_process import Posterior
 
 SOLVERS = ("auto", "eigh")
@@ -238,6 +239,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
         weight = validation.sample_weight(sample_weight, X.shape[0])
         splits = None if self.cv is None else list(check_cv(self.cv, y).split(X, y))
         best: Choices | None = None
+        coordinates: Coordinates | None = None
         scores, refusal = [], ""
         for kernel in kernels:
             spectrum = kernel.spectrum(X, weight)
@@ -250,18 +252,18 @@ class DistilledKernelRidgeCV(KernelRegressor):
             choices = search.within(admitted, spectrum.coordinates.smallest < 0.0).run(spectrum, y, weight, folds)
             scores[-1][admitted] = choices.scores
             if best is None or choices.error < best.error:
-                best, self._kernel = choices, kernel
+                best, self._kernel, coordinates = choices, kernel, spectrum.coordinates
         if best is None:
             raise ValueError(refusal)
         record(self, best)
         self._complete_results(search.penalties, best.search.penalties, kernels, scores)
         self.kernel_params_ = _params(self._kernel)
         # float64 also for float32 data, as they cancel in predictions
-        self.dual_coef_ = best.of_student("dual_coef")
-        self.intercept_ = best.of_student("intercept") if self.fit_intercept else 0.0
+        self.dual_coef_ = best.coefficients
+        self.intercept_ = best.intercept if self.fit_intercept else 0.0
         multiply(self, scale, "dual_coef_", "intercept_")
         self.X_fit_ = X
-        coordinates = best.tuned[0].path.spectrum.coordinates
+        assert coordinates is not None
         definite = coordinates.smallest == 0.0
         self._posterior = Posterior(coordinates, np.atleast_1d(self.alpha_)) if definite else None
         names = getattr(self, "feature_names_in_", None)

@@ -197,8 +197,7 @@ class DistilledRidgeCV(LinearRegressor):
         folds = None if self.cv is None else self._folds(X, y, weight)
         choices = search.run(spectrum, y, weight, folds)
         record(self, choices)
-        coef, intercept = choices.of_student("coef"), choices.of_student("intercept")
-        self.coef_, self.intercept_ = as_linear_model(coef, intercept, self.fit_intercept)
+        self.coef_, self.intercept_ = as_linear_model(choices.coefficients, choices.intercept, self.fit_intercept)
         self._means = far_from_zero(spectrum, given, weight)
         multiply(self, scale, "coef_", "intercept_")
         return self
@@ -255,8 +254,7 @@ class DistilledRidgeCV(LinearRegressor):
             raise ValueError("alpha_per_target=True needs rows; sum each target in a GramAccumulator of its own.")
         choices = search.run_summed(ridge)
         record(self, choices)
-        coef, intercept = choices.of_student("coef"), choices.of_student("intercept")
-        self.coef_, self.intercept_ = as_linear_model(coef, intercept, self.fit_intercept)
+        self.coef_, self.intercept_ = as_linear_model(choices.coefficients, choices.intercept, self.fit_intercept)
         self._means = means_far_from_zero(ridge.queries, lambda: ridge.y_mean)
         self.n_features_in_ = acc.n_features
         return self

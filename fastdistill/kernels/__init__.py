@@ -5,6 +5,7 @@ each function's docstring. Importing this package imports numba.
 """
 
 from fastdistill.kernels.batch import batched_students
+from fastdistill.kernels.evidence import concentrated_signals
 from fastdistill.kernels.filters import (
     COLLAPSED,
     DUAL,
@@ -37,7 +38,13 @@ from fastdistill.kernels.products import (
     dense_teacher,
     predict,
 )
-from fastdistill.kernels.scores import append_rows, descend_weights, leave_one_out_direct, leave_one_out_factors
+from fastdistill.kernels.scores import (
+    append_rows,
+    descend_weights,
+    leave_one_out_direct,
+    leave_one_out_factors,
+    left_out_squares,
+)
 from fastdistill.kernels.sgd_csr import csr_batches, csr_rows
 from fastdistill.kernels.sgd_dense import (
     COEF,
@@ -95,6 +102,7 @@ __all__ = [
     "append_rows",
     "batched_students",
     "compress",
+    "concentrated_signals",
     "csr_ascends",
     "csr_batches",
     "csr_gradient",
@@ -115,6 +123,7 @@ __all__ = [
     "leave_one_out",
     "leave_one_out_direct",
     "leave_one_out_factors",
+    "left_out_squares",
     "mixture_from_xi",
     "multistep_filter",
     "predict",

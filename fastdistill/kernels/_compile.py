@@ -70,6 +70,11 @@ def jit_sums(function: Callable) -> Any:
     return _compiled(function, fastmath={"contract", "reassoc"})
 
 
+def jit_fused(function: Callable) -> Any:
+    """The same where a product and a sum may become one instruction, and the order of the sums matters."""
+    return _compiled(function, fastmath={"contract"})
+
+
 def _compiled(function: Callable, **extra: Any) -> Any:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", **extra}
     setting = os.environ.get("FASTDISTILL_CACHE", "")

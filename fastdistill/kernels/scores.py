@@ -106,6 +106,22 @@ def leave_one_out_factors(xi, y, root, power_diagonals, fit, skipped, factors):
         append_rows(columns, factors[f])
 
 
+@jit_sums
+def left_out_squares(residuals, outside, inverse, out):
+    """Add Σ_i (inverse_i (residual_i + outside_i))² of ridge at L penalties and m targets to out (L, m).
+
+    residuals (L, m, n) of fits within the range of the samples, outside (m, n) beyond it; inverse (L, n) =
+    sqrt(w) / (1 − h). One pass over the residuals while they are in cache.
+    """
+    for i in range(residuals.shape[0]):
+        for j in range(residuals.shape[1]):
+            total = 0.0
+            for k in range(residuals.shape[2]):
+                value = inverse[i, k] * (residuals[i, j, k] + outside[j, k])
+                total += value * value
+            out[i, j] += total
+
+
 @jit
 def descend_weights(changes, error, low, high, sweeps, xi):
     """Coordinate descent over imitation weights within [low, high], in place.

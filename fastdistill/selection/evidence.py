@@ -70,15 +70,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastdistill.selection.concentrated import Concentrated, Posterior
+
 REQUIRED_EVIDENCE = 20.0  # by Markov's inequality a 5 % test of "the signal is as ridge assumes"
 REQUIRED_LOO = 1.5  # standard errors by which leave-one-out must gain
 LEADING = 0.1  # of d_max: directions with a larger d may have a larger filter than ridge
-
-SIGNAL_SHARES = (0.9, 0.7, 0.5, 0.3, 0.15, 0.07, 0.03, 0.01)  # π
-NARROW = (0.0, 0.03)  # κ: the other directions have no signal, or a little
-SIGNAL_TO_NOISE = 10.0 ** np.arange(-1, 7.01, 0.5)  # d_max / λ
-NOISE_UPDATES = 5  # EM steps for g
-TIE = 1e-8  # of d_max: closer eigenvalues are one direction, of which F must be a function
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,88 +160,65 @@ def weigh_evidence(
     penalties : ndarray (L,)
         All penalties that ridge was tuned over.
     """
+    squares, informative = _informative(d, z, outside, n)
+    if not informative.any():
+        return _none(d, ridge)
+    posterior = Concentrated(d, n, penalties).together(squares[:, informative], outside[informative])
+    return _weighed(d, squares[:, informative], posterior, np.array([ridge]))[0]
+
+
+def weigh_each(
+    d: np.ndarray, z: np.ndarray, outside: np.ndarray, n: int, ridge: np.ndarray, penalties: np.ndarray
+) -> list[Evidence]:
+    """`weigh_evidence` of each target alone; ridge (m,) holds a penalty for each."""
+    squares, informative = _informative(d, z, outside, n)
+    found = [_none(d, float(ridge[j])) for j in np.flatnonzero(~informative)]
+    if informative.any():
+        posterior = Concentrated(d, n, penalties).each(squares[:, informative], outside[informative])
+        weighed = iter(_weighed(d, squares[:, informative], posterior, ridge[informative]))
+        without = iter(found)
+        found = [next(weighed if has_signal else without) for has_signal in informative]
+    return found
+
+
+def _informative(d: np.ndarray, z: np.ndarray, outside: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """z², and which targets (m,) can be evidence: none of fewer than two directions, or of no samples."""
+    squares = np.square(z)
+    if len(d) < 2 or n < 1:
+        return squares, np.zeros(z.shape[1], dtype=bool)
+    return squares, squares.sum(axis=0) + outside > 0
+
+
+def _none(d: np.ndarray, ridge: float) -> Evidence:
     plain = d / (d + ridge)
-    informative = np.square(z).sum(axis=0) + outside > 0
-    if len(d) < 2 or n < 1 or not informative.any():
-        return Evidence(0.0, 0.0, 0.0, plain, plain, ridge)
-    data = _Data(d, np.square(z[:, informative]), np.where(n > len(d), outside[informative], 0.0), n)
-    signal = d / (d.max() / SIGNAL_TO_NOISE)[:, None]
-    log_ridge, noise = data.ridge(signal)
-    best_ridge = max(log_ridge.max(), data.ridge(d / penalties[penalties > 0, None])[0].max(initial=-np.inf))
-    noise_is_known = n - len(d) >= max(10, n / 10)
-    start = np.broadcast_to(data.outside / (n - len(d)), noise.shape) if noise_is_known else noise
-    members = [data.member(signal, share, narrow, start) for narrow in NARROW for share in SIGNAL_SHARES]
-    log_likelihood, filters, slopes, noises = (np.concatenate(part) for part in zip(*members, strict=True))
-    weight = np.exp(log_likelihood - log_likelihood.max())
-    with np.errstate(over="ignore"):
-        ratio = float(np.exp(log_likelihood.max() + np.log(weight.mean()) - best_ridge))
-    weight /= weight.sum()
-    mean = weight @ filters
-    slope = weight @ (slopes + np.square(filters - mean))  # ∂(F z)/∂z = F + slope z² / g, by Tweedie's formula
-    bound = np.where(d >= LEADING * d.max(), np.minimum(1.0, d / (d.min() + ridge)), plain)
-    bounded, slope = np.minimum(mean, bound), np.where(mean < bound, slope, 0.0)
-    gain, gain_error = _stein(data.squares / (weight @ noises), plain, bounded, slope)
-    likeliest = int(log_likelihood.argmax()) % len(SIGNAL_TO_NOISE)
-    lam = float(d.max() / SIGNAL_TO_NOISE[likeliest])
-    return Evidence(ratio, gain, gain_error, bounded, bound, lam, noise_is_known)
+    return Evidence(0.0, 0.0, 0.0, plain, plain, ridge)
 
 
-def _stein(ratio: np.ndarray, plain: np.ndarray, filter_: np.ndarray, slope: np.ndarray) -> tuple[float, float]:
-    """Stein's estimate of the risk of ridge less that of the filter, and its standard error; ratio (r, m) = z² / g."""
-    difference = np.square(1 - plain)[:, None] - np.square(1 - filter_)[:, None]
-    m = ratio.shape[1]
-    gain = (difference * ratio).sum() + 2 * m * (plain - filter_).sum() - 2 * (slope[:, None] * ratio).sum()
-    variance = 2 * np.maximum(2 * ratio - 1, 1)  # of z² / g, whose mean is estimated by itself
-    return float(gain), float(np.sqrt((np.square(difference) * variance).sum()))
+def _weighed(d: np.ndarray, squares: np.ndarray, posterior: Posterior, ridge: np.ndarray) -> list[Evidence]:
+    """Evidence of each posterior beside ridge of its penalty (g,): of every target (g = m), or of all (g = 1)."""
+    plain = d / (d + ridge[:, None])
+    bound = np.where(d >= LEADING * d.max(), np.minimum(1.0, d / (d.min() + ridge[:, None])), plain)
+    bounded = np.minimum(posterior.mean, bound)
+    slope = np.where(posterior.mean < bound, posterior.slope, 0.0)
+    gain, error = _stein(squares.T / posterior.noise[:, None], plain, bounded, slope)
+    values = zip(posterior.ratio, gain, error, bounded, bound, posterior.lam, strict=True)
+    return [
+        Evidence(float(ratio), float(g), float(e), filter_, largest, float(lam), posterior.noise_is_known)
+        for ratio, g, e, filter_, largest, lam in values
+    ]
 
 
-class _Data:
-    """Squared coordinates z² (r, m) and the likelihoods of both models, at the most likely noise variance g.
+def _stein(
+    ratio: np.ndarray, plain: np.ndarray, filter_: np.ndarray, slope: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stein's estimate (g,) of the risk of ridge less that of the filter, and its standard error.
 
-    Directions of (nearly) equal eigenvalues have one posterior probability W together.
+    ratio (m, r) = z² / g; filters (g, r), one for each target or one for all.
     """
-
-    def __init__(self, d: np.ndarray, squares: np.ndarray, outside: np.ndarray, n: int) -> None:
-        self.squares, self.outside, self.n = squares, outside, n
-        self.floor = 1e-12 * (squares.sum(axis=0) + outside) / n
-        self.first = np.flatnonzero(np.concatenate([[True], -np.diff(d) > TIE * d[0]]))
-        self.sizes = np.diff(np.concatenate([self.first, [len(d)]]))
-
-    def _block(self, values: np.ndarray) -> np.ndarray:
-        """Sums (..., blocks) over directions of equal eigenvalues."""
-        return np.add.reduceat(values, self.first, axis=-1)
-
-    def ridge(self, signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log likelihood (L,) of ridge's prior at its best noise, and that noise (L, m); signal (L, r) = d / λ."""
-        noise = np.maximum(((1 / (1 + signal)) @ self.squares + self.outside) / self.n, self.floor)
-        m = self.squares.shape[1]
-        log_volume = self.n * np.log(noise).sum(axis=1) + m * np.log1p(signal).sum(axis=1)
-        return -0.5 * (log_volume + self.n * m), noise
-
-    def member(
-        self, signal: np.ndarray, share: float, narrow: float, noise: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Of one member (π, κ) at every λ: log likelihoods (L,), filters, their slopes (L, r), and noise g (L, m).
-
-        `signal` (L, r) is d / λ; `noise` (L, m) the start of the updates of g. Slopes are those of Tweedie's formula.
-        """
-        m = self.squares.shape[1]
-        wide, thin = 1 + signal, 1 + narrow * signal
-        of_wide = self.squares.T / wide[:, None]  # (L, m, r)
-        of_thin = self.squares.T / thin[:, None]
-        closer = self._block(of_thin - of_wide)
-        odds = np.log((1 - share) / share) - self._block(0.5 * m * (np.log(thin) - np.log(wide)))
-        for update in range(NOISE_UPDATES):
-            noise = np.maximum(noise, self.floor)
-            exponent = odds - 0.5 * np.einsum("lmb,lm->lb", closer, 1 / noise)
-            wide_probability = 1 / (1 + np.exp(np.minimum(exponent, 600.0)))  # W
-            if update < NOISE_UPDATES - 1:
-                explained = of_thin.sum(axis=-1) - np.einsum("lb,lmb->lm", wide_probability, closer)
-                noise = (explained + self.outside) / self.n
-        fit = 0.5 * (m * np.log(wide) + np.einsum("lmr,lm->lr", of_wide, 1 / noise))
-        log_likelihood = (np.log(share) - np.log(np.maximum(wide_probability, 1e-300)) - self._block(fit)).sum(axis=1)
-        log_likelihood -= 0.5 * (self.n * np.log(noise) + self.outside / noise).sum(axis=1)
-        a, b = signal / wide, narrow * signal / thin
-        each = np.repeat(wide_probability, self.sizes, axis=-1)
-        slope = each * (1 - each) * np.square(a - b)
-        return log_likelihood, each * a + (1 - each) * b, slope, noise
+    difference = np.square(1 - plain) - np.square(1 - filter_)
+    gain = ((difference - 2 * slope) * ratio + 2 * (plain - filter_)).sum(axis=1)
+    variance = 2 * np.maximum(2 * ratio - 1, 1)  # of z² / g, whose mean is estimated by itself
+    square = (np.square(difference) * variance).sum(axis=1)
+    if len(plain) < len(ratio):
+        gain, square = gain.sum(keepdims=True), square.sum(keepdims=True)
+    return gain, np.sqrt(square)

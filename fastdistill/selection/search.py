@@ -9,6 +9,9 @@ targets, both times sqrt(w), and the rows of all folds are pooled into one probl
 scores predictions, the weights at each penalty still have the smallest squared error of these predictions; the function
 chooses the penalty.
 
+Targets that each have a penalty of their own are taken in blocks, whose working arrays hold a few MiB; one by one only
+where weights are tuned for each ("joint", "greedy", a number of steps on folds) or a function scores predictions.
+
 Cost: one decomposition and one rotation of y (one more of each per fold), then O(n r k) per penalty; a score stores
 n (k + 1) predictions of each.
 """
@@ -17,19 +20,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fastdistill.base import validation
+from fastdistill.selection.chosen import Chosen, joined, of_each, of_tuned
+from fastdistill.selection.criteria import Scores, add_held_out, each_score, ridge_held_out, scores_of
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps
-from fastdistill.selection.tuning import CRITERIA, Tuned, add_held_out, choose, times
-from fastdistill.selection.verdict import verdict
+from fastdistill.selection.tuning import Tuned, choose, times
+from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.path import DistillationPath, of_same_targets
 from fastdistill.spectral.protocol import Decomposed
 from fastdistill.spectral.spectrum import Spectrum
 from fastdistill.spectral.summed_path import NoRowsError
 
+BLOCK_ENTRIES = 2**21  # entries of a block of targets (16 MiB)
+NONE_HELD_OUT = "cv gives no held-out sample of positive sample_weight; use other splits."
 TOO_FEW = "Choosing a penalty needs at least 2 samples of positive weight, got n_samples = 1."
 # of predictions (q[, m]), targets and sample weights (q,) or None; larger is better
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
@@ -149,11 +157,61 @@ class Search:
         """The choice for the targets y (n,) or (n, m), scored on `folds` or, if None, by leave-one-out or GCV."""
         if spectrum.n_effective < 2:
             raise ValueError(TOO_FEW)
-        separate = self.separates(y)
-        columns = list(y.T) if separate else [y]
+        if self.separates(y) and self._tunes_no_weights(folds is not None):
+            return self._run_each(spectrum, y, weight, folds)
+        columns = list(y.T) if self.separates(y) else [y]
         groups = [self._group(spectrum, column) for column in columns]
         stored = self._leave_one_out(groups, y, weight) if self.store else None
-        return Choices(self, columns, self._tuned(groups, weight, folds), separate, stored)
+        return self._choices(spectrum.frame, columns, self._tuned(groups, weight, folds), stored)
+
+    def _choices(self, frame: Frame, y: list[Any], tuned: list[Tuned], stored: np.ndarray | None) -> Choices:
+        parts = [of_tuned(found, self.penalties, column) for found, column in zip(tuned, y, strict=True)]
+        separate = len(y) > 1
+        is_single = not separate and tuned[0].path.targets.is_single
+        return Choices(self, frame, joined(parts), separate, is_single, stored)
+
+    def _tunes_no_weights(self, on_folds: bool) -> bool:
+        """Whether plain ridge is chosen, for each target, unless there is evidence against it."""
+        if not isinstance(self.criterion, str):
+            return False
+        return self.n_steps == 0 or (self.strategy == "safe" and (self.n_steps is None or not on_folds))
+
+    def _run_each(
+        self, spectrum: Spectrum, y: np.ndarray, weight: np.ndarray | None, folds: Iterable[Fold] | None
+    ) -> Choices:
+        """The choice for each of the targets y (n, m) alone, block by block."""
+        assert isinstance(self.criterion, str)
+        _ = spectrum.coordinates  # before any path of one penalty is solved without them
+        blocks, parts, stored = _blocks(y), [], []
+        held_out = None if folds is None else self._ridge_held_out(blocks, y, weight, folds)
+        how = (self.criterion, self.n_steps, self.strategy, self.bounds)
+        for index, unit in blocks:
+            values = y[:, index] if unit == 1.0 else y[:, index] / unit
+            ridge = spectrum.path(values, self.penalties, ())
+            scores = each_score(self.criterion, ridge) if held_out is None else held_out[:, index]
+            parts.append(of_each(spectrum, ridge, values, unit, scores, how))
+            if self.store:
+                stored.append(_errors_left_out(values, ridge, weight) * unit * unit)
+        order = np.argsort(np.concatenate([np.arange(y.shape[1])[index] for index, _ in blocks]))
+        chosen = joined(parts) if len(parts) == 1 else joined(parts).ordered(order)
+        all_stored = np.concatenate(stored, axis=1)[:, order] if self.store else None
+        return Choices(self, spectrum.frame, chosen, True, False, all_stored)
+
+    def _ridge_held_out(
+        self, blocks: list[tuple[Any, float]], y: np.ndarray, weight: np.ndarray | None, folds: Iterable[Fold]
+    ) -> np.ndarray:
+        """The mean squared error (L, m) of plain ridge on the samples held out in all folds, targets in their units."""
+        squares, total = np.zeros((len(self.penalties), y.shape[1])), 0.0
+        for fold in folds:
+            test_weight = None if weight is None else weight[fold.test]
+            total += len(fold.test) if test_weight is None else test_weight.sum()
+            for index, unit in blocks:
+                values = y[:, index] / unit
+                ridge = fold.spectrum.path(values[fold.train], self.penalties, ())
+                squares[:, index] += ridge_held_out(ridge, fold.queries, values[fold.test], test_weight)
+        if not total:
+            raise ValueError(NONE_HELD_OUT)
+        return squares / total
 
     def run_summed(self, ridge: DistillationPath) -> Choices:
         """The choice by GCV for the targets of a path of plain ridge without rows, as of a `GramAccumulator`."""
@@ -170,7 +228,7 @@ class Search:
                 "five folds, which need the rows that sums do not hold. Fit a sample of the rows, or choose "
                 'strategy="ridge", or "joint" with a number of steps.'
             ) from None
-        return Choices(self, [None], tuned, False, None)
+        return self._choices(ridge.spectrum.frame, [None], tuned, None)
 
     def _group(self, spectrum: Spectrum, y: np.ndarray) -> TargetGroup:
         y, unit = validation.in_units(y) if isinstance(self.criterion, str) else (y, 1.0)
@@ -182,15 +240,15 @@ class Search:
     def _tuned(self, groups: list[TargetGroup], weight: Any, folds: Iterable[Fold] | None) -> list[Tuned]:
         """What is chosen for each group."""
         if folds is not None:
-            problems = self._held_out(groups, weight, folds)
+            scores = [Scores(partial(list, found)) for found in self._held_out(groups, weight, folds)]
         elif isinstance(self.criterion, str):
-            problems = [list(CRITERIA[self.criterion](group.pure)) for group in groups]
+            scores = [scores_of(self.criterion, group.pure) for group in groups]
         else:
-            problems = [self._scored(group, weight) for group in groups]
+            scores = [Scores(partial(self._scored, group, weight)) for group in groups]
         strategy = "joint" if self.strategy == "ridge" else self.strategy
         found = [
             choose(group.pure, group.y, of_group, self.n_steps, strategy, self.bounds)
-            for group, of_group in zip(groups, problems, strict=True)
+            for group, of_group in zip(groups, scores, strict=True)
         ]
         return [
             tuned if group.unit == 1.0 else times(tuned, group.unit) for tuned, group in zip(found, groups, strict=True)
@@ -224,7 +282,7 @@ class Search:
                 if not isinstance(self.criterion, str):
                     _add_scored(problems, pure.predict(fold.queries), group.y[fold.test], test_weight)
         if pooled[0][0].total == 0.0:
-            raise ValueError("cv gives no held-out sample of positive sample_weight; use other splits.")
+            raise ValueError(NONE_HELD_OUT)
         return pooled
 
     def _leave_one_out(self, groups: list[TargetGroup], y: np.ndarray, weight: Any) -> np.ndarray:
@@ -240,10 +298,30 @@ class Search:
             predictions = [_exact_leave_one_out(student) for student in tuned]
             columns.append(np.stack([values.reshape(len(y), -1) for values in predictions], axis=1))
         values = np.stack(columns, axis=-1).reshape(*y.shape, len(columns))
-        if not isinstance(self.criterion, str):
-            return values
-        squares = np.square(y[..., np.newaxis] - values, dtype=values.dtype)
-        return squares if weight is None else (squares.T * weight).T.astype(squares.dtype)
+        return _weighted_errors(y, values, weight) if isinstance(self.criterion, str) else values
+
+
+def _blocks(y: np.ndarray) -> list[tuple[Any, float]]:
+    """Which targets of y (n, m) are taken together, and the unit they are divided by: extreme ones are alone."""
+    n, m = y.shape
+    sizes = np.maximum(y.max(axis=0), -y.min(axis=0))
+    extreme = (sizes > validation.LARGEST_TARGET) | ((sizes < 1.0 / validation.LARGEST_TARGET) & (sizes > 0.0))
+    ordinary, width = np.flatnonzero(~extreme), max(1, BLOCK_ENTRIES // n)
+    several: list[Any] = [ordinary[start : start + width] for start in range(0, len(ordinary), width)]
+    if len(ordinary) == m:  # slices, which copy nothing
+        several = [slice(part[0], part[-1] + 1) for part in several]
+    return [(part, 1.0) for part in several] + [([j], validation.unit_size(y[:, j])) for j in np.flatnonzero(extreme)]
+
+
+def _errors_left_out(y: np.ndarray, ridge: DistillationPath, weight: np.ndarray | None) -> np.ndarray:
+    """Weighted squared leave-one-out errors (n, m, L) of a path without steps."""
+    return _weighted_errors(y, np.moveaxis(ridge.loo[:, 0], 0, -1), weight)
+
+
+def _weighted_errors(y: np.ndarray, predictions: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """w (y − predictions)² (n[, m], L)."""
+    squares = np.square(y[..., np.newaxis] - predictions, dtype=predictions.dtype)
+    return squares if weight is None else (squares.T * weight).T.astype(squares.dtype)
 
 
 def _exact_leave_one_out(student: Tuned) -> np.ndarray:
@@ -260,60 +338,54 @@ def _add_scored(problems: list[Any], predictions: np.ndarray, wanted: np.ndarray
             problem.add_scored(of_penalty[:, used], wanted[used], None if weight is None else weight[used])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choices:
-    """The choices: one for all targets together or, if `separate`, one for each. `stored` as of `Search.store`.
-
-    `targets` are None where only sums were kept.
-    """
+    """The choices: one for all targets together or, if `separate`, one for each. `stored` as of `Search.store`."""
 
     search: Search
-    targets: list[Any]
-    tuned: list[Tuned]
+    frame: Frame
+    chosen: Chosen
     separate: bool
+    is_single: bool
     stored: np.ndarray | None
 
     @property
     def scores(self) -> np.ndarray:
         """Scores (L, k+1[, m]), larger is better; the last axis only if `separate`."""
-        return -self._each([tuned.scores * self._scale for tuned in self.tuned])
+        return -self._each(self.chosen.scores * self._scale)
 
     @property
     def error(self) -> float:
         """The best error, by which kernels are compared; that of plain ridge with the strategy "safe"."""
         if self.search.strategy == "safe":
-            return sum(float(tuned.scores[:, 0].min()) for tuned in self.tuned)
-        return sum(tuned.score for tuned in self.tuned)
+            return float(self.chosen.scores[:, 0].min(axis=0).sum())
+        return float(self.chosen.score.sum())
 
     @property
     def _scale(self) -> float:
         """Σ w / n: our squared errors are Σ w e² / Σ w, those of scikit-learn Σ w e² / n. 1 for other scores."""
-        frame = self.tuned[0].path.spectrum.frame
-        return frame.total_weight / frame.n_samples if isinstance(self.search.criterion, str) else 1.0
+        return self.frame.total_weight / self.frame.n_samples if isinstance(self.search.criterion, str) else 1.0
 
-    def of_student(self, name: str) -> Any:
-        """An attribute of the chosen students, with targets on the last axis if `separate`."""
-        # copies, as views would hold the arrays of all students
-        return self._each([getattr(tuned.path, name)[-1].copy() for tuned in self.tuned])
+    @property
+    def coefficients(self) -> np.ndarray:
+        """Primal or dual coefficients (p or n[, m]) of the chosen students."""
+        return self.chosen.coefficients[:, 0] if self.is_single else self.chosen.coefficients
+
+    @property
+    def intercept(self) -> Any:
+        """Intercepts ([m,]) of the chosen students."""
+        return self.chosen.intercept[0] if self.is_single else self.chosen.intercept
 
     def values(self) -> dict[str, Any]:
         """What was chosen, by scikit-learn's names of fitted attributes, without their underscore."""
-        penalties = self.search.penalties
-        verdicts = [
-            None if y is None and tuned.n_steps else verdict(tuned, penalties, y)
-            for tuned, y in zip(self.tuned, self.targets, strict=True)
-        ]
-        lists: dict[str, list[Any]] = {
-            name: [getattr(tuned, name) for tuned in self.tuned] for name in ("xi", "mixture", "evidence")
-        }
-        lists["verdict"] = verdicts
+        chosen, penalties = self.chosen, self.search.penalties
+        numbers = {"alpha": chosen.lam, "n_steps": chosen.n_steps, "best_score": -chosen.score * self._scale}
+        lists = {name: getattr(chosen, name) for name in ("xi", "mixture", "evidence", "verdict")}
         return {
-            "alpha": self._each([tuned.lam for tuned in self.tuned]),
-            "n_steps": self._each([tuned.n_steps for tuned in self.tuned]),
-            "best_score": self._each([float(-tuned.score * self._scale) for tuned in self.tuned]),
-            "cv_results": {"alpha": penalties.copy(), "scores": self.scores} if self.stored is None else self.stored,
+            **{name: values if self.separate else values[0].item() for name, values in numbers.items()},
             **{name: values if self.separate else values[0] for name, values in lists.items()},
+            "cv_results": {"alpha": penalties.copy(), "scores": self.scores} if self.stored is None else self.stored,
         }
 
-    def _each(self, values: list[Any]) -> Any:
-        return np.stack(values, axis=-1) if self.separate else values[0]
+    def _each(self, values: np.ndarray) -> np.ndarray:
+        return values if self.separate else values[..., 0]

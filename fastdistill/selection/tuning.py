@@ -1,22 +1,17 @@
-"""Choosing the penalty and the imitation weights: criteria and `tune`.
+"""Choosing the penalty and the imitation weights: `tune`.
 
-Every student of one penalty is a mixture of pure steps (ξ = 1) with weights w, Σ w = 1. For each penalty a criterion
-gives the values p_i of the pure steps and the wanted values v. The score of a student is then quadratic in w,
-‖Σ_i w_i p_i − v‖² / total, and is minimised by `fastdistill.selection.mixtures`::
-
-    Holdout    p_i: predictions of held-out samples                    v: their targets
-    "loo"      p_i: exact leave-one-out predictions                    v: y
-    "gcv"      p_i: −residual_i / (1 − dof_i / n)                      v: 0
+Every student of one penalty is a mixture of pure steps (ξ = 1) with weights w, Σ w = 1. With the values p_i of the pure
+steps and the wanted values v of a criterion (`fastdistill.selection.criteria`), the score of a student is quadratic in
+w, ‖Σ_i w_i p_i − v‖² / total, and is minimised by `fastdistill.selection.mixtures`.
 
 "gcv" corrects each pure step for its own degrees of freedom before mixing; for one step this is D's one-shot tuning
 (Dang, Patil, Rinaldo 2026), for ridge itself it is generalised cross-validation.
 
-Cost per penalty: O(N k²) for N values, no refit; nothing of size (N, penalties, steps) is formed.
+Cost: that of the criterion, no refit. Plain ridge is scored first; mixtures only where their weights are tuned.
 """
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -24,13 +19,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdistill.base import validation
+from fastdistill.selection.criteria import (
+    CRITERIA,
+    Holdout,
+    Scores,
+    cross_validated,
+    held_out,
+    leave_one_out,
+    refitted,
+    scores_of,
+)
 from fastdistill.selection.evidence import Evidence, weigh_evidence
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps, xi_from_mixture
 from fastdistill.selection.paired import grouped_folds, relative_gain, squared_errors, squares
 from fastdistill.spectral.compiled import compiled_kernels
-from fastdistill.spectral.leave_one_out import leave_one_out_factors
 from fastdistill.spectral.path import FilteredStudents, of_same_targets
-from fastdistill.spectral.protocol import Decomposed
 from fastdistill.spectral.spectrum import Spectrum
 
 if TYPE_CHECKING:
@@ -38,21 +41,7 @@ if TYPE_CHECKING:
 
 PENALTIES = np.logspace(-4, 5, 40)  # the default grid, on which the strategy "safe" was measured
 FOLDS = 5  # in which the strategy "safe" must hold
-
-
-@dataclass(frozen=True, eq=False)
-class Holdout:
-    """Criterion: mean squared error on held-out samples.
-
-    Parameters
-    ----------
-    queries : array-like
-        Xq (q, p) for a design, Kq (q, n) = kernel(query, train) for a kernel.
-    yq : array-like (q,) or (q, m)
-    """
-
-    queries: Any
-    yq: Any
+UNDEFINED = "The criterion is defined at no penalty (dof = n, nothing is left to predict from, or the scorer gave NaN)."
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +64,7 @@ class Tuned:
     path : DistillationPath or FilteredStudents
         The students of the choice: the first is ridge of the penalty `lam`, the last the one that was chosen.
     evidence : Evidence or None
-        Of the strategy "safe" under "loo" and "gcv"; None otherwise.
+        Of the strategy "safe" under "loo" and "gcv"; None otherwise, and with ``n_steps=0``, which cannot use it.
     """
 
     lam: float
@@ -172,10 +161,10 @@ def tune(
     limits = None if bounds is None else checked_bounds(bounds)
     _, scale = validation.in_units(validation.targets(y, spectrum.n_samples)[0])
     if scale != 1.0:  # squares of the targets would leave float64: choose for targets of unit size
-        held_out, unit = criterion, np.asarray(y, dtype=np.float64) / scale
+        scaled, unit = criterion, np.asarray(y, dtype=np.float64) / scale
         if isinstance(criterion, Holdout):
-            held_out = Holdout(criterion.queries, validation.real_array(criterion.yq, "yq") / scale)
-        options: dict[str, Any] = {"criterion": held_out, "strategy": strategy, "bounds": bounds, "cv": cv}
+            scaled = Holdout(criterion.queries, validation.real_array(criterion.yq, "yq") / scale)
+        options: dict[str, Any] = {"criterion": scaled, "strategy": strategy, "bounds": bounds, "cv": cv}
         return times(tune(spectrum, unit, grid, n_steps, **options), scale)
     pure = spectrum.path(y, grid, np.ones(useful_steps(spectrum.rank, k, strategy, limits)))
     if cv is not None:
@@ -183,14 +172,14 @@ def tune(
             raise ValueError(
                 f"cv and criterion={criterion!r} exclude each other: with cv the held-out error is scored."
             )
-        return choose(pure, y, _cross_validated(pure, y, cv), n_steps, strategy, limits)
+        return choose(pure, y, Scores(lambda: cross_validated(pure, y, cv)), n_steps, strategy, limits)
     if not isinstance(criterion, Holdout):
-        return choose(pure, y, list(CRITERIA[criterion](pure)), n_steps, strategy, limits)
-    problems = _held_out(pure, criterion)
+        return choose(pure, y, scores_of(criterion, pure), n_steps, strategy, limits)
+    problems = held_out(pure, criterion)
     if strategy == "safe":
         chosen = _safe_on_holdout(pure, problems, criterion, limits)
         return _lengthened(chosen, k, chosen.n_steps)
-    return choose(pure, y, problems, n_steps, strategy, limits)
+    return choose(pure, y, Scores(lambda: problems), n_steps, strategy, limits)
 
 
 def times(tuned: Tuned, scale: float) -> Tuned:
@@ -202,24 +191,26 @@ def times(tuned: Tuned, scale: float) -> Tuned:
 def choose(
     pure: DistillationPath,
     y: Any,
-    problems: list[MixtureProblem],
+    scores: Scores,
     n_steps: int | None,
     strategy: str,
     limits: tuple[float, float] | None,
 ) -> Tuned:
-    """The best student, given one problem per penalty of `pure`, the path of pure steps (L, k+1)."""
-    if strategy == "safe":
-        chosen = _on_evidence(pure, y, problems, n_steps, limits)
-        return chosen if n_steps is None else _lengthened(chosen, n_steps, n_steps if chosen.n_steps else 0)
-    solutions = [problem.solutions(strategy, limits) for problem in problems]
+    """The best student of `pure`, the path of pure steps (L, k+1), as scored; without steps no evidence is weighed."""
     k = n_steps or 0
+    if strategy == "safe" and n_steps != 0:
+        chosen = _on_evidence(pure, y, scores, n_steps, limits)
+        return chosen if n_steps is None else _lengthened(chosen, k, k if chosen.n_steps else 0)
+    if not pure.n_steps:
+        return _lengthened(_plain(pure, scores, None), k, k)
+    solutions = [problem.solutions(strategy, limits) for problem in scores.problems]
     return _lengthened(_of_steps(pure, solutions, pure.n_steps), k, k)
 
 
 def tune_jointly(spectrum: Spectrum, y: Any, grid: np.ndarray, n_steps: int) -> list[Tuned]:
     """What `tune` chooses for 0, 1, ..., k steps with the strategy "joint" under leave-one-out, at the cost of k."""
     pure = spectrum.path(y, grid, np.ones(useful_steps(spectrum.rank, n_steps, "joint", None)))
-    solutions = [problem.solutions("joint", None) for problem in _leave_one_out(pure)]
+    solutions = [problem.solutions("joint", None) for problem in leave_one_out(pure)]
     found = [_of_steps(pure, solutions, steps) for steps in range(pure.n_steps + 1)]
     return found + [_lengthened(found[-1], steps, steps) for steps in range(pure.n_steps + 1, n_steps + 1)]
 
@@ -258,9 +249,7 @@ def _tuned(
 ) -> Tuned:
     """The choice of a solution at a penalty, which must have a finite score."""
     if not np.isfinite(solution.score):
-        raise ValueError(
-            "The criterion is defined at no penalty (dof = n, nothing is left to predict from, or the scorer gave NaN)."
-        )
+        raise ValueError(UNDEFINED)
     path = of_same_targets(pure, lam, solution.xi)
     return Tuned(float(lam), steps, solution.xi, solution.mixture, solution.score, scores, path, evidence)
 
@@ -268,42 +257,37 @@ def _tuned(
 def _on_evidence(
     pure: DistillationPath,
     y: Any,
-    problems: list[MixtureProblem],
+    scores: Scores,
     n_steps: int | None,
     limits: tuple[float, float] | None,
 ) -> Tuned:
     """Ridge, or the student closest to the filter that the evidence supports, where all its conditions hold."""
-    found = _supported(pure, problems, n_steps, limits)
+    found = _supported(pure, scores, n_steps, limits)
     evidence = found.evidence
     if not found.n_steps or evidence is None:
         return found
-    ridge = of_same_targets(pure, _best_penalty(pure, problems), ())
+    ridge = of_same_targets(pure, _best_penalty(pure, scores), ())
     plain, student = squared_errors(ridge, y, fixed_filter=False), squared_errors(found.path, y, fixed_filter=True)
     evidence = replace(evidence, loo_gain=relative_gain(plain, student, pure.spectrum.frame.each_weight))
     if evidence.passes_leave_one_out:
         evidence = replace(evidence, held_out_gain=_gain_in_folds(pure, y, ridge, n_steps, limits))
-    return replace(found, evidence=evidence) if evidence.accepted else _plain(pure, problems, evidence)
+    return replace(found, evidence=evidence) if evidence.accepted else _plain(pure, scores, evidence)
 
 
-def _best_penalty(pure: DistillationPath, problems: list[MixtureProblem]) -> float:
+def _best_penalty(pure: DistillationPath, scores: Scores) -> float:
     """The penalty of the best ridge."""
-    return float(pure.lam[int(_ridge_scores(problems).argmin())])
-
-
-def _ridge_scores(problems: list[MixtureProblem]) -> np.ndarray:
-    """The score (L,) of plain ridge at each penalty."""
-    return np.array([problem.score(np.ones(1)) for problem in problems])
+    return float(pure.lam[int(scores.ridge.argmin())])
 
 
 def _supported(
     pure: DistillationPath,
-    problems: list[MixtureProblem],
+    scores: Scores,
     n_steps: int | None,
     limits: tuple[float, float] | None,
 ) -> Tuned:
     """Ridge, or the student that the likelihood ratio and Stein's estimate of the risk support."""
     spectrum, targets = pure.spectrum, pure.rotated
-    plain, lam = _plain(pure, problems, None), _best_penalty(pure, problems)
+    plain, lam = _plain(pure, scores, None), _best_penalty(pure, scores)
     d, degrees = spectrum.coordinates.d, spectrum.frame.degrees
     evidence = weigh_evidence(d, targets.z, targets.outside, degrees, lam, pure.lam)
     found = plain
@@ -312,22 +296,22 @@ def _supported(
         path.rotated = targets
         found = Tuned(lam, len(d), None, None, plain.score, plain.scores, path)
     elif evidence.supports_filter and pure.n_steps:
-        found = _closest(pure, problems, evidence, limits) or plain
+        found = _closest(pure, scores, evidence, limits) or plain
     return replace(found, evidence=evidence)
 
 
-def _plain(pure: DistillationPath, problems: list[MixtureProblem], evidence: Evidence | None) -> Tuned:
+def _plain(pure: DistillationPath, scores: Scores, evidence: Evidence | None) -> Tuned:
     """The best ridge, as a student of no steps."""
-    ridge = _ridge_scores(problems)
+    ridge = scores.ridge
     best = int(ridge.argmin())
-    scores = np.repeat(ridge[:, None], pure.n_steps + 1, axis=1)
+    repeated = np.repeat(ridge[:, None], pure.n_steps + 1, axis=1)
     plain = Solution(np.ones(1), float(ridge[best])).longer(pure.n_steps)
-    return _tuned(pure, pure.lam[best], plain, scores, 0, evidence)
+    return _tuned(pure, pure.lam[best], plain, repeated, 0, evidence)
 
 
 def _closest(
     pure: DistillationPath,
-    problems: list[MixtureProblem],
+    scored: Scores,
     evidence: Evidence,
     limits: tuple[float, float] | None,
 ) -> Tuned | None:
@@ -342,9 +326,9 @@ def _closest(
     ]
     # ‖(F_w − F) z‖²: the posterior mean of the loss of a student less that of the filter itself
     distances = _scores(found)
-    if distances[:, k].min() >= distances[pure.lam == _best_penalty(pure, problems), 0].min():
+    if distances[:, k].min() >= distances[pure.lam == _best_penalty(pure, scored), 0].min():
         return None
-    scores = np.array([[p.score(s.mixture) for s in at] for p, at in zip(problems, found, strict=True)])
+    scores = np.array([[p.score(s.mixture) for s in at] for p, at in zip(scored.problems, found, strict=True)])
     chosen = int(distances[:, k].argmin())
     return _tuned(pure, pure.lam[chosen], found[chosen][k]._replace(score=float(scores[chosen, k])), scores, k)
 
@@ -408,11 +392,11 @@ def _gain_in_folds(
     plain, student = np.full(len(values), np.nan), np.full(len(values), np.nan)
     for fold in range(FOLDS):
         test, train = used[fold_of == fold], used[fold_of != fold]
-        part, queries = _refitted(pure.spectrum, rows, train, test)
+        part, queries = refitted(pure.spectrum, rows, train, test)
         inner = part.path(values[train], pure.lam, np.ones(pure.n_steps))
-        problems = list(_leave_one_out(inner))
-        found = _supported(inner, problems, n_steps, limits)
-        best = of_same_targets(inner, _best_penalty(inner, problems), ())
+        scores = scores_of("loo", inner)
+        found = _supported(inner, scores, n_steps, limits)
+        best = of_same_targets(inner, _best_penalty(inner, scores), ())
         plain[test] = squares(values[test] - best.predict(queries)[0])
         student[test] = plain[test]
         if found.n_steps:
@@ -453,85 +437,3 @@ def checked_bounds(bounds: Any) -> tuple[float, float]:
     if low > high:
         raise ValueError(f"bounds must be None or (low, high) with low <= high, got {validation.shown(bounds)}.")
     return float(low), float(high)
-
-
-def _held_out(pure: DistillationPath, criterion: Holdout) -> list[MixtureProblem]:
-    """One problem per penalty of a path of pure steps (L, k+1)."""
-    problems = [MixtureProblem(pure.n_steps, 0.0) for _ in pure.lam]
-    add_held_out(problems, pure, criterion.queries, criterion.yq, None)
-    return problems
-
-
-def add_held_out(
-    problems: list[MixtureProblem], pure: DistillationPath, queries: Any, yq: Any, weight: np.ndarray | None
-) -> None:
-    """Add the squared errors on held-out samples, of weights `weight` (q,), to one problem per penalty of the path."""
-    queries, wanted = pure.check_labelled_queries(queries, yq)
-    root = np.ones(len(wanted)) if weight is None else np.sqrt(weight)
-    predict, steps = pure.query_map(queries), pure.n_steps + 1
-    for i, problem in enumerate(problems):
-        rows = predict(i * steps, (i + 1) * steps) * root[:, None]
-        problem.add(rows.reshape(steps, -1), (wanted * root[:, None]).ravel())
-        problem.total += float(root @ root) * wanted.shape[1]
-
-
-def _cross_validated(pure: DistillationPath, y: Any, cv: Any) -> list[MixtureProblem]:
-    """One problem per penalty over all folds."""
-    spectrum = pure.spectrum
-    values, weight, rows = np.asarray(y), spectrum.frame.weight, spectrum.coordinates.samples()
-    problems = [MixtureProblem(pure.n_steps, 0.0) for _ in pure.lam]
-    for train, test in _splits(cv, rows, values):
-        fold, queries = _refitted(spectrum, rows, train, test)
-        path = fold.path(values[train], pure.lam, np.ones(pure.n_steps))
-        add_held_out(problems, path, queries, values[test], None if weight is None else weight[test])
-    if not problems[0].total:
-        raise ValueError("cv gives no held-out sample of positive weight; use other splits.")
-    return problems
-
-
-def _refitted(spectrum: Decomposed, rows: np.ndarray, train: Any, test: Any) -> tuple[Spectrum, np.ndarray]:
-    """The spectrum of the samples `train` alone, from their rows (n, r), and the samples `test` as its queries."""
-    part, weight = rows[train], None if spectrum.frame.weight is None else spectrum.frame.weight[train]
-    if spectrum.is_kernel:
-        return Spectrum.from_kernel(part @ part.T, spectrum.frame.fit_intercept, weight), rows[test] @ part.T
-    return Spectrum.from_design(part, spectrum.frame.fit_intercept, weight), rows[test]
-
-
-def _splits(cv: Any, rows: np.ndarray, y: np.ndarray) -> Any:
-    """Pairs of index arrays (train, test)."""
-    if hasattr(cv, "split"):
-        return cv.split(rows, y)
-    if not isinstance(cv, numbers.Integral):
-        return cv
-    folds = validation.integer(cv, "cv", minimum=2)
-    if folds > len(y):
-        raise ValueError(f"cv={folds} folds of {len(y)} samples leave some empty; use at most {len(y)}.")
-    samples = np.arange(len(y))
-    return [(np.setdiff1d(samples, test), test) for test in np.array_split(samples, folds)]
-
-
-def _leave_one_out(pure: DistillationPath) -> Iterator[MixtureProblem]:
-    """p_i the leave-one-out predictions of pure step i, v = y, both times √w."""
-    total = pure.targets.count * pure.spectrum.frame.total_weight
-    for factor in leave_one_out_factors(pure.spectrum.coordinates, pure.rotated, pure.lam, pure.family_weights):
-        yield MixtureProblem(pure.n_steps, total, factor)
-
-
-def _generalised(pure: DistillationPath) -> Iterator[MixtureProblem]:
-    """p_i the residuals of pure step i, divided by 1 − dof_i / n: (1 − f) z, and the norm outside the span of U."""
-    frame, targets = pure.spectrum.frame, pure.rotated
-    steps = pure.n_steps + 1
-    outside_norm = np.sqrt(targets.outside)
-    for start in range(0, pure.n_students, steps):
-        complement, degrees_left = pure.complements(start, start + steps)
-        correction = frame.n_effective / np.where(degrees_left > 0, degrees_left, np.nan)
-        residuals = np.concatenate(
-            [complement[:, 0, :, None] * targets.z, np.tile(outside_norm, (steps, 1, 1))], axis=1
-        )
-        problem = MixtureProblem(pure.n_steps, targets.z.shape[1] * frame.total_weight)
-        problem.add(-(residuals * correction[:, :, None]).reshape(steps, -1), np.zeros(residuals[0].size))
-        yield problem
-
-
-# one problem per penalty of a path of pure steps
-CRITERIA = {"loo": _leave_one_out, "gcv": _generalised}

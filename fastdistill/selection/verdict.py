@@ -57,10 +57,11 @@ class Verdict:
 
 def verdict(tuned: Tuned, penalties: np.ndarray, y: np.ndarray) -> Verdict:
     """The verdict on the choice `tuned` among `penalties` (L,), made for the targets y (n,) or (n, m)."""
-    gain, error = 0.0, 0.0
-    if tuned.n_steps and tuned.evidence is not None and tuned.evidence.held_out_gain is not None:
+    if not tuned.n_steps:
+        return verdict_on_ridge(tuned.evidence)
+    if tuned.evidence is not None and tuned.evidence.held_out_gain is not None:
         gain, error = tuned.evidence.held_out_gain
-    elif tuned.n_steps:
+    else:
         ridge = of_same_targets(tuned.path, penalties[tuned.scores[:, 0].argmin()], ())
         plain, student = (squared_errors(path, y, fixed_filter=False) for path in (ridge, tuned.path))
         gain, error = relative_gain(plain, student, ridge.spectrum.frame.each_weight)
@@ -68,15 +69,22 @@ def verdict(tuned: Tuned, penalties: np.ndarray, y: np.ndarray) -> Verdict:
     return Verdict(gain, error, tuned.n_steps, f"{_choice(tuned)}{_outcome(tuned, gain, error)}.", ratio)
 
 
-def _choice(tuned: Tuned) -> str:
-    """What was chosen, and the evidence for it."""
-    evidence = tuned.evidence
+def verdict_on_ridge(evidence: Evidence | None) -> Verdict:
+    """The verdict where plain ridge was chosen, on this evidence."""
     if evidence is None:
-        return f"Distilled {_steps(tuned.n_steps)}" if tuned.n_steps else "Plain ridge, as asked"
-    weighed = f"the evidence for a concentrated signal is {evidence.ratio:.3g}"
-    if tuned.n_steps:
-        return f"Distilled: {weighed}, above the {REQUIRED_EVIDENCE:g} required"
-    return f"Plain ridge: {weighed}{_why_not(evidence)}"
+        return Verdict(0.0, 0.0, 0, "Plain ridge, as asked.")
+    return Verdict(0.0, 0.0, 0, f"Plain ridge: {_weighed(evidence)}{_why_not(evidence)}.", evidence.ratio)
+
+
+def _choice(tuned: Tuned) -> str:
+    """How a student was distilled, and the evidence for it."""
+    if tuned.evidence is None:
+        return f"Distilled {_steps(tuned.n_steps)}"
+    return f"Distilled: {_weighed(tuned.evidence)}, above the {REQUIRED_EVIDENCE:g} required"
+
+
+def _weighed(evidence: Evidence) -> str:
+    return f"the evidence for a concentrated signal is {evidence.ratio:.3g}"
 
 
 def _why_not(evidence: Evidence) -> str:
@@ -105,9 +113,7 @@ def _steps(n_steps: int) -> str:
 
 
 def _outcome(tuned: Tuned, gain: float, error: float) -> str:
-    """The gain of a distilled student in words; nothing for plain ridge."""
-    if not tuned.n_steps:
-        return ""
+    """The gain of a distilled student in words."""
     change = _change(gain, error)
     if tuned.evidence is not None:
         folds = "in five folds, with penalty and student chosen anew in each"

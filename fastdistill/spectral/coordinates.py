@@ -21,6 +21,7 @@ Cost: O(n r) per target, student or query.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,8 @@ import numpy as np
 from fastdistill.spectral.decompositions.eigen import Decomposition
 from fastdistill.spectral.frame import Frame, Targets
 from fastdistill.spectral.queries import Queries
+
+BLOCK_ENTRIES = 2**17  # of a working array (1 MiB)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,37 @@ class Rotated:
     outside_part: np.ndarray
     outside: np.ndarray
     outside_dual: np.ndarray | None
+
+    def merged(self) -> Rotated:
+        """At most r + 1 targets that have the same sums of products, for students that all targets share.
+
+        A student is linear in y, so that Σ_j of squares over the targets does not change when they are rotated among
+        each other: with zᵀ = Q R, to those of coordinates Rᵀ and others of z = 0. Fits of these are 0, and every sum
+        over them is one over samples i of ρ_i, the squares of their parts outside: they merge into one, sqrt(ρ).
+        """
+        r, m = self.z.shape
+        if m <= r + 1:
+            return self
+        q, upper = np.linalg.qr(self.z.T)
+        outside = self.outside_part @ q
+        rest = np.zeros((len(outside), 1))
+        for index in _row_blocks(len(outside), m):
+            left = self.outside_part[index] - outside[index] @ q.T
+            rest[index, 0] = np.sqrt(np.einsum("ij,ij->i", left, left))
+        outside = np.hstack([outside, rest])
+        return Rotated(
+            np.hstack([self.scaled @ q, rest]),
+            np.hstack([upper.T, np.zeros((r, 1))]),
+            outside,
+            np.einsum("ij,ij->j", outside, outside),
+            None,
+        )
+
+
+def _row_blocks(n: int, width: int) -> Iterator[slice]:
+    height = max(1, BLOCK_ENTRIES // width)
+    for start in range(0, n, height):
+        yield slice(start, min(start + height, n))
 
 
 class Coordinates:

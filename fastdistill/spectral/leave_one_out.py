@@ -42,6 +42,8 @@ BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 # Four times as many can take three times as long: beyond 1 MiB the allocator maps fresh pages every time.
 CACHED_ENTRIES = 2**16  # entries of what a product writes and a kernel reads again at once
 EFFICIENT_ROWS = 512  # fewer would slow products with thousands of columns down
+MULTIPLIERS = 2**22  # most entries of multipliers at once (32 MiB)
+TARGET_ROWS = 160  # penalties times targets of one product: with as many rows of samples, its result stays in cache
 NEAR_INTERPOLATION = 1 / 64  # below this, 1 − h is formed without a subtraction, which would cost two digits
 WORTH_COMPRESSING = 50  # rows per multiplier from which the SVD of the multipliers costs less than it can save
 EPS = float(np.finfo(np.float64).eps)
@@ -94,6 +96,52 @@ def _blocks(
                 families,
                 _Rows(coordinates, rotated, slice(start, min(start + height, coordinates.frame.n_samples))),
             )
+
+
+def ridge_left_out_squares(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> np.ndarray:
+    """Σ w (y − loo)² (L, m) of plain ridge at each penalty, not finite where a sample leaves nothing to predict it.
+
+    Residuals and 1 − h are formed without a subtraction, for some targets and all penalties in one product.
+    """
+    squares = np.zeros((len(lam), rotated.z.shape[1]))
+    at_once = max(1, MULTIPLIERS // max(1, len(lam) * coordinates.rank))
+    for start in range(0, squares.shape[1], at_once):
+        targets = slice(start, min(start + at_once, squares.shape[1]))
+        _add_ridge_left_out(coordinates, rotated, lam, targets, squares)
+    return squares
+
+
+def _add_ridge_left_out(
+    coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, targets: slice, squares: np.ndarray
+) -> None:
+    n, complement = coordinates.frame.n_samples, complements(coordinates.d, lam)
+    width = max(1, TARGET_ROWS // len(lam))
+    parts = [slice(j, min(j + width, targets.stop)) for j in range(targets.start, targets.stop, width)]
+    residuals_of = [_Product(complement[:, None] * rotated.z[:, part].T, n) for part in parts]
+    diagonal_of = _Product(complement[:, None], n)
+    height = max(1, min(BLOCK_ENTRIES // max(1, coordinates.rank), max(EFFICIENT_ROWS, CACHED_ENTRIES // TARGET_ROWS)))
+    for start in range(0, n, height):
+        rows = _Rows(coordinates, rotated, slice(start, min(start + height, n)))
+        reached = rows.unreached_share == 0.0
+        one_minus_leverage = diagonal_of(rows.squared)[:, 0]
+        one_minus_leverage[lam == 0.0] *= reached
+        one_minus_leverage += rows.unreached_share
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inverse = np.sqrt(rows.weight) / one_minus_leverage
+        for part, product in zip(parts, residuals_of, strict=True):
+            residuals = product(rows.unscaled)
+            residuals[lam == 0.0] *= reached
+            outside = np.ascontiguousarray(rows.outside_part[:, part].T)
+            compiled_kernels().left_out_squares(residuals, outside, inverse, squares[:, part])
+
+
+def complements(d: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    """1 − a (L, r) without a subtraction; at λ = 0 its part linear in λ, 1 / d."""
+    penalty = lam[:, None]
+    with np.errstate(invalid="ignore"):
+        complement = np.where(np.isinf(penalty), 1.0, penalty / (d + penalty))
+    complement[lam == 0.0] = 1.0 / d
+    return complement
 
 
 def leverages(coordinates: Coordinates, filter_: np.ndarray) -> np.ndarray:
@@ -167,11 +215,7 @@ class _Families:
     @cached_property
     def complement(self) -> np.ndarray:
         """1 − a (P, r); at λ = 0 its part linear in λ, 1 / d."""
-        penalty = self.lam[:, None]
-        with np.errstate(invalid="ignore"):
-            complement = np.where(np.isinf(penalty), 1.0, penalty / (self.d + penalty))
-        complement[self.lam == 0.0] = 1.0 / self.d
-        return complement
+        return complements(self.d, self.lam)
 
     @cached_property
     def complement_powers(self) -> np.ndarray:

@@ -371,6 +371,29 @@ class ToleranceRounds(Students):
         return self._penalties.T[start:stop]
 
 
+class OwnRidges(Students):
+    """Plain ridge with a penalty of its own for each target; results have no axis of students.
+
+    Attributes
+    ----------
+    lam : ndarray (m,)
+    """
+
+    _shared = False
+
+    def __init__(self, spectrum: Decomposed, targets: Targets, lam: np.ndarray) -> None:
+        super().__init__(spectrum, targets, ())
+        self.lam = lam
+
+    def _multipliers_at(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
+        out = np.empty((len(self.lam), 1, len(values)))
+        compiled_kernels().student_grid(values, self.lam[:, None], np.empty((len(self.lam), 0)), form, out)
+        return np.moveaxis(out, 0, 1)[start:stop]
+
+    def _penalty_of(self, start: int, stop: int) -> np.ndarray:
+        return self.lam[None, :][start:stop]
+
+
 class FilteredStudents(Students):
     """Two students: plain ridge of a penalty, and one of a given filter (r,).
 

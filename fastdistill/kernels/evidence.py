@@ -1,0 +1,194 @@
+"""Likelihoods and posterior means of the members of a mixture of two normal signals, one target at a time.
+
+A member (κ, π, λ) says of the squared coordinates q_j = z_j² of a target, with noise g and signal s_j = d_j / λ::
+
+    z_j ~ π N(0, g (1 + s_j)) + (1 − π) N(0, g (1 + κ s_j))
+    W_j = 1 / (1 + e^x_j),   x_j = log((1 − π) / π) − ½ log((1 + κ s_j) / (1 + s_j)) − q_j c_j / (2 g)
+
+with c_j = 1 / (1 + κ s_j) − 1 / (1 + s_j). `fastdistill.selection.evidence` has the model and what it is for.
+
+The exponentials are nearly all of the work: the library's take 5 ns each, and keep the compiler from using vectors.
+Those below take 1 ns, to one unit in the last place.
+
+Cost: O(updates · members · r) a target: 0.2 ms for 272 members and r = 100.
+"""
+
+import numpy as np
+
+from fastdistill.kernels._compile import jit, jit_fused, jit_sums
+from fastdistill.kernels._intrinsics import SHIFT, power_of_two
+
+_LARGEST_EXPONENT = 600.0  # of the odds against the wide signal
+_NEGLIGIBLE = 1e-20  # share of the likelihood below which a member changes no digit of the means
+_FACTORS = 512  # numbers from 1 to 2 whose product stays within float64
+_INVERSE_LN2 = 1.4426950408889634
+_LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
+
+
+@jit_fused
+def _exp(x):
+    """e^x for −700 ≤ x ≤ 0, without a branch or a call: 2^k times the Taylor series of degree 13 at |r| ≤ ln 2 / 2."""
+    shifted = x * _INVERSE_LN2 + SHIFT
+    k = shifted - SHIFT
+    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    series = 1.0 / 6227020800.0
+    series = series * r + 1.0 / 479001600.0
+    series = series * r + 1.0 / 39916800.0
+    series = series * r + 1.0 / 3628800.0
+    series = series * r + 1.0 / 362880.0
+    series = series * r + 1.0 / 40320.0
+    series = series * r + 1.0 / 5040.0
+    series = series * r + 1.0 / 720.0
+    series = series * r + 1.0 / 120.0
+    series = series * r + 1.0 / 24.0
+    series = series * r + 1.0 / 6.0
+    series = series * r + 0.5
+    series = series * r + 1.0
+    series = series * r + 1.0
+    return series * power_of_two(shifted)
+
+
+@jit_fused
+def _exponent(closer, tilt, log_odds, half):
+    x = log_odds + tilt - half * closer
+    return x if x < _LARGEST_EXPONENT else _LARGEST_EXPONENT
+
+
+@jit_fused
+def _small(x):
+    """e^−|x|."""
+    distance = abs(x)
+    return _exp(-(distance if distance < 700.0 else 700.0))
+
+
+@jit_sums
+def _expected_closer(closer, tilt, log_odds, half):
+    """Σ W closer."""
+    total = 0.0
+    for j in range(closer.shape[0]):
+        x = _exponent(closer[j], tilt[j], log_odds, half)
+        small = _small(x)
+        total += closer[j] * ((small if x > 0.0 else 1.0) / (1.0 + small))
+    return total
+
+
+@jit_sums
+def _last_update(closer, tilt, log_odds, half, wide, odds):
+    """W (B,), e^−|x| in `odds`, and the sum of the positive x."""
+    total = 0.0
+    for j in range(closer.shape[0]):
+        x = _exponent(closer[j], tilt[j], log_odds, half)
+        small = _small(x)
+        odds[j] = small
+        wide[j] = (small if x > 0.0 else 1.0) / (1.0 + small)
+        total += x if x > 0.0 else 0.0
+    return total
+
+
+@jit_sums
+def _dot(a, b):
+    total = 0.0
+    for j in range(a.shape[0]):
+        total += a[j] * b[j]
+    return total
+
+
+@jit_sums
+def _product_of_one_and(odds, start, stop):
+    product = 1.0
+    for j in range(start, stop):
+        product *= 1.0 + odds[j]
+    return product
+
+
+@jit
+def _sum_of_logs(odds):
+    """Σ log(1 + odds)."""
+    total = 0.0
+    for start in range(0, odds.shape[0], _FACTORS):
+        total += np.log(_product_of_one_and(odds, start, min(start + _FACTORS, odds.shape[0])))
+    return total
+
+
+@jit
+def _gathered(squares, thin, wide, block, out):
+    """Σ q c, c = thin − wide, over the directions of each block."""
+    out[:] = 0.0
+    for j in range(squares.shape[0]):
+        out[block[j]] += squares[j] * (thin[j] - wide[j])
+
+
+@jit
+def concentrated_members(squares, outside, start, floor, n, updates, model, log_likelihood, noise, belongs):
+    """Log likelihood and noise (C, S, L) of every member for one target, and W (C, S, L, B) in `belongs`.
+
+    squares (r,) = z²; outside the squared norm outside the range; start (L,) the noise from which g is updated
+    `updates` − 1 times (EM), at least `floor`; n degrees of freedom. `model` is a tuple of wide (L, r) = 1 / (1 + s),
+    thin (C, L, r) = 1 / (1 + κ s), log_wide (L,) = Σ log(1 + s), shares (S,) = π, block (r,) the group of equal
+    eigenvalues of each direction, and tilt (C, L, B) = −½ Σ log((1 + κ s) / (1 + s)) over each group.
+    """
+    wide, thin, log_wide, shares, block, tilt = model
+    closer, odds = np.empty(tilt.shape[2]), np.empty(tilt.shape[2])
+    for i in range(start.shape[0]):
+        of_wide = _dot(squares, wide[i])
+        for c in range(thin.shape[0]):
+            of_thin = _dot(squares, thin[c, i])
+            _gathered(squares, thin[c, i], wide[i], block, closer)
+            for s in range(shares.shape[0]):
+                log_odds = np.log((1.0 - shares[s]) / shares[s])
+                g = max(start[i], floor)
+                for _ in range(updates - 1):
+                    explained = of_thin - _expected_closer(closer, tilt[c, i], log_odds, 0.5 / g)
+                    g = max((explained + outside) / n, floor)
+                against = _last_update(closer, tilt[c, i], log_odds, 0.5 / g, belongs[c, s, i], odds)
+                against += closer.shape[0] * np.log(shares[s]) + _sum_of_logs(odds)
+                noise[c, s, i] = g
+                log_likelihood[c, s, i] = against - 0.5 * (log_wide[i] + (of_wide + outside) / g + n * np.log(g))
+
+
+@jit
+def mean_filter(weight, belongs, of_wide, of_thin, block, mean, slope):
+    """The mean F (r,) of the filters f = b + W (a − b) of all members, and that of W (1 − W) (a − b)² + (f − F)².
+
+    weight (C, S, L) sums to 1; W (C, S, L, B); a = of_wide (L, r), b = of_thin (C, L, r); block (r,).
+    """
+    mean[:] = 0.0
+    slope[:] = 0.0
+    for c, s, i in np.ndindex(weight.shape):
+        share = weight[c, s, i]
+        if share > _NEGLIGIBLE:
+            for j in range(mean.shape[0]):
+                b = of_thin[c, i, j]
+                mean[j] += share * (b + belongs[c, s, i, block[j]] * (of_wide[i, j] - b))
+    for c, s, i in np.ndindex(weight.shape):
+        share = weight[c, s, i]
+        if share > _NEGLIGIBLE:
+            for j in range(mean.shape[0]):
+                b, w = of_thin[c, i, j], belongs[c, s, i, block[j]]
+                change = of_wide[i, j] - b
+                off = b + w * change - mean[j]
+                slope[j] += share * (w * (1.0 - w) * change * change + off * off)
+
+
+@jit
+def concentrated_signals(squares, outside, start, floor, n, updates, model, filters, numbers, curves):
+    """The posterior over all members for m targets, each alone: squares (m, r), outside (m,), start (m, L), floor (m,).
+
+    n, updates, model as of `concentrated_members`, filters = (a, b) as of `mean_filter` -> numbers (3, m), the log of
+    the mean likelihood, the number of the λ of the likeliest member, and the mean noise; curves (2, m, r), the mean
+    filter and its slope.
+    """
+    _, thin, log_wide, shares, block, tilt = model
+    log_likelihood = np.empty((thin.shape[0], shares.shape[0], log_wide.shape[0]))
+    noise, belongs = np.empty_like(log_likelihood), np.empty((*log_likelihood.shape, tilt.shape[2]))
+    for t in range(squares.shape[0]):
+        concentrated_members(
+            squares[t], outside[t], start[t], floor[t], n, updates, model, log_likelihood, noise, belongs
+        )
+        largest = log_likelihood.max()
+        weight = np.exp(log_likelihood - largest)
+        numbers[0, t] = largest + np.log(weight.mean())
+        numbers[1, t] = log_likelihood.argmax() % log_wide.shape[0]
+        weight /= weight.sum()
+        numbers[2, t] = (weight * noise).sum()
+        mean_filter(weight, belongs, filters[0], filters[1], block, curves[0, t], curves[1, t])
