@@ -4,7 +4,7 @@
 job                      shape                             solver              measured, one thread
 =======================  ================================  ==================  =========================================
 eigenvalues: filters,    dense X                           decomposition       smaller Gram matrix, else SVD (4–8 times)
-leave-one-out, tuning,   sparse X                          decomposition       Gram matrix; an SVD up to 2²² entries
+leave-one-out, tuning,   sparse X                          decomposition       Gram matrix, else a triangular factor
 limits, tolerance        kernel                            decomposition       0.20 ns · n³
 paths of one penalty,    dense X, kernel                   cholesky            0.012 ns · n³ and the Gram matrix
 at most `FACTORS` in     sparse X, cheap Gram matrix       cholesky            17 ns a pair of values in a row, and that
