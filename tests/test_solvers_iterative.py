@@ -504,7 +504,7 @@ SMALL, WIDE, TALL = (
         (Job(1, 0, 1), WIDE, "conjugate_gradients"),
         (Job(1, 1, 30), WIDE, "conjugate_gradients"),
         (Job(1, 1, 1, schedules=9), WIDE, "krylov"),
-        (Job(1, 3, 1), WIDE, "krylov"),
+        (Job(1, 3, 1), WIDE, "conjugate_gradients"),
         (Job(20, 2, 1), WIDE, "krylov"),
         (Job(1, 0, 1), TALL, "conjugate_gradients"),
         (Job(5, 2, 1), TALL, "krylov"),
