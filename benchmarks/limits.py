@@ -39,16 +39,31 @@ def seconds(call: Callable[[], Any]) -> float:
     return perf_counter() - start
 
 
-def interleaved_ratio(ours: Callable[[], Any], limit: Callable[[], Any], rounds: int = ROUNDS) -> float:
+class Ratio(float):
+    """Ours / limit, with the median seconds of both."""
+
+    ours: float
+    limit: float
+
+    def __new__(cls, ratio: float, ours: float, limit: float) -> Ratio:
+        self = super().__new__(cls, ratio)
+        self.ours, self.limit = ours, limit
+        return self
+
+    def per(self, count: float) -> Ratio:
+        """Of one of the `count` equal parts of ours."""
+        return Ratio(self / count, self.ours / count, self.limit)
+
+
+def interleaved_ratio(ours: Callable[[], Any], limit: Callable[[], Any], rounds: int = ROUNDS) -> Ratio:
     """Median of ours / limit over rounds in which both run once, first one first and then the other."""
     ours()
     limit()
-    ratios = []
+    spent = np.empty((rounds, 2))
     for i in range(rounds):
-        first, second = (limit, ours) if i % 2 else (ours, limit)
-        spent = {first: seconds(first), second: seconds(second)}
-        ratios.append(spent[ours] / spent[limit])
-    return median(ratios)
+        for j in (1, 0) if i % 2 else (0, 1):
+            spent[i, j] = seconds((ours, limit)[j])
+    return Ratio(median(spent[:, 0] / spent[:, 1]), *np.median(spent, axis=0).tolist())
 
 
 class _AgainstYardstick:
@@ -123,7 +138,7 @@ class ManyProblems(_AgainstYardstick):
         batch = interleaved_ratio(
             lambda: fd.batched_path(X, y, lam, xi, fit_intercept=True, n_threads=threads), fit_each
         )
-        return batch * once / len(X)
+        return batch.per(len(X) / once)
 
 
 class StudentFilters:

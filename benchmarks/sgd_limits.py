@@ -64,7 +64,7 @@ class Epoch:
         return lambda: fd.run_sgd(self.X, self.y, random_state=0, **taught, **options)
 
     def track_ratio_stream(self, shape: str) -> float:
-        return interleaved_ratio(self.run("kd", 0.0), lambda: self.X.sum(), ROUNDS) / EPOCHS
+        return interleaved_ratio(self.run("kd", 0.0), lambda: self.X.sum(), ROUNDS).per(EPOCHS)
 
     def track_ratio_teacher(self, shape: str) -> float:
         return interleaved_ratio(self.run("kd"), self.run("kd", 0.0), ROUNDS)
@@ -140,7 +140,7 @@ class Configurations:
         return lambda weight, step: fd.run_sgd(X, y, kd_weight=weight, step_size=step, n_jobs=threads, **options)
 
     def track_ratio_stream(self, threads: int, kind: str) -> float:
-        return interleaved_ratio(lambda: self.run(*self.together), lambda: self.X.sum(), ROUNDS) / EPOCHS
+        return interleaved_ratio(lambda: self.run(*self.together), lambda: self.X.sum(), ROUNDS).per(EPOCHS)
 
     def track_ratio_separate(self, threads: int, kind: str) -> float:
         return interleaved_ratio(lambda: self.run(*self.together), lambda: [self.run(*pair) for pair in self.pairs], 3)
@@ -162,7 +162,7 @@ class Softmax:
         threadpool_limits(1)
 
     def track_ratio_stream(self) -> float:
-        return interleaved_ratio(self.run, lambda: self.X.sum(), ROUNDS) / EPOCHS
+        return interleaved_ratio(self.run, lambda: self.X.sum(), ROUNDS).per(EPOCHS)
 
 
 class Sparse:

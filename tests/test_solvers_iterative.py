@@ -12,7 +12,7 @@ from scipy.sparse.linalg import aslinearoperator
 import fastdistill as fd
 from fastdistill.estimators import kernel_ridge
 from fastdistill.spectral import path_solvers
-from fastdistill.spectral.decompositions import eigen
+from fastdistill.spectral.decompositions import sparse
 from fastdistill.spectral.decompositions.choose import Job, Shape, choose, iterations
 from fastdistill.spectral.problems import DesignProblem
 
@@ -268,12 +268,43 @@ class TestMemory:
         found, wanted = (s.path(y, LAM, XI) for s in (spectrum, expected))
         np.testing.assert_allclose(found.loo, wanted.loo, rtol=1e-8, atol=1e-9)
 
-    def test_an_ill_conditioned_one_is_made_dense_only_if_small(self, rng, monkeypatch):
-        X = make(rng, 60, 10, share=0.9)[0] @ np.diag(np.logspace(0, -4, 10)) @ rng.standard_normal((10, 10))
-        assert fd.Spectrum.from_design(scipy.sparse.csr_array(X)).method == "svd"
-        monkeypatch.setattr(eigen, "DENSE_ENTRIES", 100)
+    @pytest.mark.parametrize("shape", [(300, 40), (40, 300)])
+    @pytest.mark.parametrize("columns", ["collinear", "uneven", "far from zero"])
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_an_ill_conditioned_one_stays_sparse(self, shape, columns, weighted, rng, no_dense_copy, monkeypatch):
+        monkeypatch.setattr(sparse, "BLOCK_ENTRIES", 2000)
+        X, y, weight = make(rng, *shape)
+        if columns == "collinear":
+            X[:, 1:] = X[:, :1] + 1e-3 * X[:, 1:]
+        elif columns == "uneven" and shape[0] > shape[1]:
+            X *= np.logspace(0, -5, shape[1])
+        else:
+            X[:, 0] = 1e5 + X[:, 0]
+            X[:, 1] = 7.3
+        weight = weight if weighted else None
+        expected = fd.Spectrum.from_design(X, True, weight, solver="svd")
+        no_dense_copy(shape)
+        for solver in ("auto", "svd"):
+            spectrum = fd.Spectrum.from_design(scipy.sparse.csr_array(X), True, weight, solver=solver)
+            np.testing.assert_allclose(spectrum.d, expected.d, rtol=1e-7)
+            assert spectrum.method == expected.method or (spectrum.method, columns) == ("svd", "far from zero")
+            found, wanted = (s.path(y, LAM, XI) for s in (spectrum, expected))
+            for name in ("coef", "fitted", "dof", "loo", "gcv"):
+                wanted_values = getattr(wanted, name)
+                tolerance = 1e-9 * np.abs(wanted_values).max()
+                np.testing.assert_allclose(getattr(found, name), wanted_values, rtol=1e-9, atol=tolerance)
+            np.testing.assert_allclose(found.predict(scipy.sparse.csr_array(X[:9])), wanted.predict(X[:9]), rtol=1e-8)
+
+    def test_what_is_made_dense_or_inexact_is_said(self, rng, monkeypatch):
+        monkeypatch.setattr(sparse, "BLOCK_ENTRIES", 100)
+        X, _, _ = make(rng, 60, 10, share=0.9)
+        heavy = np.where(np.arange(60) == 3, 1e9, 1.0)
+        with pytest.warns(RuntimeWarning, match="The sparse X is made dense.*its weights differ"):
+            assert fd.Spectrum.from_design(scipy.sparse.csr_array(X), sample_weight=heavy, solver="svd").rank == 10
+        X = X @ np.diag(np.logspace(0, -4, 10)) @ rng.standard_normal((10, 10))
+        monkeypatch.setattr(sparse, "FACTOR_WORK", 100)
         spectrum = fd.Spectrum.from_design(scipy.sparse.csr_array(X))
-        with pytest.warns(RuntimeWarning, match="inexact by the Gram matrix.*not made dense"):
+        with pytest.warns(RuntimeWarning, match="inexact by the Gram matrix.*solver='svd'"):
             assert spectrum.method == "gram"
 
     def test_of_a_kernel_given_by_rows(self, rng, monkeypatch):
@@ -473,7 +504,7 @@ SMALL, WIDE, TALL = (
         (Job(1, 0, 1), WIDE, "conjugate_gradients"),
         (Job(1, 1, 30), WIDE, "conjugate_gradients"),
         (Job(1, 1, 1, schedules=9), WIDE, "krylov"),
-        (Job(1, 3, 1), WIDE, "krylov"),
+        (Job(1, 3, 1), WIDE, "conjugate_gradients"),
         (Job(20, 2, 1), WIDE, "krylov"),
         (Job(1, 0, 1), TALL, "conjugate_gradients"),
         (Job(5, 2, 1), TALL, "krylov"),

@@ -31,9 +31,9 @@ from fastdistill.spectral.decompositions.eigen import (
     has_heavy_rows,
     scaled_design,
     scaled_kernel,
-    sparse_gram,
 )
 from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator, operator_means
+from fastdistill.spectral.decompositions.sparse import decompose_sparse, sparse_gram
 from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.queries import DesignQueries, KernelQueries, Queries
@@ -89,9 +89,12 @@ class DesignProblem:
 
     def decompose(self, solver: str) -> tuple[Decomposition, DesignQueries]:
         """By the eigenvalues of the smaller Gram matrix, or an SVD."""
-        design = self.design if isinstance(self.design, np.ndarray) else self.design.tocsr()
-        decomposition = decompose_design(design, self.frame.weight, self.frame.fit_intercept, solver)
-        return decomposition, DesignQueries(design.shape[1], decomposition.centre)
+        weight, fit_intercept = self.frame.weight, self.frame.fit_intercept
+        if isinstance(self.design, np.ndarray):
+            decomposition = decompose_design(self.design, weight, fit_intercept, solver)
+        else:
+            decomposition = decompose_sparse(self.design.tocsr(), weight, fit_intercept, solver)
+        return decomposition, DesignQueries(self.design.shape[1], decomposition.centre)
 
     def factor(self, lam: float) -> tuple[Cholesky, DesignQueries] | None:
         """Of the smaller Gram matrix plus λI."""

@@ -134,7 +134,8 @@ class Spectrum:
         Warns
         -----
         RuntimeWarning
-            A sparse X too ill-conditioned for its Gram matrix and too large (over 2²² entries) to be made dense.
+            A sparse X too ill-conditioned for its Gram matrix, whose factor would take over ten seconds; one that has
+            to be made dense, because weights or columns of very different sizes leave no other exact way.
 
         Notes
         -----

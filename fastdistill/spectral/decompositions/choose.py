@@ -4,7 +4,7 @@
 job                      shape                             solver              measured, one thread
 =======================  ================================  ==================  =========================================
 eigenvalues: filters,    dense X                           decomposition       smaller Gram matrix, else SVD (4–8 times)
-leave-one-out, tuning,   sparse X                          decomposition       Gram matrix; an SVD up to 2²² entries
+leave-one-out, tuning,   sparse X                          decomposition       Gram matrix, else a triangular factor
 limits, tolerance        kernel                            decomposition       0.20 ns · n³
 paths of one penalty,    dense X, kernel                   cholesky            0.012 ns · n³ and the Gram matrix
 at most `FACTORS` in     sparse X, cheap Gram matrix       cholesky            17 ns a pair of values in a row, and that
@@ -31,8 +31,8 @@ beside `Ridge(tol=1e-10)` of scikit-learn with its one fit, in seconds:
 =========================================  =======  =====================  ========================
 design                                     Ridge    ``n_steps=0``          ``n_steps=1`` (two fits)
 =========================================  =======  =====================  ========================
-CSR 5000 × 2000, 1 %, intercept            0.021    0.024                  0.042
-one-hot 4000 × 1000, intercept             0.0062   0.0074                 0.012
+CSR 5000 × 2000, 1 %, intercept            0.020    0.023                  0.031
+one-hot 4000 × 1000, intercept             0.0051   0.0067                 0.0080
 the same, 20 targets                       0.085                           0.036
 CSR 200 000 × 50 000, 1e7 values           1.6      2.2                    2.0
 =========================================  =======  =====================  ========================
@@ -46,9 +46,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fastdistill.spectral.decompositions.conjugate_gradients import FEW, MOST_ENTRIES
+
 FACTORS = 2  # penalties that are factored one by one; for another one all students come from one decomposition
 EXACT_SIDE = 2000  # of a Gram matrix that is formed where an iterative solver has failed, or cannot say
 SMALL_SIDE = 1000  # of a sparse design's Gram matrix whose eigenvalues may be cheaper than a Krylov basis
+LATER = 0.2  # of a solve, what a step costs that starts from the directions of the first one
 EXPECTED = 30  # iterations of an iterative solver, before anything is known
 FEWEST, MOST = 100, 1000  # iterations that conjugate gradients are allowed
 
@@ -133,8 +136,10 @@ def iteration_seconds(columns: int, shape: Shape) -> float:
 
 
 def gradients_seconds(job: Job, shape: Shape) -> float:
-    """Of conjugate gradients, anew at each step."""
-    return EXPECTED * (job.steps + 1) * iteration_seconds(job.columns, shape)
+    """Of conjugate gradients, anew at each step where the directions of the first solve are too many to be kept."""
+    kept = 2 * FEW * shape.side * job.targets <= MOST_ENTRIES
+    later = job.steps * (LATER if kept else 1.0) * iteration_seconds(job.columns, shape)
+    return EXPECTED * (iteration_seconds(job.targets, shape) + later)
 
 
 def krylov_seconds(job: Job, shape: Shape) -> float:

@@ -5,20 +5,22 @@
     targets        u_0 = y_s,  u_t = (1 − ξ_t) y_s + ξ_t fit_{t−1}
 
 A step starts from x = (1 − ξ_t) x_0 + ξ_t x_{t−1}, of which the residual is known without a product: −ξ_t lam x_{t−1}
-(and what the first solve has left). So are its right-hand side and the norm of its fit. All targets and schedules of a
-step share the products; columns that have converged are left out. Jacobi's preconditioner is used where the diagonal
-varies by more than `UNEVEN`.
+(and what the first solve has left). So are its right-hand side and the norm of its fit. x_{t−1} lies in the Krylov
+space of the first solve, so that the best solution among its directions, which are kept, is nearly the student: a step
+needs a few more iterations or none. A preconditioner M would undo that, since M⁻¹ x_{t−1} is elsewhere: Jacobi's is
+used only where the diagonal varies so much that k + 1 solves without it take longer. All targets and schedules of a
+step share the products; columns that have converged are left out.
 
 Error. With M the preconditioner and mu = lam / max M a bound of the smallest eigenvalue, the Gauss–Radau rule gives an
 upper bound of the error in the energy norm (Meurant and Tichý 2013) at three flops an iteration, and the fit is off by
 no more; for kernels and n < p it is off by no more than the residual. A student's own bound plus |ξ_t| times that of
 its teacher, plus what rounding makes of a residual, over ‖fit‖, is the reported error.
 
-Cost: two products an iteration (one of a kernel), 6 vectors of length min(n, p) for each column. One thread, ridge and
-one student at 1e-12 beside ``Ridge(tol=1e-10)`` of scikit-learn without students: one-hot 4000 × 1000 with an intercept
-0.017 s and 0.021 s (errors 1e-14 and 1.5e-10), CSR 5000 × 2000 with 1 % filled 0.045 s and 0.023 s (7e-14, 1.2e-10).
-The true error is a tenth to a fortieth of the bound. Without Jacobi's preconditioner the one-hot design took three
-times the iterations.
+Cost: two products an iteration (one of a kernel), 6 vectors of length min(n, p) for each column, and 2 that are kept,
+up to `MOST_ENTRIES` in all. One thread, one student at 1e-12 beside ``Ridge(tol=1e-10)`` of scikit-learn without
+students: one-hot 4000 × 1000 with an intercept 1.6 of its time (2.1 with every step solved anew; errors 1e-14 and
+1.5e-10), CSR 5000 × 2000 with 1 % filled 1.5 (2.5; 7e-14 and 1.2e-10). The true error is a tenth to a fortieth of the
+bound. Without Jacobi's preconditioner a one-hot design of uneven levels took three times the iterations.
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ from fastdistill.spectral.decompositions.operators import DesignOperator, Kernel
 from fastdistill.spectral.decompositions.solved import Solved
 
 EPS = float(np.finfo(np.float64).eps)
-UNEVEN = 3.0  # largest over smallest diagonal entry beyond which Jacobi's preconditioner pays
+UNEVEN = 3.0  # largest over smallest diagonal entry beyond which Jacobi's preconditioner pays in one solve
+FEW = 60  # directions that are expected
 MAX_ITERATIONS = 1000
 INEXACT = 1000.0  # times the tolerance: what rounding may leave before the solution is refused
 ROUNDING = 8 * EPS  # of a residual, relative to its largest term
-OWN_SHARE = 0.5  # of the tolerance that a step may use; the rest is for what it inherits from its teacher
+MOST_ENTRIES = 2**22  # of the directions that are kept, and their images (32 MiB)
 
 
 class Stalled(Exception):
@@ -68,6 +71,7 @@ class ConjugateGradients:
         self._operator, self._tol, self._max_iterations = operator, tol, max_iterations
         n, width = operator.shape
         self._is_primal = isinstance(operator, DesignOperator) and width <= n
+        self._own_tol = tol
         self._size = 0.0  # largest eigenvalue seen
 
     def students(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray, *, with_fits: bool = True) -> Solved:
@@ -88,12 +92,16 @@ class ConjugateGradients:
         if penalty <= 0.0:
             raise Stalled("Without a penalty nothing bounds the error.")
         families, m = len(lam), y_s.shape[1]
-        scale = self._preconditioner(penalty)
+        self._own_tol = 0.5 * self._tol / (xi.shape[1] + 1)  # of each step; what it inherits comes from larger fits
+        seen = _Directions(m) if xi.shape[1] and 2 * FEW * min(self._operator.shape) * m <= MOST_ENTRIES else None
+        scale = self._preconditioner(penalty, 1 if seen is None else len(xi[0]) + 1)
+        seen = seen if scale is None else None
         right = y_s
         if isinstance(self._operator, DesignOperator) and self._is_primal:
             right = self._operator.transposed(y_s)
         zero = np.zeros_like(right)
-        first = _Solution(*(np.tile(a, families) for a in self._solve(right, zero, right, penalty, scale)))
+        first = self._solve(right, zero, right, penalty, scale, seen)
+        first = _Solution(*(np.tile(a, families) for a in first))
         right_0 = right = np.tile(right, families)
         solution = first
         images = [self._image(right, solution, penalty)]
@@ -103,6 +111,8 @@ class ConjugateGradients:
             right = (1.0 - step) * right_0 + step * images[-1]
             start = (1.0 - step) * first.x + step * solution.x
             residual = (1.0 - step) * first.residual - (step * penalty) * solution.x
+            if seen is not None and penalty <= self._size:  # else the student is far smaller, and rounding would show
+                seen.project(start, residual)
             inherited = np.abs(step) * self._largest_filter(penalty) * solution.bound
             solution = self._solve(right, start, residual, penalty, scale)
             solution = solution._replace(bound=solution.bound + inherited)
@@ -158,14 +168,14 @@ class ConjugateGradients:
             gain = 0.5 / np.sqrt(penalty) if penalty < self._size else np.sqrt(self._size) / (self._size + penalty)
         return ROUNDING * self._size * gain * np.linalg.norm(x, axis=0)
 
-    def _preconditioner(self, penalty: float) -> np.ndarray | None:
-        """M (side, 1), the diagonal of the system where it is uneven."""
+    def _preconditioner(self, penalty: float, solves: int) -> np.ndarray | None:
+        """M (side, 1), the diagonal of the system where it is so uneven that this many solves without M take longer."""
         operator = self._operator
         if isinstance(operator, DesignOperator) and self._is_primal:
             diagonal = operator.column_squares
         else:
             diagonal = operator.diagonal()
-        if diagonal is None or diagonal.max() + penalty <= UNEVEN * (diagonal.min() + penalty):
+        if diagonal is None or diagonal.max() + penalty <= UNEVEN * solves**2 * (diagonal.min() + penalty):
             return None
         return (diagonal + penalty)[:, None]
 
@@ -178,16 +188,22 @@ class ConjugateGradients:
         return self._operator.product(self._operator.transposed(x))
 
     def _solve(
-        self, right: np.ndarray, start: np.ndarray, residual: np.ndarray, penalty: float, scale: np.ndarray | None
+        self,
+        right: np.ndarray,
+        start: np.ndarray,
+        residual: np.ndarray,
+        penalty: float,
+        scale: np.ndarray | None,
+        seen: _Directions | None = None,
     ) -> _Solution:
-        """(N + lam I) x = right (side, c) from `start`, of a known residual."""
+        """(N + lam I) x = right (side, c) from `start`, of a known residual; `seen` takes the directions."""
         out = _Solution(start.copy(), residual.copy(), np.zeros(right.shape[1]))
         active = np.flatnonzero(residual.any(axis=0))
         columns = right[:, active], start[:, active], residual[:, active]
         run = _Run(*columns, penalty, scale, is_primal=self._is_primal)
         for done in range(self._max_iterations):
             bound = run.bound(self._largest_filter(penalty) if done else 1.0)
-            small = bound <= self._tol * OWN_SHARE * run.fit_norms()
+            small = bound <= self._own_tol * run.fit_norms()
             if small.any():
                 which = active[small]
                 out.x[:, which], out.residual[:, which], out.bound[which] = (
@@ -199,8 +215,37 @@ class ConjugateGradients:
                 run.leave_out(small)
             if not active.size:
                 return out._replace(bound=out.bound + self._rounding(out.x, penalty))
-            self._size = max(self._size, run.step(self._apply(run.p)))
+            direction = run.p.copy() if seen is not None else run.p
+            image = self._apply(run.p)
+            largest, curvature = run.step(image)
+            self._size = max(self._size, largest)
+            if seen is not None:
+                seen.add(active, direction, image, curvature)
         raise Stalled(f"No convergence in {self._max_iterations} iterations.")
+
+
+class _Directions:
+    """Of the first solve, p_iᵀ (N + lam I) p_j = 0: a later step starts from its best solution among these."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width  # columns of the first solve
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+        self._entries = 0
+
+    def add(self, columns: np.ndarray, direction: np.ndarray, image: np.ndarray, curvature: np.ndarray) -> None:
+        """One direction (side, c) for each of these columns, its image by N + lam I, and pᵀ (N + lam I) p."""
+        self._entries += direction.size + image.size
+        if self._entries <= MOST_ENTRIES:
+            self._parts.append((columns, direction, image, curvature))
+
+    def project(self, x: np.ndarray, residual: np.ndarray) -> None:
+        """Of the same columns, once or several times beside one another; both arrays are changed."""
+        for columns, direction, image, curvature in self._parts:
+            for first in range(0, x.shape[1], self._width):
+                which = first + columns
+                share = _dots(direction, residual[:, which]) / curvature
+                x[:, which] += share * direction
+                residual[:, which] -= share * image
 
 
 class _Run:
@@ -244,10 +289,14 @@ class _Run:
             setattr(self, name, np.ascontiguousarray(getattr(self, name)[:, ~which]))
         self.rz, self.radau = self.rz[~which], self.radau[~which]
 
-    def step(self, image: np.ndarray) -> float:
-        """By N p; returns a lower bound of the largest eigenvalue of N."""
-        squares, curvature = _dots(self.p, self.p), _dots(self.p, image)
-        alpha = self.rz / (curvature + self._penalty * squares)
+    def step(self, image: np.ndarray) -> tuple[float, np.ndarray]:
+        """By N p, which becomes (N + lam I) p.
+
+        Returns a lower bound of the largest eigenvalue of N, and pᵀ (N + lam I) p (c,).
+        """
+        squares, of_image = _dots(self.p, self.p), _dots(self.p, image)
+        curvature = of_image + self._penalty * squares
+        alpha = self.rz / curvature
         image += self._penalty * self.p
         self.x += alpha * self.p
         self.r -= alpha * image
@@ -264,7 +313,7 @@ class _Run:
         self.rz = rz
         self.p *= beta
         self.p += self.z
-        return float((curvature / squares).max())
+        return float((of_image / squares).max()), curvature
 
 
 def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:

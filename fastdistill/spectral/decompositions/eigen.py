@@ -22,7 +22,6 @@ from scipy.sparse.linalg import LinearOperator
 
 from fastdistill.spectral.decompositions.centre import Centre, shares
 from fastdistill.spectral.decompositions.graded import column_norms, graded_svd
-from fastdistill.spectral.decompositions.operators import DesignOperator
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -42,11 +41,6 @@ UNEVEN_COLUMNS = 1e3
 # Rows are centred, and U formed, in blocks of this many entries (1 MiB): whole copies of a tall design would cost more
 # than its Gram matrix.
 BLOCK_ENTRIES = 2**17
-# An ill-conditioned sparse design is made dense for the SVD up to this many entries (32 MiB).
-DENSE_ENTRIES = 2**22
-# A direction v with ‖X v‖ below this share of Σ |v_j| ‖x_j‖, or u with every |x_jᵀ u| below this share of ‖x_j‖, has
-# the eigenvalue zero but for rounding.
-NULL = 1e4 * EPS
 
 
 class Decomposition(NamedTuple):
@@ -61,17 +55,13 @@ class Decomposition(NamedTuple):
 
 
 def decompose_design(
-    design: Any, weight: np.ndarray | None, fit_intercept: bool, solver: str = "auto"
+    design: np.ndarray, weight: np.ndarray | None, fit_intercept: bool, solver: str = "auto"
 ) -> Decomposition:
-    """Of a checked design, dense (n, p) or CSR; by "gram" or "svd" where these are named."""
-    if solver == "svd":
-        design = design if isinstance(design, np.ndarray) else design.toarray()
-        means = column_means(design, weight) if fit_intercept else None
-        return _svd(*scaled_design(design, weight, means), weight)
+    """Of a checked dense design (n, p); by "gram" or "svd" where these are named."""
     means = column_means(design, weight) if fit_intercept else None
-    if isinstance(design, np.ndarray):
-        return _decompose_dense(design, weight, means, named=solver == "gram")
-    return _decompose_sparse(design, weight, means, named=solver == "gram")
+    if solver == "svd":
+        return _svd(*scaled_design(design, weight, means), weight)
+    return _decompose_dense(design, weight, means, named=solver == "gram")
 
 
 def decompose_kernel(
@@ -173,7 +163,7 @@ def _decompose_dense(
         if not named or full == 0 or d[0] <= 0:
             return _svd(scaled, centre, weight)
         full = min(full, np.count_nonzero(d > eigenvalue_noise(len(d)) * d[0]))
-        _warn_if_inexact(d[:full], float(d[0]), "use solver='svd'")
+        warn_if_inexact(d[:full], float(d[0]), "use solver='svd'")
     d, vectors = d[:full], vectors[:, :full]
     other = scaled @ vectors if p <= n else scaled.T @ vectors
     other /= np.sqrt(d)
@@ -226,126 +216,15 @@ def _svd(scaled: np.ndarray, centre: Centre | None, weight: np.ndarray | None) -
     return Decomposition(s[:rank] ** 2, u[:, :rank], vt[:rank].T, centre, "svd")
 
 
-def _decompose_sparse(
-    design: Any, weight: np.ndarray | None, means: np.ndarray | None, *, named: bool
-) -> Decomposition:
-    """The smaller Gram matrix of a sparse product, centred afterwards; a dense SVD where that is ill-conditioned.
-
-    Empty columns and repeated rows are not: what the Gram matrix makes of them is measured on X itself.
-    """
-    n, p = design.shape
-    negated, scale = _negated_sparse_gram(design, weight, means)
-    d, vectors = eigh_negated(negated)
-    scale = max(scale, float(d[0]))
-    full = min(n - (means is not None), p)
-    sound = int(np.count_nonzero(d[:full] >= GRAM_CONDITION * scale)) if scale else 0
-    if sound < full and sound and _is_null(design, weight, means, vectors[:, sound:full]):
-        full = sound
-    elif sound < full or not full:
-        if n * p <= DENSE_ENTRIES and not named:
-            return decompose_design(design, weight, means is not None, "svd")
-        full = min(full, np.count_nonzero(d > eigenvalue_noise(len(d)) * scale))
-        _warn_if_inexact(d[:full], scale, "use solver='krylov', scale the columns, or drop those that depend on others")
-    d, vectors = d[:full], vectors[:, :full]
-    s, centre = np.sqrt(d), None if means is None else Centre(means)
-    if p <= n:
-        return Decomposition(d, _SparseRows(design, weight, means, vectors / s), vectors, centre, "gram")
-    return Decomposition(d, vectors, _other_side(design, weight, means, vectors) / s, centre, "gram")
-
-
-def sparse_gram(design: Any, weight: np.ndarray | None, centre: np.ndarray | None) -> tuple[np.ndarray, float]:
-    """X_sᵀ X_s (p ≤ n) or X_s X_sᵀ of a sparse design, and the scale of its entries before centring."""
-    negated, scale = _negated_sparse_gram(design, weight, centre)
-    return np.negative(negated, out=negated), scale
-
-
-def _negated_sparse_gram(design: Any, weight: np.ndarray | None, centre: np.ndarray | None) -> tuple[np.ndarray, float]:
-    """−X_sᵀ X_s (p ≤ n) or −X_s X_sᵀ, and the scale of its entries before centring, on which its rounding depends."""
-    n, p = design.shape
-    if p > n:
-        kernel = (design @ design.T).toarray()
-        scale = entry_scale(kernel.diagonal(), weight, centre is not None)
-        scaled, _ = scaled_kernel(kernel, weight, centre is not None, overwrite=True)
-        return np.negative(scaled, out=scaled), scale
-    weighted = design if weight is None else design.multiply(weight[:, None]).tocsr()
-    gram = (design.T @ weighted).toarray()
-    scale = entry_scale(gram.diagonal(), None, centre is not None)
-    np.negative(gram, out=gram)
-    if centre is not None:
-        gram += np.outer(centre, centre) * (n if weight is None else weight.sum())
-    return gram, scale
-
-
-def _is_null(design: Any, weight: np.ndarray | None, means: np.ndarray | None, vectors: np.ndarray) -> bool:
-    """Whether X_s v (p ≤ n), or X_sᵀ v, is zero but for rounding errors for all vectors v.
-
-    Rounding errors are relative to the size of each column, so that a small column beside a large one is not zero.
-    """
-    operator = DesignOperator(design, weight, means)
-    assert operator.column_squares is not None
-    sizes, (n, p) = np.sqrt(operator.column_squares), design.shape
-    width = max(1, BLOCK_ENTRIES * 8 // max(n, p))
-    for start in range(0, vectors.shape[1], width):
-        part = vectors[:, start : start + width]
-        if p <= n:
-            found, allowed = np.linalg.norm(operator.product(part), axis=0), sizes @ np.abs(part)
-        else:
-            found, allowed = np.abs(operator.transposed(part)).max(axis=1), sizes
-        if np.any(found > NULL * allowed):
-            return False
-    return True
-
-
-def _other_side(design: Any, weight: np.ndarray | None, means: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
-    """X_sᵀ A (p, c) of A (n, c)."""
-    weighted = rows if weight is None else rows * np.sqrt(weight)[:, None]
-    product = design.T @ weighted
-    return product if means is None else product - np.outer(means, weighted.sum(axis=0))
-
-
-def _warn_if_inexact(d: np.ndarray, scale: float, advice: str) -> None:
+def warn_if_inexact(d: np.ndarray, scale: float, advice: str) -> None:
+    """Where the Gram matrix was taken although its eigenvalues d, descending, say that it is ill-conditioned."""
     if len(d) and d[-1] < GRAM_CONDITION * scale:
         warnings.warn(
             f"The smallest singular value of X is {np.sqrt(d[-1] / d[0]):.1e} of its largest: directions that small "
-            f"are inexact by the Gram matrix, and a sparse X of over {DENSE_ENTRIES} entries is not made dense for an "
-            f"SVD. For exact ones {advice}.",
+            f"are inexact by the Gram matrix. For exact ones {advice}.",
             RuntimeWarning,
             stacklevel=5,
         )
-
-
-class _SparseRows(LinearOperator):
-    """U = W^½ (X − 1 x̄ᵀ) V / s (n, r) of a sparse design, as an operator: no dense array of n rows is stored."""
-
-    def __init__(self, design: Any, weight: np.ndarray | None, centre: np.ndarray | None, scaled: np.ndarray) -> None:
-        super().__init__(dtype=np.float64, shape=(design.shape[0], scaled.shape[1]))
-        self.design, self.scaled = design, scaled
-        self.shift = None if centre is None else centre @ scaled
-        self.root = None if weight is None else np.sqrt(weight)[:, None]
-
-    def block(self, start: int, stop: int) -> np.ndarray:
-        """Rows start..stop as a dense array."""
-        rows = self.design[start:stop] @ self.scaled
-        if self.shift is not None:
-            rows -= self.shift
-        return rows if self.root is None else rows * self.root[start:stop]
-
-    def _matvec(self, c: np.ndarray) -> np.ndarray:  # SciPy before 1.15 has no default for it
-        return self._matmat(c.reshape(-1, 1))
-
-    def _rmatvec(self, y: np.ndarray) -> np.ndarray:
-        return self._rmatmat(y.reshape(-1, 1))
-
-    def _matmat(self, c: np.ndarray) -> np.ndarray:
-        product = self.design @ (self.scaled @ c)
-        if self.shift is not None:
-            product -= self.shift @ c
-        return product if self.root is None else product * self.root
-
-    def _rmatmat(self, y: np.ndarray) -> np.ndarray:
-        y = y if self.root is None else y * self.root
-        product = self.scaled.T @ (self.design.T @ y)
-        return product if self.shift is None else product - np.outer(self.shift, y.sum(axis=0))
 
 
 def column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:

@@ -85,16 +85,21 @@ class DesignOperator:
 
     def unweighted(self, matrix: np.ndarray) -> np.ndarray:
         """(X − 1 x̄ᵀ) B (n, c) of B (p, c)."""
-        near = matrix
-        if self._far is not None:
-            near = matrix.copy()
-            near[self._far[0]] = 0.0
+        near = self._near(matrix)
         out = self._columns.product(near, self._explicit)
         if self.means is not None and self._explicit is None:
             out -= self.means @ near
         if self._far is not None:
             out += self._far[1] @ matrix[self._far[0]]
         return out
+
+    def _near(self, matrix: np.ndarray) -> np.ndarray:
+        """B with zeros for the columns of a sparse X that are far from zero."""
+        if self._far is None:
+            return matrix
+        near = matrix.copy()
+        near[self._far[0]] = 0.0
+        return near
 
     def transposed(self, matrix: np.ndarray) -> np.ndarray:
         """X_sᵀ A (p, c) of A (n, c)."""
@@ -124,6 +129,23 @@ class DesignOperator:
         for means in (self.means, self.rest):
             rows = rows if means is None else rows - means
         return rows if self._root is None else rows * self._root[start:stop]
+
+    def block_product(self, start: int, stop: int, matrix: np.ndarray) -> np.ndarray:
+        """Rows start..stop of X_s B (h, c) of a sparse X."""
+        near = self._near(matrix)
+        rows = self._columns.product_of_rows(start, stop, near)
+        if self.means is not None:
+            rows -= self.means @ near
+        if self._far is not None:
+            rows += self._far[1][start:stop] @ matrix[self._far[0]]
+        return rows if self._root is None else rows * self._root[start:stop]
+
+    def columns(self, start: int, stop: int) -> np.ndarray:
+        """Columns start..stop of a sparse X_s as a dense array (n, h)."""
+        columns = self._columns.some(slice(start, stop))
+        for means in (self.means, self.rest):
+            columns = columns if means is None else columns - means[start:stop]
+        return columns if self._root is None else columns * self._root
 
     def _column_squares(self) -> np.ndarray | None:
         """diag(X_sᵀ X_s) (p,); finds the columns far from zero on the way."""
@@ -318,9 +340,13 @@ class _Columns:
         rows = self._X[start:stop]
         return np.asarray(rows if self.is_dense else rows.toarray(), dtype=np.float64)
 
-    def some(self, columns: np.ndarray) -> np.ndarray:
-        """Columns of a sparse X as a dense array."""
-        return self._X[:, columns].toarray()
+    def product_of_rows(self, start: int, stop: int, matrix: np.ndarray) -> np.ndarray:
+        """Rows start..stop of X B."""
+        return np.asarray(self._X[start:stop] @ matrix)
+
+    def some(self, columns: np.ndarray | slice) -> np.ndarray:
+        """Columns of a sparse X as a dense float64 array."""
+        return np.asarray(self._X[:, columns].toarray())
 
     def _blocks(self, means: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:
         height = max(1, BLOCK_ENTRIES // max(1, self.shape[1]))
