@@ -115,8 +115,8 @@ def of_each(
 ) -> Chosen:
     """The choice for each of the targets y (n, m), which were divided by `unit`.
 
-    `ridge` is their path of `spectrum` without steps at all penalties, with `scores` (L, m). `how`: criterion, number of steps,
-    strategy and bounds, as of `tune`; the strategy "ridge" weighs no evidence.
+    `ridge` is their path of `spectrum` without steps at all penalties, with `scores` (L, m). `how`: criterion, number
+    of steps, strategy and bounds, as of `tune`; the strategy "ridge" weighs no evidence.
     """
     criterion, n_steps, strategy, limits = how
     m = y.shape[1]

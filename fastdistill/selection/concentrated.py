@@ -1,7 +1,7 @@
 """The model of a concentrated signal: the likelihoods of its members, and the posterior mean of the signal.
 
-The members (κ, π, λ) of `fastdistill.selection.evidence` have squared coordinates q_j, noise g, signals s_j = d_j / λ. With
-W_j the posterior probability of the wide component::
+The members (κ, π, λ) of `fastdistill.selection.evidence` have squared coordinates q_j, noise g and signals
+s_j = d_j / λ. With W_j the posterior probability of the wide component::
 
     z_j ~ π N(0, g (1 + s_j)) + (1 − π) N(0, g (1 + κ s_j)),     W_j = 1 / (1 + e^x_j)
     x_j = log((1 − π) / π) − ½ log((1 + κ s_j) / (1 + s_j)) − q_j c_j / (2 g),   c_j = 1 / (1 + κ s_j) − 1 / (1 + s_j)

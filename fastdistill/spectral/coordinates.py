@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill.spectral.decompositions.eigen import Decomposition
+from fastdistill.spectral.decompositions.eigen import Decomposition, WideBasis
 from fastdistill.spectral.frame import Frame, Targets
 from fastdistill.spectral.queries import Queries
 
@@ -102,8 +102,6 @@ class Coordinates:
         Eigenvalues, descending.
     noise : float
         Eigenvalues of a kernel below this were dropped: rounding could have made them of zero.
-    basis : ndarray (p, r) or (n, r)
-        V of a design, U of a kernel.
     light_queries : ndarray or sparse
         The samples of next to no weight (`Frame.light`), as queries.
     is_complete : bool
@@ -113,12 +111,17 @@ class Coordinates:
     def __init__(
         self, decomposition: Decomposition, frame: Frame, queries: Queries, light_queries: Any, *, is_kernel: bool
     ) -> None:
-        self.d, self._rows, self.basis = decomposition.d, decomposition.rows, decomposition.basis
+        self.d, self._rows, self._basis = decomposition.d, decomposition.rows, decomposition.basis
         self.noise, self.frame, self.queries, self.is_kernel = decomposition.noise, frame, queries, is_kernel
         self.is_complete = self.rank == frame.degrees
         self.light_queries, self._light_rows = light_queries, np.empty((0, self.rank))
         if len(frame.light):
             self._light_rows = self.project(light_queries) / (self.d if is_kernel else np.sqrt(self.d))
+
+    @property
+    def basis(self) -> np.ndarray:
+        """V (p, r) of a design, U (n, r) of a kernel."""
+        return self._basis.array if isinstance(self._basis, WideBasis) else self._basis
 
     @property
     def rank(self) -> int:
@@ -184,8 +187,12 @@ class Coordinates:
 
     def coefficients(self, coordinates: np.ndarray) -> np.ndarray:
         """Coefficients V c of a design, W^½ U c of a kernel, for each row c of `coordinates` (N, r) -> (N, p or n)."""
-        return self.queries.coefficients(coordinates @ self.basis.T)
+        basis = self._basis
+        combined = basis.combined(coordinates) if isinstance(basis, WideBasis) else coordinates @ basis.T
+        return self.queries.coefficients(combined)
 
     def project(self, queries: Any) -> np.ndarray:
         """Coordinates Q (q, r) of checked queries."""
-        return self.queries.project(queries, self.basis)
+        if isinstance(self._basis, WideBasis):
+            return self.queries.project(queries, self._basis.scaled.T) @ self._basis.inner
+        return self.queries.project(queries, self._basis)

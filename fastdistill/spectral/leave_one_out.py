@@ -119,7 +119,8 @@ def _add_ridge_left_out(
     parts = [slice(j, min(j + width, targets.stop)) for j in range(targets.start, targets.stop, width)]
     residuals_of = [_Product(complement[:, None] * rotated.z[:, part].T, n) for part in parts]
     diagonal_of = _Product(complement[:, None], n)
-    height = max(1, min(BLOCK_ENTRIES // max(1, coordinates.rank), max(EFFICIENT_ROWS, CACHED_ENTRIES // TARGET_ROWS)))
+    at_once = len(lam) * min(width, targets.stop - targets.start)
+    height = max(1, min(BLOCK_ENTRIES // max(1, coordinates.rank), max(EFFICIENT_ROWS, CACHED_ENTRIES // at_once)))
     for start in range(0, n, height):
         rows = _Rows(coordinates, rotated, slice(start, min(start + height, n)))
         reached = rows.unreached_share == 0.0

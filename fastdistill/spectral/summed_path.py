@@ -190,12 +190,12 @@ class SummedSpectrum:
         self.targets = Targets(sums.y.near, none, sums.unit, float(sums.sizes.max()), is_single)
 
     def __repr__(self) -> str:
-        n, (p, r) = self.frame.n_samples, self._decomposition.basis.shape
+        n, (p, r) = self.frame.n_samples, self.coordinates.basis.shape
         return f"Sums(n_samples={n}, n_features={p}, rank={r}, fit_intercept={self.frame.fit_intercept})"
 
     def part(self, rows: Any, y: np.ndarray, weight: np.ndarray | None) -> tuple[Coordinates, Rotated]:
         """Coordinates and rotated targets of some samples: checked rows (h, p), targets (h, m), positive weights."""
-        whole, basis, z = self.frame, self._decomposition.basis, self.rotated.z
+        whole, basis, z = self.frame, self.coordinates.basis, self.rotated.z
         frame = SummedFrame(len(y), weight, whole.fit_intercept, whole.n_effective, whole.total_weight)
         u = self.queries.project(rows, basis) / np.sqrt(self._decomposition.d)
         scaled = (y / self.targets.unit - self._y_means.near) - self._y_means.rest

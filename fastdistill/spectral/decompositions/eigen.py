@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,12 +44,31 @@ UNEVEN_COLUMNS = 1e3
 BLOCK_ENTRIES = 2**17
 
 
+class WideBasis:
+    """V = X_sᵀ A (p, r), A = U / s, of a wide design, as its factors: no product of few rows needs V itself.
+
+    For one target of 300 × 20 000, V would take a third of the time of the fit.
+    """
+
+    def __init__(self, scaled: np.ndarray, inner: np.ndarray) -> None:
+        self.scaled, self.inner = scaled, inner
+
+    @cached_property
+    def array(self) -> np.ndarray:
+        """V itself."""
+        return self.scaled.T @ self.inner
+
+    def combined(self, coordinates: np.ndarray) -> np.ndarray:
+        """V c (N, p) for each row c of `coordinates` (N, r)."""
+        return (coordinates @ self.inner.T) @ self.scaled
+
+
 class Decomposition(NamedTuple):
     """Eigenvalues and bases; every way to decompose returns these."""
 
     d: np.ndarray  # (r,) eigenvalues of the kernel matrix, descending; positive unless it is an indefinite kernel
     rows: np.ndarray | LinearOperator  # U (n, r)
-    basis: np.ndarray  # V (p, r) of a design, U of a kernel: queries are projected on it
+    basis: np.ndarray | WideBasis  # V (p, r) of a design, U of a kernel: queries are projected on it
     centre: Any  # Centre of x̄ of a design, k̄ (n,) of a kernel; None without an intercept
     method: str
     noise: float = 0.0  # eigenvalues of a kernel below this were dropped: rounding could have made them of zero
@@ -165,10 +185,11 @@ def _decompose_dense(
         full = min(full, np.count_nonzero(d > eigenvalue_noise(len(d)) * d[0]))
         warn_if_inexact(d[:full], float(d[0]), "use solver='svd'")
     d, vectors = d[:full], vectors[:, :full]
-    other = scaled @ vectors if p <= n else scaled.T @ vectors
-    other /= np.sqrt(d)
-    rows, basis = (other, vectors) if p <= n else (vectors, other)
-    return Decomposition(d, rows, basis, centre, "gram")
+    if p > n:
+        return Decomposition(d, vectors, WideBasis(scaled, vectors / np.sqrt(d)), centre, "gram")
+    rows = scaled @ vectors
+    rows /= np.sqrt(d)
+    return Decomposition(d, rows, vectors, centre, "gram")
 
 
 def _decompose_tall(design: np.ndarray, means: np.ndarray | None) -> Decomposition | None:
@@ -244,7 +265,7 @@ def scaled_design(
     scaled, centre = design, None
     if means is not None:
         scaled = design - means
-        largest, rest = np.abs(scaled).max(axis=0), None
+        largest, rest = np.maximum(scaled.max(axis=0), -scaled.min(axis=0)), None
         # a constant column is zero once centred, but for rounding errors
         scaled[:, largest <= CONSTANT * np.abs(means)] = 0.0
         if weight is not None or np.any(largest <= ROUNDED_MEAN * np.abs(means)):
