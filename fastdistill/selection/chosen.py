@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from fastdistill.base import validation
-from fastdistill.selection.criteria import CRITERIA, Scores
+from fastdistill.selection.averaging import Averages
+from fastdistill.selection.criteria import CRITERIA, Scores, scores_of
 from fastdistill.selection.evidence import Evidence, weigh_each
 from fastdistill.selection.mixtures import useful_steps
 from fastdistill.selection.tuning import UNDEFINED, Tuned, choose, times
 from fastdistill.selection.verdict import Verdict, verdict, verdict_on_ridge
-from fastdistill.spectral.path import DistillationPath, OwnRidges
+from fastdistill.spectral.compiled import compiled_kernels
+from fastdistill.spectral.path import DistillationPath, MeanRidges
 from fastdistill.spectral.spectrum import Spectrum
 from fastdistill.spectral.students import Students
 
@@ -34,6 +36,9 @@ class Chosen:
     ----------
     lam, n_steps, score : ndarray (g,)
     scores : ndarray (L, k+1, g)
+    filter : ndarray (r, g)
+    dof : ndarray (g,)
+        Effective degrees of freedom, the intercept counted.
     xi, mixture, evidence, verdict : list of length g
     coefficients : ndarray (p or n, m)
         Primal or dual.
@@ -44,6 +49,8 @@ class Chosen:
     n_steps: np.ndarray
     score: np.ndarray
     scores: np.ndarray
+    filter: np.ndarray
+    dof: np.ndarray
     xi: list[np.ndarray | None]
     mixture: list[np.ndarray | None]
     evidence: list[Evidence | None]
@@ -65,7 +72,8 @@ class Chosen:
 
     def arrays(self) -> list[np.ndarray]:
         """With groups, or targets, on the last axis."""
-        return [self.lam, self.n_steps, self.score, self.scores, self.coefficients, self.intercept]
+        models = [self.filter, self.dof, self.coefficients, self.intercept]
+        return [self.lam, self.n_steps, self.score, self.scores, *models]
 
     def lists(self) -> list[list[Any]]:
         """With an entry for each group."""
@@ -83,19 +91,22 @@ def joined(parts: list[Chosen]) -> Chosen:
 
 def _of_parts(arrays: list[np.ndarray], lists: list[list[Any]]) -> Chosen:
     """From `Chosen.arrays` and `Chosen.lists`."""
-    lam, n_steps, score, scores, coefficients, intercept = arrays
+    lam, n_steps, score, scores, filters, dof, coefficients, intercept = arrays
     xi, mixture, evidence, verdicts = lists
-    return Chosen(lam, n_steps, score, scores, xi, mixture, evidence, verdicts, coefficients, intercept)
+    return Chosen(lam, n_steps, score, scores, filters, dof, xi, mixture, evidence, verdicts, coefficients, intercept)
 
 
 def of_tuned(tuned: Tuned, penalties: np.ndarray, y: Any) -> Chosen:
     """One choice among `penalties` (L,) for the targets y (n,) or (n, m); None where only sums were kept."""
     coefficients, intercept = _linear_model(tuned.path)
+    of_student = np.array(tuned.path.filters[-1], dtype=np.float64)
     return Chosen(
         np.array([tuned.lam]),
         np.array([tuned.n_steps]),
         np.array([tuned.score]),
         tuned.scores[:, :, None],
+        of_student[:, None],
+        np.array([of_student.sum() + tuned.path.spectrum.frame.fit_intercept]),
         [tuned.xi],
         [tuned.mixture],
         [tuned.evidence],
@@ -110,16 +121,18 @@ def of_each(
     ridge: DistillationPath,
     y: np.ndarray,
     unit: float,
-    scores: np.ndarray,
+    scores: np.ndarray | Averages,
     how: tuple[str, int | None, str, tuple[float, float] | None],
 ) -> Chosen:
     """The choice for each of the targets y (n, m), which were divided by `unit`.
 
-    `ridge` is their path of `spectrum` without steps at all penalties, with `scores` (L, m). `how`: criterion, number
-    of steps, strategy and bounds, as of `tune`; the strategy "ridge" weighs no evidence.
+    `ridge` is their path of `spectrum` without steps at all penalties, with its scores (L, m), or means of it. `how`:
+    criterion, number of steps, strategy and bounds, as of `tune`; the strategy "ridge" weighs no evidence.
     """
     criterion, n_steps, strategy, limits = how
     m = y.shape[1]
+    averages = scores if isinstance(scores, Averages) else None
+    scores = scores.scores if isinstance(scores, Averages) else scores
     best = scores.argmin(axis=0)
     lam, score = ridge.lam[best], scores[best, np.arange(m)]
     if not np.isfinite(score).all():
@@ -128,28 +141,39 @@ def of_each(
     if strategy == "safe" and n_steps != 0:
         d, rotated = spectrum.coordinates.d, ridge.rotated
         evidence = [*weigh_each(d, rotated.z, rotated.outside, spectrum.frame.degrees, lam, ridge.lam)]
-    students = OwnRidges(spectrum, ridge.targets, lam)
+    shares = (np.arange(len(ridge.lam)) == best[:, None]).astype(float) if averages is None else averages.shares
+    students = MeanRidges(spectrum, ridge.targets, ridge.lam, shares[None], (1,))
     students.rotated = ridge.rotated
     coefficients, intercept = _linear_model(students.times(unit) if unit != 1.0 else students)
     k = n_steps or 0
+    filters = students.spectral_multipliers(compiled_kernels().FILTER, 0, 1)[0]
+    is_mean = shares.max(axis=1) < 1.0
     chosen = Chosen(
         lam,
         np.zeros(m, dtype=np.intp),
         _in_units(score, unit),
         _in_units(np.repeat(scores[:, None], k + 1, axis=1), unit),
-        [*np.zeros((m, k))],
-        [*np.tile(np.eye(1, k + 1), (m, 1))],
+        filters.T.copy(),
+        filters.sum(axis=1) + spectrum.frame.fit_intercept,
+        [None if mean else np.zeros(k) for mean in is_mean],
+        [None if mean else np.eye(1, k + 1)[0] for mean in is_mean],
         evidence,
-        [verdict_on_ridge(found) for found in evidence],
-        coefficients,
-        intercept,
+        [
+            verdict_on_ridge(found, ridge.lam, *((shares[j], averages.gain[j]) if averages and is_mean[j] else ()))
+            for j, found in enumerate(evidence)
+        ],
+        coefficients[0],
+        intercept[0],
     )
     for j in (j for j, found in enumerate(evidence) if found is not None and found.supports_filter):
         steps = useful_steps(len(spectrum.coordinates.d), k, strategy, limits)
         pure = spectrum.path(
             y[:, j], ridge.lam, np.ones(steps)
         )  # rotated anew, for the same digits as a fit of it alone
-        tuned = choose(pure, y[:, j], _scores_of_one(criterion, pure, scores[:, j]), n_steps, strategy, limits)
+        of_one = (
+            _scores_of_one(criterion, pure, scores[:, j]) if averages is None else scores_of("loo", pure, averaged=True)
+        )
+        tuned = choose(pure, y[:, j], of_one, n_steps, strategy, limits)
         chosen.replace(j, of_tuned(times(tuned, unit) if unit != 1.0 else tuned, ridge.lam, y[:, j]))
     return chosen
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdistill.base import validation
+from fastdistill.selection.averaging import LeftOut
 from fastdistill.selection.mixtures import MixtureProblem
 from fastdistill.spectral.leave_one_out import leave_one_out_factors, ridge_left_out_squares
 from fastdistill.spectral.path import of_same_targets
@@ -60,12 +61,17 @@ class Scores:
         Forms one problem of all mixtures per penalty; called only where weights are tuned.
     ridge : callable, optional
         The scores (L,) of plain ridge, where these cost less than the problems.
+    left_out : LeftOut, optional
+        Its leave-one-out errors sample by sample, where penalties may be averaged.
     """
 
     def __init__(
-        self, problems: Callable[[], Iterable[MixtureProblem]], ridge: Callable[[], np.ndarray] | None = None
+        self,
+        problems: Callable[[], Iterable[MixtureProblem]],
+        ridge: Callable[[], np.ndarray] | None = None,
+        left_out: LeftOut | None = None,
     ) -> None:
-        self._problems, self._ridge = problems, ridge
+        self._problems, self._ridge, self.left_out = problems, ridge, left_out
 
     @cached_property
     def problems(self) -> list[MixtureProblem]:
@@ -75,14 +81,18 @@ class Scores:
     @cached_property
     def ridge(self) -> np.ndarray:
         """The score (L,) of plain ridge at each penalty; infinite where it is not defined."""
+        if self.left_out is not None:
+            return self.left_out.scores
         if self._ridge is not None:
             return self._ridge()
         return np.array([problem.score(np.ones(1)) for problem in self.problems])
 
 
-def scores_of(criterion: str, pure: DistillationPath) -> Scores:
-    """Those of "loo" or "gcv" for all targets of a path, which share penalty and weights."""
+def scores_of(criterion: str, pure: DistillationPath, *, averaged: bool = False) -> Scores:
+    """Those of "loo" or "gcv" for all targets of a path, which share penalty and weights, or a mean of penalties."""
     of_ridge, problems = CRITERIA[criterion]
+    if averaged and criterion == "loo":
+        return Scores(lambda: problems(pure), left_out=LeftOut(pure))
     return Scores(lambda: problems(pure), lambda: mean_score(of_ridge(pure, together=True), pure))
 
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from fastdistill.base import validation
+from fastdistill.selection.averaging import Averages, averages_of_each
 from fastdistill.selection.chosen import Chosen, joined, of_each, of_tuned
 from fastdistill.selection.criteria import Scores, add_held_out, each_score, ridge_held_out, scores_of
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps
@@ -136,6 +137,11 @@ class Search:
             return validation.sized(y, "y", validation.LARGEST_TARGET), 1.0
         return validation.in_units(y)
 
+    @property
+    def averages(self) -> bool:
+        """Whether ridge may be averaged over penalties: where any filter is allowed, by leave-one-out."""
+        return self.strategy == "safe" and self.n_steps is None and self.criterion == "loo"
+
     def separates(self, y: np.ndarray) -> bool:
         """Whether each of the targets y (n,) or (n, m) gets its own penalty and weights."""
         return bool(self.per_target and y.ndim == 2 and y.shape[1] > 1)
@@ -188,7 +194,13 @@ class Search:
         for index, unit in blocks:
             values = y[:, index] if unit == 1.0 else y[:, index] / unit
             ridge = spectrum.path(values, self.penalties, ())
-            scores = each_score(self.criterion, ridge) if held_out is None else held_out[:, index]
+            scores: np.ndarray | Averages
+            if held_out is not None:
+                scores = held_out[:, index]
+            elif self.averages:
+                scores = averages_of_each(ridge)
+            else:
+                scores = each_score(self.criterion, ridge)
             parts.append(of_each(spectrum, ridge, values, unit, scores, how))
             if self.store:
                 stored.append(_errors_left_out(values, ridge, weight) * unit * unit)
@@ -242,7 +254,7 @@ class Search:
         if folds is not None:
             scores = [Scores(partial(list, found)) for found in self._held_out(groups, weight, folds)]
         elif isinstance(self.criterion, str):
-            scores = [scores_of(self.criterion, group.pure) for group in groups]
+            scores = [scores_of(self.criterion, group.pure, averaged=self.averages) for group in groups]
         else:
             scores = [Scores(partial(self._scored, group, weight)) for group in groups]
         strategy = "joint" if self.strategy == "ridge" else self.strategy
@@ -381,7 +393,9 @@ class Choices:
         chosen, penalties = self.chosen, self.search.penalties
         numbers = {"alpha": chosen.lam, "n_steps": chosen.n_steps, "best_score": -chosen.score * self._scale}
         lists = {name: getattr(chosen, name) for name in ("xi", "mixture", "evidence", "verdict")}
+        numbers["dof"] = chosen.dof
         return {
+            "filter": chosen.filter.T.copy() if self.separate else chosen.filter[:, 0],
             **{name: values if self.separate else values[0].item() for name, values in numbers.items()},
             **{name: values if self.separate else values[0] for name, values in lists.items()},
             "cv_results": {"alpha": penalties.copy(), "scores": self.scores} if self.stored is None else self.stored,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdistill.base import validation
+from fastdistill.selection.averaging import Averages
 from fastdistill.selection.criteria import (
     CRITERIA,
     Holdout,
@@ -33,7 +34,7 @@ from fastdistill.selection.evidence import Evidence, weigh_evidence
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps, xi_from_mixture
 from fastdistill.selection.paired import grouped_folds, relative_gain, squared_errors, squares
 from fastdistill.spectral.compiled import compiled_kernels
-from fastdistill.spectral.path import FilteredStudents, of_same_targets
+from fastdistill.spectral.path import FilteredStudents, MeanRidges, of_same_targets
 from fastdistill.spectral.spectrum import Spectrum
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ class Tuned:
         The students of the choice: the first is ridge of the penalty `lam`, the last the one that was chosen.
     evidence : Evidence or None
         Of the strategy "safe" under "loo" and "gcv"; None otherwise, and with ``n_steps=0``, which cannot use it.
+    shares : ndarray (L,) or None
+        The weight of each penalty, where the filter is a mean of those of ridge; None where it is not.
+    penalty_gain : (float, float) or None
+        Share of ridge's leave-one-out error that this mean removes, and its standard error.
     """
 
     lam: float
@@ -73,8 +78,10 @@ class Tuned:
     mixture: np.ndarray | None
     score: float
     scores: np.ndarray
-    path: DistillationPath | FilteredStudents
+    path: DistillationPath | FilteredStudents | MeanRidges
     evidence: Evidence | None = None
+    shares: np.ndarray | None = None
+    penalty_gain: tuple[float, float] | None = None
 
 
 def tune(
@@ -174,7 +181,8 @@ def tune(
             )
         return choose(pure, y, Scores(lambda: cross_validated(pure, y, cv)), n_steps, strategy, limits)
     if not isinstance(criterion, Holdout):
-        return choose(pure, y, scores_of(criterion, pure), n_steps, strategy, limits)
+        scores = scores_of(criterion, pure, averaged=strategy == "safe" and n_steps is None)
+        return choose(pure, y, scores, n_steps, strategy, limits)
     problems = held_out(pure, criterion)
     if strategy == "safe":
         chosen = _safe_on_holdout(pure, problems, criterion, limits)
@@ -200,6 +208,8 @@ def choose(
     k = n_steps or 0
     if strategy == "safe" and n_steps != 0:
         chosen = _on_evidence(pure, y, scores, n_steps, limits)
+        if scores.left_out is not None and not chosen.n_steps:
+            chosen = _averaged(pure, chosen, scores.left_out.averages())
         return chosen if n_steps is None else _lengthened(chosen, k, k if chosen.n_steps else 0)
     if not pure.n_steps:
         return _lengthened(_plain(pure, scores, None), k, k)
@@ -307,6 +317,18 @@ def _plain(pure: DistillationPath, scores: Scores, evidence: Evidence | None) ->
     repeated = np.repeat(ridge[:, None], pure.n_steps + 1, axis=1)
     plain = Solution(np.ones(1), float(ridge[best])).longer(pure.n_steps)
     return _tuned(pure, pure.lam[best], plain, repeated, 0, evidence)
+
+
+def _averaged(pure: DistillationPath, plain: Tuned, averages: Averages) -> Tuned:
+    """The mean of ridges instead of the best one, if it has more than one penalty."""
+    shares = averages.shares[0]
+    if shares.max() == 1.0:
+        return plain
+    best = np.zeros_like(shares)
+    best[pure.lam.tolist().index(plain.lam)] = 1.0
+    path = MeanRidges(pure.spectrum, pure.targets, pure.lam, np.stack([best, shares])[:, None], (2,))
+    path.rotated = pure.rotated
+    return replace(plain, xi=None, mixture=None, path=path, shares=shares, penalty_gain=averages.gain[0])
 
 
 def _closest(

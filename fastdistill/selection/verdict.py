@@ -43,6 +43,10 @@ class Verdict:
     evidence : float or None
         Likelihood ratio of a concentrated signal against the best ridge; above 20 the strategy "safe" distils. None
         for other strategies and for `SelfDistiller`.
+    penalty_gain, penalty_standard_error : float
+        What is owed to the penalty alone, not to distillation: where ridge is averaged over several penalties, the
+        share of the leave-one-out error of the best single one that this removes, and its standard error. 0 elsewhere.
+        The single penalty was chosen for that error, so that new samples see more of a gain.
     """
 
     gain: float
@@ -50,6 +54,8 @@ class Verdict:
     n_steps: int
     sentence: str
     evidence: float | None = None
+    penalty_gain: float = 0.0
+    penalty_standard_error: float = 0.0
 
     def __str__(self) -> str:
         return self.sentence
@@ -58,7 +64,7 @@ class Verdict:
 def verdict(tuned: Tuned, penalties: np.ndarray, y: np.ndarray) -> Verdict:
     """The verdict on the choice `tuned` among `penalties` (L,), made for the targets y (n,) or (n, m)."""
     if not tuned.n_steps:
-        return verdict_on_ridge(tuned.evidence)
+        return verdict_on_ridge(tuned.evidence, penalties, tuned.shares, tuned.penalty_gain)
     if tuned.evidence is not None and tuned.evidence.held_out_gain is not None:
         gain, error = tuned.evidence.held_out_gain
     else:
@@ -69,11 +75,24 @@ def verdict(tuned: Tuned, penalties: np.ndarray, y: np.ndarray) -> Verdict:
     return Verdict(gain, error, tuned.n_steps, f"{_choice(tuned)}{_outcome(tuned, gain, error)}.", ratio)
 
 
-def verdict_on_ridge(evidence: Evidence | None) -> Verdict:
-    """The verdict where plain ridge was chosen, on this evidence."""
+def verdict_on_ridge(
+    evidence: Evidence | None,
+    penalties: np.ndarray,
+    shares: np.ndarray | None = None,
+    penalty_gain: tuple[float, float] | None = None,
+) -> Verdict:
+    """The verdict where ridge was chosen on this evidence, of one penalty or of a mean with these shares (L,)."""
     if evidence is None:
         return Verdict(0.0, 0.0, 0, "Plain ridge, as asked.")
-    return Verdict(0.0, 0.0, 0, f"Plain ridge: {_weighed(evidence)}{_why_not(evidence)}.", evidence.ratio)
+    weighed = f"{_weighed(evidence)}{_why_not(evidence)}"
+    if shares is None or penalty_gain is None:
+        return Verdict(0.0, 0.0, 0, f"Plain ridge: {weighed}.", evidence.ratio)
+    used = penalties[shares > 0]
+    sentence = (
+        f"No distillation: {weighed}. Ridge, averaged over penalties from {used.min():.3g} to {used.max():.3g}, among "
+        f"which the samples do not decide: {_change(*penalty_gain)} of the leave-one-out error of the best single one."
+    )
+    return Verdict(0.0, 0.0, 0, sentence, evidence.ratio, *penalty_gain)
 
 
 def _choice(tuned: Tuned) -> str:

@@ -114,13 +114,37 @@ def ridge_left_out_squares(coordinates: Coordinates, rotated: Rotated, lam: np.n
 def _add_ridge_left_out(
     coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, targets: slice, squares: np.ndarray
 ) -> None:
+    for _, part, *factors in _ridge_blocks(coordinates, rotated, lam, targets):
+        compiled_kernels().left_out_squares(*factors, squares[:, part])
+
+
+def ridge_left_out(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some targets, and √w (y − loo) (t, L, n) of plain ridge for these; not finite as in `ridge_left_out_squares`."""
+    n, m = coordinates.frame.n_samples, rotated.z.shape[1]
+    width = max(1, min(TARGET_ROWS, BLOCK_ENTRIES // n) // len(lam))
+    for start in range(0, m, width):
+        targets = slice(start, min(start + width, m))
+        left_out = np.empty((targets.stop - start, len(lam), n))
+        for index, _, residuals, outside, inverse in _ridge_blocks(coordinates, rotated, lam, targets):
+            residuals += outside
+            residuals *= inverse[:, None]
+            left_out[:, :, index] = residuals.swapaxes(0, 1)
+        yield targets, left_out
+
+
+def _ridge_blocks(
+    coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, targets: slice
+) -> Iterator[tuple[slice, slice, np.ndarray, np.ndarray, np.ndarray]]:
+    """Some rows, some targets, and of these the factors of plain ridge's leave-one-out errors.
+
+    Residuals (L, t, rows) within the range of the samples and (t, rows) outside it, and sqrt(w) / (1 − h) (L, rows).
+    """
     n, complement = coordinates.frame.n_samples, complements(coordinates.d, lam)
     width = max(1, TARGET_ROWS // len(lam))
     parts = [slice(j, min(j + width, targets.stop)) for j in range(targets.start, targets.stop, width)]
     residuals_of = [_Product(complement[:, None] * rotated.z[:, part].T, n) for part in parts]
     diagonal_of = _Product(complement[:, None], n)
-    at_once = len(lam) * min(width, targets.stop - targets.start)
-    height = max(1, min(BLOCK_ENTRIES // max(1, coordinates.rank), max(EFFICIENT_ROWS, CACHED_ENTRIES // at_once)))
+    height = max(1, min(BLOCK_ENTRIES // max(1, coordinates.rank), max(EFFICIENT_ROWS, CACHED_ENTRIES // TARGET_ROWS)))
     for start in range(0, n, height):
         rows = _Rows(coordinates, rotated, slice(start, min(start + height, n)))
         reached = rows.unreached_share == 0.0
@@ -132,8 +156,7 @@ def _add_ridge_left_out(
         for part, product in zip(parts, residuals_of, strict=True):
             residuals = product(rows.unscaled)
             residuals[lam == 0.0] *= reached
-            outside = np.ascontiguousarray(rows.outside_part[:, part].T)
-            compiled_kernels().left_out_squares(residuals, outside, inverse, squares[:, part])
+            yield rows.index, part, residuals, np.ascontiguousarray(rows.outside_part[:, part].T), inverse
 
 
 def complements(d: np.ndarray, lam: np.ndarray) -> np.ndarray:

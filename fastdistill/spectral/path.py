@@ -371,27 +371,50 @@ class ToleranceRounds(Students):
         return self._penalties.T[start:stop]
 
 
-class OwnRidges(Students):
-    """Plain ridge with a penalty of its own for each target; results have no axis of students.
+class MeanRidges(Students):
+    """Weighted means of plain ridges, f = Σ_l p_l d / (d + λ_l), Σ p = 1.
 
-    Attributes
+    Parameters
     ----------
-    lam : ndarray (m,)
+    spectrum, targets
+        As of other students.
+    lam : ndarray (L,)
+    shares : ndarray (S, 1 or m, L)
+        p of each student, for all targets or for each.
+    shape : tuple of int
+        Leading axes of every result, S students in all.
     """
 
-    _shared = False
+    def __init__(
+        self, spectrum: Decomposed, targets: Targets, lam: np.ndarray, shares: np.ndarray, shape: tuple[int, ...]
+    ) -> None:
+        super().__init__(spectrum, targets, shape)
+        self._shared = shares.shape[1] == 1
+        used = shares.any(axis=(0, 1))
+        self._grid, self._shares = lam[used], shares[..., used]
 
-    def __init__(self, spectrum: Decomposed, targets: Targets, lam: np.ndarray) -> None:
-        super().__init__(spectrum, targets, ())
-        self.lam = lam
+    @cached_property
+    def loo(self) -> np.ndarray:
+        """Exact leave-one-out predictions (..., n[, m]): the same means of ridges refitted without the sample."""
+        frame, m = self.spectrum.frame, self.targets.count
+        predictions = np.zeros((self.n_students, frame.n_samples, m))
+        none = np.empty((len(self._grid), 0))
+        blocks = leave_one_out_blocks(self.spectrum.coordinates, self.rotated, self._grid, none)
+        for ridge, rows, block in blocks:
+            predictions[:, rows.index] += self._shares[:, None, :, ridge] * block
+        predictions += self.targets.mean
+        self._add_outside_to_light_rows(predictions)
+        return self._result(predictions, "leave-one-out predictions", power=1)
 
     def _multipliers_at(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
-        out = np.empty((len(self.lam), 1, len(values)))
-        compiled_kernels().student_grid(values, self.lam[:, None], np.empty((len(self.lam), 0)), form, out)
-        return np.moveaxis(out, 0, 1)[start:stop]
+        out = np.empty((len(self._grid), 1, len(values)))
+        compiled_kernels().student_grid(values, self._grid[:, None], np.empty((len(self._grid), 0)), form, out)
+        return self._shares[start:stop] @ out[:, 0]
 
-    def _penalty_of(self, start: int, stop: int) -> np.ndarray:
-        return self.lam[None, :][start:stop]
+    def outside_multipliers(self, start: int, stop: int) -> np.ndarray:
+        """Multipliers (students, 1, 1 or m) of `Rotated.outside_dual`: Σ p / λ, without penalties below the noise."""
+        heavy = self._grid > self.spectrum.coordinates.noise
+        return (self._shares[start:stop][..., heavy] @ (1.0 / self._grid[heavy]))[:, None, :]
 
 
 class FilteredStudents(Students):
