@@ -159,7 +159,9 @@ def of_each(
         [None if mean else np.eye(1, k + 1)[0] for mean in is_mean],
         evidence,
         [
-            verdict_on_ridge(found, ridge.lam, *((shares[j], averages.gain[j]) if averages and is_mean[j] else ()))
+            verdict_on_ridge(
+                found, ridge.lam, *((shares[j], tuple(averages.gain[j].tolist())) if averages and is_mean[j] else ())
+            )
             for j, found in enumerate(evidence)
         ],
         coefficients[0],

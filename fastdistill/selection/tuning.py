@@ -328,7 +328,9 @@ def _averaged(pure: DistillationPath, plain: Tuned, averages: Averages) -> Tuned
     best[pure.lam.tolist().index(plain.lam)] = 1.0
     path = MeanRidges(pure.spectrum, pure.targets, pure.lam, np.stack([best, shares])[:, None], (2,))
     path.rotated = pure.rotated
-    return replace(plain, xi=None, mixture=None, path=path, shares=shares, penalty_gain=averages.gain[0])
+    return replace(
+        plain, xi=None, mixture=None, path=path, shares=shares, penalty_gain=tuple(averages.gain[0].tolist())
+    )
 
 
 def _closest(

@@ -44,6 +44,7 @@ CACHED_ENTRIES = 2**16  # entries of what a product writes and a kernel reads ag
 EFFICIENT_ROWS = 512  # fewer would slow products with thousands of columns down
 MULTIPLIERS = 2**22  # most entries of multipliers at once (32 MiB)
 TARGET_ROWS = 160  # penalties times targets of one product: with as many rows of samples, its result stays in cache
+LEFT_OUT_ENTRIES = 2**18  # of residuals of all penalties, at once (2 MiB)
 NEAR_INTERPOLATION = 1 / 64  # below this, 1 − h is formed without a subtraction, which would cost two digits
 WORTH_COMPRESSING = 50  # rows per multiplier from which the SVD of the multipliers costs less than it can save
 EPS = float(np.finfo(np.float64).eps)
@@ -114,49 +115,59 @@ def ridge_left_out_squares(coordinates: Coordinates, rotated: Rotated, lam: np.n
 def _add_ridge_left_out(
     coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, targets: slice, squares: np.ndarray
 ) -> None:
-    for _, part, *factors in _ridge_blocks(coordinates, rotated, lam, targets):
-        compiled_kernels().left_out_squares(*factors, squares[:, part])
+    width = max(1, TARGET_ROWS // len(lam))
+    parts = [slice(j, min(j + width, targets.stop)) for j in range(targets.start, targets.stop, width)]
+    of_parts = [_RidgeResiduals(coordinates, rotated, lam, part) for part in parts]
+    for rows, inverse in _ridge_rows(coordinates, rotated, lam):
+        for part, residuals_of in zip(parts, of_parts, strict=True):
+            compiled_kernels().left_out_squares(*residuals_of(rows), inverse, squares[:, part])
 
 
 def ridge_left_out(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Some targets, and √w (y − loo) (t, L, n) of plain ridge for these; not finite as in `ridge_left_out_squares`."""
     n, m = coordinates.frame.n_samples, rotated.z.shape[1]
-    width = max(1, min(TARGET_ROWS, BLOCK_ENTRIES // n) // len(lam))
+    width = max(1, LEFT_OUT_ENTRIES // (n * len(lam)))
+    once = _ridge_rows(coordinates, rotated, lam)
+    blocks = list(once) if m > width else once
     for start in range(0, m, width):
         targets = slice(start, min(start + width, m))
+        residuals_of = _RidgeResiduals(coordinates, rotated, lam, targets)
         left_out = np.empty((targets.stop - start, len(lam), n))
-        for index, _, residuals, outside, inverse in _ridge_blocks(coordinates, rotated, lam, targets):
+        for rows, inverse in blocks:
+            residuals, outside = residuals_of(rows)
             residuals += outside
             residuals *= inverse[:, None]
-            left_out[:, :, index] = residuals.swapaxes(0, 1)
+            left_out[:, :, rows.index] = residuals.swapaxes(0, 1)
         yield targets, left_out
 
 
-def _ridge_blocks(
-    coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, targets: slice
-) -> Iterator[tuple[slice, slice, np.ndarray, np.ndarray, np.ndarray]]:
-    """Some rows, some targets, and of these the factors of plain ridge's leave-one-out errors.
-
-    Residuals (L, t, rows) within the range of the samples and (t, rows) outside it, and sqrt(w) / (1 − h) (L, rows).
-    """
-    n, complement = coordinates.frame.n_samples, complements(coordinates.d, lam)
-    width = max(1, TARGET_ROWS // len(lam))
-    parts = [slice(j, min(j + width, targets.stop)) for j in range(targets.start, targets.stop, width)]
-    residuals_of = [_Product(complement[:, None] * rotated.z[:, part].T, n) for part in parts]
-    diagonal_of = _Product(complement[:, None], n)
+def _ridge_rows(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> Iterator[tuple[_Rows, np.ndarray]]:
+    """Some rows, and sqrt(w) / (1 − h) (L, rows) of plain ridge."""
+    n = coordinates.frame.n_samples
+    diagonal_of = _Product(complements(coordinates.d, lam)[:, None], n)
     height = max(1, min(BLOCK_ENTRIES // max(1, coordinates.rank), max(EFFICIENT_ROWS, CACHED_ENTRIES // TARGET_ROWS)))
     for start in range(0, n, height):
         rows = _Rows(coordinates, rotated, slice(start, min(start + height, n)))
-        reached = rows.unreached_share == 0.0
         one_minus_leverage = diagonal_of(rows.squared)[:, 0]
-        one_minus_leverage[lam == 0.0] *= reached
+        one_minus_leverage[lam == 0.0] *= rows.unreached_share == 0.0
         one_minus_leverage += rows.unreached_share
         with np.errstate(divide="ignore", invalid="ignore"):
-            inverse = np.sqrt(rows.weight) / one_minus_leverage
-        for part, product in zip(parts, residuals_of, strict=True):
-            residuals = product(rows.unscaled)
-            residuals[lam == 0.0] *= reached
-            yield rows.index, part, residuals, np.ascontiguousarray(rows.outside_part[:, part].T), inverse
+            yield rows, np.sqrt(rows.weight) / one_minus_leverage
+
+
+class _RidgeResiduals:
+    """Residuals of plain ridge for some targets: within the range of U at all penalties, and beyond it."""
+
+    def __init__(self, coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, targets: slice) -> None:
+        self.targets, self.at_zero = targets, lam == 0.0
+        multipliers = complements(coordinates.d, lam)[:, None] * rotated.z[:, targets].T
+        self.within = _Product(multipliers, coordinates.frame.n_samples)
+
+    def __call__(self, rows: _Rows) -> tuple[np.ndarray, np.ndarray]:
+        """(L, t, rows) and (t, rows)."""
+        residuals = self.within(rows.unscaled)
+        residuals[self.at_zero] *= rows.unreached_share == 0.0
+        return residuals, np.ascontiguousarray(rows.outside_part[:, self.targets].T)
 
 
 def complements(d: np.ndarray, lam: np.ndarray) -> np.ndarray:
