@@ -61,6 +61,30 @@ def _small(x):
     return _exp(-(distance if distance < 700.0 else 700.0))
 
 
+@jit_fused
+def _even_odds(closer, tilt, half, out):
+    """e^−|x| at even odds of the two components, negative where x > 0: the first update differs by share in odds only."""
+    for j in range(closer.shape[0]):
+        x = tilt[j] - half * closer[j]
+        small = _small(x)
+        out[j] = -small if x > 0.0 else small
+
+
+@jit_sums
+def _closer_of_odds(closer, even, against_wide):
+    """Σ W closer, W = 1 / (1 + against_wide e^x)."""
+    total = 0.0
+    for j in range(closer.shape[0]):
+        small = abs(even[j])
+        positive = even[j] < 0.0
+        total += (
+            closer[j]
+            * (small if positive else 1.0)
+            / (small + against_wide if positive else 1.0 + against_wide * small)
+        )
+    return total
+
+
 @jit_sums
 def _expected_closer(closer, tilt, log_odds, half):
     """Σ W closer."""
@@ -125,25 +149,44 @@ def concentrated_members(squares, outside, start, floor, n, updates, model, log_
     squares (r,) = z²; outside the squared norm outside the range; start (L,) the noise from which g is updated
     `updates` − 1 times (EM), at least `floor`; n degrees of freedom. `model` is a tuple of wide (L, r) = 1 / (1 + s),
     thin (C, L, r) = 1 / (1 + κ s), log_wide (L,) = Σ log(1 + s), shares (S,) = π, block (r,) the group of equal
-    eigenvalues of each direction, and tilt (C, L, B) = −½ Σ log((1 + κ s) / (1 + s)) over each group.
+    eigenvalues of each direction, and tilt (C, L, B) = −½ Σ log((1 + κ s) / (1 + s)) over each group; groups beyond
+    the last one fill whole vectors and have a tilt so negative that they change nothing.
     """
     wide, thin, log_wide, shares, block, tilt = model
-    closer, odds = np.empty(tilt.shape[2]), np.empty(tilt.shape[2])
+    closer, even, odds = np.empty(tilt.shape[2]), np.empty(tilt.shape[2]), np.empty(tilt.shape[2])
     for i in range(start.shape[0]):
         of_wide = _dot(squares, wide[i])
         for c in range(thin.shape[0]):
             of_thin = _dot(squares, thin[c, i])
             _gathered(squares, thin[c, i], wide[i], block, closer)
+            _even_odds(closer, tilt[c, i], 0.5 / max(start[i], floor), even)
             for s in range(shares.shape[0]):
-                log_odds = np.log((1.0 - shares[s]) / shares[s])
-                g = max(start[i], floor)
-                for _ in range(updates - 1):
-                    explained = of_thin - _expected_closer(closer, tilt[c, i], log_odds, 0.5 / g)
-                    g = max((explained + outside) / n, floor)
+                against_wide, g = (1.0 - shares[s]) / shares[s], max(start[i], floor)
+                log_odds = np.log(against_wide)
+                for update in range(updates - 1):
+                    if update == 0:
+                        near = _closer_of_odds(closer, even, against_wide)
+                    else:
+                        near = _expected_closer(closer, tilt[c, i], log_odds, 0.5 / g)
+                    g = max((of_thin - near + outside) / n, floor)
                 against = _last_update(closer, tilt[c, i], log_odds, 0.5 / g, belongs[c, s, i], odds)
-                against += closer.shape[0] * np.log(shares[s]) + _sum_of_logs(odds)
+                against += (block[-1] + 1) * np.log(shares[s]) + _sum_of_logs(odds)
                 noise[c, s, i] = g
                 log_likelihood[c, s, i] = against - 0.5 * (log_wide[i] + (of_wide + outside) / g + n * np.log(g))
+
+
+@jit_fused
+def _add_filter(share, wide_probability, of_wide, of_thin, mean):
+    for j in range(mean.shape[0]):
+        mean[j] += share * (of_thin[j] + wide_probability[j] * (of_wide[j] - of_thin[j]))
+
+
+@jit_fused
+def _add_slope(share, wide_probability, of_wide, of_thin, mean, slope):
+    for j in range(mean.shape[0]):
+        w, change = wide_probability[j], of_wide[j] - of_thin[j]
+        off = of_thin[j] + w * change - mean[j]
+        slope[j] += share * (w * (1.0 - w) * change * change + off * off)
 
 
 @jit
@@ -152,22 +195,18 @@ def mean_filter(weight, belongs, of_wide, of_thin, block, mean, slope):
 
     weight (C, S, L) sums to 1; W (C, S, L, B); a = of_wide (L, r), b = of_thin (C, L, r); block (r,).
     """
+    each = np.empty_like(mean)  # W of each direction
     mean[:] = 0.0
     slope[:] = 0.0
-    for c, s, i in np.ndindex(weight.shape):
-        share = weight[c, s, i]
-        if share > _NEGLIGIBLE:
-            for j in range(mean.shape[0]):
-                b = of_thin[c, i, j]
-                mean[j] += share * (b + belongs[c, s, i, block[j]] * (of_wide[i, j] - b))
-    for c, s, i in np.ndindex(weight.shape):
-        share = weight[c, s, i]
-        if share > _NEGLIGIBLE:
-            for j in range(mean.shape[0]):
-                b, w = of_thin[c, i, j], belongs[c, s, i, block[j]]
-                change = of_wide[i, j] - b
-                off = b + w * change - mean[j]
-                slope[j] += share * (w * (1.0 - w) * change * change + off * off)
+    for sums_mean in (True, False):
+        for c, s, i in np.ndindex(weight.shape):
+            if weight[c, s, i] > _NEGLIGIBLE:
+                for j in range(each.shape[0]):
+                    each[j] = belongs[c, s, i, block[j]]
+                if sums_mean:
+                    _add_filter(weight[c, s, i], each, of_wide[i], of_thin[c, i], mean)
+                else:
+                    _add_slope(weight[c, s, i], each, of_wide[i], of_thin[c, i], mean, slope)
 
 
 @jit

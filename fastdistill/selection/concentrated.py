@@ -31,7 +31,9 @@ NARROW = np.array([0.0, 0.03])  # κ: the other directions have no signal, or a 
 SIGNAL_TO_NOISE = 10.0 ** np.arange(-1, 7.01, 0.5)  # d_max / λ
 NOISE_UPDATES = 5  # EM steps for g
 TIE = 1e-8  # of d_max: closer eigenvalues are one direction, of which F must be a function
-LARGEST_EXPONENT = 600.0
+LARGEST_EXPONENT = 600.0  # of the odds against the wide component
+OF_NO_DIRECTION = -1e4  # odds that are surely for it
+VECTORS = 16  # directions in the four vectors of one turn of the compiled loops
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,13 +152,18 @@ class Concentrated:
             self._floor(squares, outside),
             self.n,
             NOISE_UPDATES,
-            (self.wide, self.thin, self.log_wide, SIGNAL_SHARES, block, self.tilt),
+            (self.wide, self.thin, self.log_wide, SIGNAL_SHARES, block, self._filled(self.tilt)),
             self.filters,
             numbers,
             curves,
         )
         log_mean, likeliest, noise = numbers
         return self._posterior(log_mean, best_ridge, likeliest.astype(np.intp), curves[0], curves[1], noise)
+
+    @staticmethod
+    def _filled(tilt: np.ndarray) -> np.ndarray:
+        """With groups added, of no direction, so that no vector is filled in part: 0.43 -> 0.3 ms a target of r = 100."""
+        return np.pad(tilt, ((0, 0), (0, 0), (0, -tilt.shape[2] % VECTORS)), constant_values=OF_NO_DIRECTION)
 
     def together(self, squares: np.ndarray, outside: np.ndarray) -> Posterior:
         """The posterior of all targets (r, m), which share W."""
