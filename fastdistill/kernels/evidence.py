@@ -63,7 +63,7 @@ def _small(x):
 
 @jit_fused
 def _even_odds(closer, tilt, half, out):
-    """e^−|x| at even odds of the two components, negative where x > 0: the first update differs by share in odds only."""
+    """e^−|x| at even odds of both components, negative where x > 0: in the first update shares differ in odds alone."""
     for j in range(closer.shape[0]):
         x = tilt[j] - half * closer[j]
         small = _small(x)
@@ -137,7 +137,8 @@ def _sum_of_logs(odds):
 @jit
 def _gathered(squares, thin, wide, block, out):
     """Σ q c, c = thin − wide, over the directions of each block."""
-    out[:] = 0.0
+    for j in range(out.shape[0]):
+        out[j] = 0.0
     for j in range(squares.shape[0]):
         out[block[j]] += squares[j] * (thin[j] - wide[j])
 
@@ -190,23 +191,53 @@ def _add_slope(share, wide_probability, of_wide, of_thin, mean, slope):
 
 
 @jit
+def _weights(log_likelihood, noise):
+    """Turn log likelihoods (C, S, L) into weights that sum to 1: the log of their mean, and the mean noise."""
+    logs, noises = log_likelihood.reshape(-1), noise.reshape(-1)
+    largest, total, mean_noise = -np.inf, 0.0, 0.0
+    for k in range(logs.shape[0]):
+        largest = logs[k] if logs[k] > largest else largest
+    for k in range(logs.shape[0]):
+        logs[k] = np.exp(logs[k] - largest)
+        total += logs[k]
+    for k in range(logs.shape[0]):
+        logs[k] /= total
+        mean_noise += logs[k] * noises[k]
+    return largest + np.log(total / logs.shape[0]), mean_noise
+
+
+@jit
+def _likeliest(weight):
+    """The last index (of λ) of the largest weight (C, S, L), the first of equal ones."""
+    found, largest = 0, -1.0
+    for c in range(weight.shape[0]):
+        for s in range(weight.shape[1]):
+            for i in range(weight.shape[2]):
+                if weight[c, s, i] > largest:
+                    found, largest = i, weight[c, s, i]
+    return found
+
+
+@jit
 def mean_filter(weight, belongs, of_wide, of_thin, block, mean, slope):
     """The mean F (r,) of the filters f = b + W (a − b) of all members, and that of W (1 − W) (a − b)² + (f − F)².
 
     weight (C, S, L) sums to 1; W (C, S, L, B); a = of_wide (L, r), b = of_thin (C, L, r); block (r,).
     """
-    each = np.empty_like(mean)  # W of each direction
-    mean[:] = 0.0
-    slope[:] = 0.0
-    for sums_mean in (True, False):
-        for c, s, i in np.ndindex(weight.shape):
-            if weight[c, s, i] > _NEGLIGIBLE:
-                for j in range(each.shape[0]):
-                    each[j] = belongs[c, s, i, block[j]]
-                if sums_mean:
-                    _add_filter(weight[c, s, i], each, of_wide[i], of_thin[c, i], mean)
-                else:
-                    _add_slope(weight[c, s, i], each, of_wide[i], of_thin[c, i], mean, slope)
+    each = np.empty(mean.shape[0])  # W of each direction
+    for j in range(mean.shape[0]):
+        mean[j] = slope[j] = 0.0
+    for turn in range(2):
+        for c in range(weight.shape[0]):
+            for s in range(weight.shape[1]):
+                for i in range(weight.shape[2]):
+                    if weight[c, s, i] > _NEGLIGIBLE:
+                        for j in range(each.shape[0]):
+                            each[j] = belongs[c, s, i, block[j]]
+                        if turn == 0:
+                            _add_filter(weight[c, s, i], each, of_wide[i], of_thin[c, i], mean)
+                        else:
+                            _add_slope(weight[c, s, i], each, of_wide[i], of_thin[c, i], mean, slope)
 
 
 @jit
@@ -218,16 +249,11 @@ def concentrated_signals(squares, outside, start, floor, n, updates, model, filt
     filter and its slope.
     """
     _, thin, log_wide, shares, block, tilt = model
-    log_likelihood = np.empty((thin.shape[0], shares.shape[0], log_wide.shape[0]))
-    noise, belongs = np.empty_like(log_likelihood), np.empty((*log_likelihood.shape, tilt.shape[2]))
+    weight = np.empty((thin.shape[0], shares.shape[0], log_wide.shape[0]))
+    noise = np.empty((thin.shape[0], shares.shape[0], log_wide.shape[0]))
+    belongs = np.empty((thin.shape[0], shares.shape[0], log_wide.shape[0], tilt.shape[2]))
     for t in range(squares.shape[0]):
-        concentrated_members(
-            squares[t], outside[t], start[t], floor[t], n, updates, model, log_likelihood, noise, belongs
-        )
-        largest = log_likelihood.max()
-        weight = np.exp(log_likelihood - largest)
-        numbers[0, t] = largest + np.log(weight.mean())
-        numbers[1, t] = log_likelihood.argmax() % log_wide.shape[0]
-        weight /= weight.sum()
-        numbers[2, t] = (weight * noise).sum()
+        concentrated_members(squares[t], outside[t], start[t], floor[t], n, updates, model, weight, noise, belongs)
+        numbers[0, t], numbers[2, t] = _weights(weight, noise)
+        numbers[1, t] = _likeliest(weight)
         mean_filter(weight, belongs, filters[0], filters[1], block, curves[0, t], curves[1, t])

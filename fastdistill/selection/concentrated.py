@@ -13,7 +13,7 @@ The noise is updated a fixed number of times (EM)::
 Targets that are weighed together share W, and each has a noise of its own: every sum over targets, and over directions,
 is then a matrix product of all members. Targets that are weighed alone need 272 r exponentials an update, in a kernel.
 
-Cost: together 4 · 272 r m an update (40 ms for r = 100, m = 1000, 2 s member by member); alone 0.25 ms a target of
+Cost: together 4 · 272 r m an update (25 ms for r = 100, m = 1000, and 2 s member by member); alone 0.3 ms a target of
 r = 100 (3 ms).
 """
 
@@ -33,6 +33,7 @@ NOISE_UPDATES = 5  # EM steps for g
 TIE = 1e-8  # of d_max: closer eigenvalues are one direction, of which F must be a function
 LARGEST_EXPONENT = 600.0  # of the odds against the wide component
 OF_NO_DIRECTION = -1e4  # odds that are surely for it
+FEW_DIRECTIONS = 100  # of one target: it takes NumPy at most 2 ms, and compiling the kernel some seconds
 VECTORS = 16  # directions in the four vectors of one turn of the compiled loops
 
 
@@ -162,12 +163,12 @@ class Concentrated:
 
     @staticmethod
     def _filled(tilt: np.ndarray) -> np.ndarray:
-        """With groups added, of no direction, so that no vector is filled in part: 0.43 -> 0.3 ms a target of r = 100."""
+        """With groups of no direction added, so that no vector is filled in part: 0.3 and not 0.4 ms for r = 100."""
         return np.pad(tilt, ((0, 0), (0, 0), (0, -tilt.shape[2] % VECTORS)), constant_values=OF_NO_DIRECTION)
 
     def together(self, squares: np.ndarray, outside: np.ndarray) -> Posterior:
         """The posterior of all targets (r, m), which share W."""
-        if squares.shape[1] == 1:
+        if squares.shape[1] == 1 and len(self.d) > FEW_DIRECTIONS:
             return self.each(squares, outside)
         outside = self._usable(outside)
         best_ridge, start = self._start(squares, outside, together=True)
