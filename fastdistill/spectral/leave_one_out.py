@@ -103,17 +103,18 @@ def ridge_left_out_squares(coordinates: Coordinates, rotated: Rotated, lam: np.n
 
     Residuals and 1 − h are formed without a subtraction, for some targets and all penalties in one product.
     """
-    squares = np.zeros((len(lam), rotated.z.shape[1]))
+    squares = np.zeros((rotated.z.shape[1], len(lam)))
     at_once = max(1, MULTIPLIERS // max(1, len(lam) * coordinates.rank))
-    for start in range(0, squares.shape[1], at_once):
-        targets = slice(start, min(start + at_once, squares.shape[1]))
+    for start in range(0, len(squares), at_once):
+        targets = slice(start, min(start + at_once, len(squares)))
         _add_ridge_left_out(coordinates, rotated, lam, targets, squares)
-    return squares
+    return squares.T
 
 
 def _add_ridge_left_out(
     coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, targets: slice, squares: np.ndarray
 ) -> None:
+    """Add those of some targets to `squares` (m, L), block of samples by block of samples."""
     n, complement = coordinates.frame.n_samples, complements(coordinates.d, lam)
     width = max(1, TARGET_ROWS // len(lam))
     parts = [slice(j, min(j + width, targets.stop)) for j in range(targets.start, targets.stop, width)]
@@ -133,7 +134,7 @@ def _add_ridge_left_out(
             residuals = product(rows.unscaled)
             residuals[lam == 0.0] *= reached
             outside = np.ascontiguousarray(rows.outside_part[:, part].T)
-            compiled_kernels().left_out_squares(residuals, outside, inverse, squares[:, part])
+            compiled_kernels().left_out_squares(residuals, outside, inverse, squares[part])
 
 
 def complements(d: np.ndarray, lam: np.ndarray) -> np.ndarray:
