@@ -9,6 +9,7 @@ module                  what it holds
 ``problems``            what the tasks of several modules share
 ``solver_comparisons``  fits of one penalty and sweeps without eigenvectors in that registry
 ``solver_limits``       these fits / scikit-learn's, these sweeps / one ``eigh``
+``selection_limits``    tuned estimators / scikit-learn's and himalaya's tuned ridge
 ``sgd_comparisons``     the tasks of distillation SGD in that registry
 ``sgd_limits``          epochs of SGD / a stream over their data, and / scikit-learn's
 ``processes``           import, first fit and cold compilation, in fresh processes

@@ -349,7 +349,13 @@ def _ridge_calls() -> dict[str, Callable[[], Any]]:
 
     def tuned() -> None:
         for criterion in ("loo", "gcv", fd.Holdout(X, y[::-1])):
-            fd.tune(fd.Spectrum.from_design(X), y, [0.1, 1.0], n_steps=2, criterion=criterion)
+            for strategy in ("safe", "joint"):
+                fd.tune(fd.Spectrum.from_design(X), y, [0.1, 1.0], 2, criterion=criterion, strategy=strategy)
+
+    def weighed() -> None:
+        from fastdistill.selection.evidence import weigh_each
+
+        weigh_each(np.array([2.0, 1.0]), X.T, np.ones(4), 9, np.ones(4), np.ones(1))
 
     return {
         "filters (multistep_filter)": lambda: fd.multistep_filter([3.0, 1.0], 1.0, [1.0, 0.5]),
@@ -358,6 +364,7 @@ def _ridge_calls() -> dict[str, Callable[[], Any]]:
         "rounds (Spectrum.tolerance_path)": lambda: fd.Spectrum.from_kernel(np.eye(4)).tolerance_path(y, 0.1),
         "mixtures (mixture_from_xi, xi_from_mixture)": lambda: fd.xi_from_mixture(fd.mixture_from_xi([0.5, 2.0])),
         "weights (tune)": tuned,
+        "evidence of each target (DistilledRidgeCV)": weighed,
         "leverages near one (Spectrum.path)": near_interpolation,
         "tridiagonal form (Spectrum.path)": tridiagonal,
         "many small problems (batched_path)": lambda: fd.batched_path(X[None], y[None], 1.0, [1.0, 0.5]),

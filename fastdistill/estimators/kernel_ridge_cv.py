@@ -118,7 +118,8 @@ class DistilledKernelRidgeCV(KernelRegressor):
         Paired leave-one-out comparison with the best plain kernel ridge of the chosen kernel: `gain` (share of its
         error), `standard_error`, `n_steps`, `evidence`, and `sentence`. What is held fixed: see Notes.
     evidence_ : fastdistill.selection.evidence.Evidence, None, or a list of these
-        What the data say about a concentrated signal; None unless the strategy is "safe".
+        What the data say about a concentrated signal; None unless the strategy is "safe", and with
+        ``n_steps=0``.
     dual_coef_ : ndarray of shape (n_samples,) or (n_samples, n_targets)
         Dual coefficients of the chosen student; float64 unless `kernel` is "precomputed" and X float32.
     intercept_ : float or ndarray of shape (n_targets,)

@@ -294,7 +294,8 @@ class DistilledRidgeClassifierCV(RidgeTargets):
     verdict_ : Verdict
         Paired leave-one-out comparison of squared errors with the best plain ridge, as in :class:`DistilledRidgeCV`.
     evidence_ : fastdistill.selection.evidence.Evidence or None
-        What the data say about a concentrated signal; None unless the strategy is "safe".
+        What the data say about a concentrated signal; None unless the strategy is "safe", and with
+        ``n_steps=0``.
     classes_ : ndarray of shape (n_classes,)
         Labels of the samples with weight.
     coef_ : ndarray of shape (n_features,) or (n_classes, n_features)

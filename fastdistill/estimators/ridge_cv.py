@@ -96,7 +96,8 @@ class DistilledRidgeCV(LinearRegressor):
         `n_steps`, `evidence`, and `sentence`. What is held fixed: see Notes. None where `fit_accumulated` has
         distilled.
     evidence_ : fastdistill.selection.evidence.Evidence, None, or a list of these
-        What the data say about a concentrated signal; None unless the strategy is "safe".
+        What the data say about a concentrated signal; None unless the strategy is "safe", and with
+        ``n_steps=0``.
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
         Coefficients of the chosen student; float32 if X is. (n_features,) also for a single column of targets.
     intercept_ : float or ndarray of shape (n_targets,)
@@ -121,7 +122,9 @@ class DistilledRidgeCV(LinearRegressor):
     on the same samples, so both flatter.
 
     Cost: O(n p min(n, p)) once, and once per fold with `cv`, then O(n min(n, p) k) per penalty; no refit. A scorer
-    keeps the n (k + 1) predictions (times targets) of every penalty.
+    keeps the n (k + 1) predictions (times targets) of every penalty. With `alpha_per_target` targets are taken together
+    in blocks, in time O(n min(n, p)) per penalty and target and in little memory beside the results. One by one are
+    taken those whose evidence supports a student, and all with a scorer, "joint", "greedy", or steps and `cv`.
 
     References
     ----------

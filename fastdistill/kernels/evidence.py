@@ -61,6 +61,30 @@ def _small(x):
     return _exp(-(distance if distance < 700.0 else 700.0))
 
 
+@jit_fused
+def _even_odds(closer, tilt, half, out):
+    """e^−|x| at even odds of both components, negative where x > 0: in the first update shares differ in odds alone."""
+    for j in range(closer.shape[0]):
+        x = tilt[j] - half * closer[j]
+        small = _small(x)
+        out[j] = -small if x > 0.0 else small
+
+
+@jit_sums
+def _closer_of_odds(closer, even, against_wide):
+    """Σ W closer, W = 1 / (1 + against_wide e^x)."""
+    total = 0.0
+    for j in range(closer.shape[0]):
+        small = abs(even[j])
+        positive = even[j] < 0.0
+        total += (
+            closer[j]
+            * (small if positive else 1.0)
+            / (small + against_wide if positive else 1.0 + against_wide * small)
+        )
+    return total
+
+
 @jit_sums
 def _expected_closer(closer, tilt, log_odds, half):
     """Σ W closer."""
@@ -113,7 +137,8 @@ def _sum_of_logs(odds):
 @jit
 def _gathered(squares, thin, wide, block, out):
     """Σ q c, c = thin − wide, over the directions of each block."""
-    out[:] = 0.0
+    for j in range(out.shape[0]):
+        out[j] = 0.0
     for j in range(squares.shape[0]):
         out[block[j]] += squares[j] * (thin[j] - wide[j])
 
@@ -125,25 +150,72 @@ def concentrated_members(squares, outside, start, floor, n, updates, model, log_
     squares (r,) = z²; outside the squared norm outside the range; start (L,) the noise from which g is updated
     `updates` − 1 times (EM), at least `floor`; n degrees of freedom. `model` is a tuple of wide (L, r) = 1 / (1 + s),
     thin (C, L, r) = 1 / (1 + κ s), log_wide (L,) = Σ log(1 + s), shares (S,) = π, block (r,) the group of equal
-    eigenvalues of each direction, and tilt (C, L, B) = −½ Σ log((1 + κ s) / (1 + s)) over each group.
+    eigenvalues of each direction, and tilt (C, L, B) = −½ Σ log((1 + κ s) / (1 + s)) over each group; groups beyond
+    the last one fill whole vectors and have a tilt so negative that they change nothing.
     """
     wide, thin, log_wide, shares, block, tilt = model
-    closer, odds = np.empty(tilt.shape[2]), np.empty(tilt.shape[2])
+    closer, even, odds = np.empty(tilt.shape[2]), np.empty(tilt.shape[2]), np.empty(tilt.shape[2])
     for i in range(start.shape[0]):
         of_wide = _dot(squares, wide[i])
         for c in range(thin.shape[0]):
             of_thin = _dot(squares, thin[c, i])
             _gathered(squares, thin[c, i], wide[i], block, closer)
+            _even_odds(closer, tilt[c, i], 0.5 / max(start[i], floor), even)
             for s in range(shares.shape[0]):
-                log_odds = np.log((1.0 - shares[s]) / shares[s])
-                g = max(start[i], floor)
-                for _ in range(updates - 1):
-                    explained = of_thin - _expected_closer(closer, tilt[c, i], log_odds, 0.5 / g)
-                    g = max((explained + outside) / n, floor)
+                against_wide, g = (1.0 - shares[s]) / shares[s], max(start[i], floor)
+                log_odds = np.log(against_wide)
+                for update in range(updates - 1):
+                    if update == 0:
+                        near = _closer_of_odds(closer, even, against_wide)
+                    else:
+                        near = _expected_closer(closer, tilt[c, i], log_odds, 0.5 / g)
+                    g = max((of_thin - near + outside) / n, floor)
                 against = _last_update(closer, tilt[c, i], log_odds, 0.5 / g, belongs[c, s, i], odds)
-                against += closer.shape[0] * np.log(shares[s]) + _sum_of_logs(odds)
+                against += (block[-1] + 1) * np.log(shares[s]) + _sum_of_logs(odds)
                 noise[c, s, i] = g
                 log_likelihood[c, s, i] = against - 0.5 * (log_wide[i] + (of_wide + outside) / g + n * np.log(g))
+
+
+@jit_fused
+def _add_filter(share, wide_probability, of_wide, of_thin, mean):
+    for j in range(mean.shape[0]):
+        mean[j] += share * (of_thin[j] + wide_probability[j] * (of_wide[j] - of_thin[j]))
+
+
+@jit_fused
+def _add_slope(share, wide_probability, of_wide, of_thin, mean, slope):
+    for j in range(mean.shape[0]):
+        w, change = wide_probability[j], of_wide[j] - of_thin[j]
+        off = of_thin[j] + w * change - mean[j]
+        slope[j] += share * (w * (1.0 - w) * change * change + off * off)
+
+
+@jit
+def _weights(log_likelihood, noise):
+    """Turn log likelihoods (C, S, L) into weights that sum to 1: the log of their mean, and the mean noise."""
+    logs, noises = log_likelihood.reshape(-1), noise.reshape(-1)
+    largest, total, mean_noise = -np.inf, 0.0, 0.0
+    for k in range(logs.shape[0]):
+        largest = logs[k] if logs[k] > largest else largest
+    for k in range(logs.shape[0]):
+        logs[k] = np.exp(logs[k] - largest)
+        total += logs[k]
+    for k in range(logs.shape[0]):
+        logs[k] /= total
+        mean_noise += logs[k] * noises[k]
+    return largest + np.log(total / logs.shape[0]), mean_noise
+
+
+@jit
+def _likeliest(weight):
+    """The last index (of λ) of the largest weight (C, S, L), the first of equal ones."""
+    found, largest = 0, -1.0
+    for c in range(weight.shape[0]):
+        for s in range(weight.shape[1]):
+            for i in range(weight.shape[2]):
+                if weight[c, s, i] > largest:
+                    found, largest = i, weight[c, s, i]
+    return found
 
 
 @jit
@@ -152,22 +224,20 @@ def mean_filter(weight, belongs, of_wide, of_thin, block, mean, slope):
 
     weight (C, S, L) sums to 1; W (C, S, L, B); a = of_wide (L, r), b = of_thin (C, L, r); block (r,).
     """
-    mean[:] = 0.0
-    slope[:] = 0.0
-    for c, s, i in np.ndindex(weight.shape):
-        share = weight[c, s, i]
-        if share > _NEGLIGIBLE:
-            for j in range(mean.shape[0]):
-                b = of_thin[c, i, j]
-                mean[j] += share * (b + belongs[c, s, i, block[j]] * (of_wide[i, j] - b))
-    for c, s, i in np.ndindex(weight.shape):
-        share = weight[c, s, i]
-        if share > _NEGLIGIBLE:
-            for j in range(mean.shape[0]):
-                b, w = of_thin[c, i, j], belongs[c, s, i, block[j]]
-                change = of_wide[i, j] - b
-                off = b + w * change - mean[j]
-                slope[j] += share * (w * (1.0 - w) * change * change + off * off)
+    each = np.empty(mean.shape[0])  # W of each direction
+    for j in range(mean.shape[0]):
+        mean[j] = slope[j] = 0.0
+    for turn in range(2):
+        for c in range(weight.shape[0]):
+            for s in range(weight.shape[1]):
+                for i in range(weight.shape[2]):
+                    if weight[c, s, i] > _NEGLIGIBLE:
+                        for j in range(each.shape[0]):
+                            each[j] = belongs[c, s, i, block[j]]
+                        if turn == 0:
+                            _add_filter(weight[c, s, i], each, of_wide[i], of_thin[c, i], mean)
+                        else:
+                            _add_slope(weight[c, s, i], each, of_wide[i], of_thin[c, i], mean, slope)
 
 
 @jit
@@ -179,16 +249,11 @@ def concentrated_signals(squares, outside, start, floor, n, updates, model, filt
     filter and its slope.
     """
     _, thin, log_wide, shares, block, tilt = model
-    log_likelihood = np.empty((thin.shape[0], shares.shape[0], log_wide.shape[0]))
-    noise, belongs = np.empty_like(log_likelihood), np.empty((*log_likelihood.shape, tilt.shape[2]))
+    weight = np.empty((thin.shape[0], shares.shape[0], log_wide.shape[0]))
+    noise = np.empty((thin.shape[0], shares.shape[0], log_wide.shape[0]))
+    belongs = np.empty((thin.shape[0], shares.shape[0], log_wide.shape[0], tilt.shape[2]))
     for t in range(squares.shape[0]):
-        concentrated_members(
-            squares[t], outside[t], start[t], floor[t], n, updates, model, log_likelihood, noise, belongs
-        )
-        largest = log_likelihood.max()
-        weight = np.exp(log_likelihood - largest)
-        numbers[0, t] = largest + np.log(weight.mean())
-        numbers[1, t] = log_likelihood.argmax() % log_wide.shape[0]
-        weight /= weight.sum()
-        numbers[2, t] = (weight * noise).sum()
+        concentrated_members(squares[t], outside[t], start[t], floor[t], n, updates, model, weight, noise, belongs)
+        numbers[0, t], numbers[2, t] = _weights(weight, noise)
+        numbers[1, t] = _likeliest(weight)
         mean_filter(weight, belongs, filters[0], filters[1], block, curves[0, t], curves[1, t])

@@ -108,7 +108,7 @@ def leave_one_out_factors(xi, y, root, power_diagonals, fit, skipped, factors):
 
 @jit_sums
 def left_out_squares(residuals, outside, inverse, out):
-    """Add Σ_i (inverse_i (residual_i + outside_i))² of ridge at L penalties and m targets to out (L, m).
+    """Add Σ_i (inverse_i (residual_i + outside_i))² of ridge at L penalties and m targets to out (m, L).
 
     residuals (L, m, n) of fits within the range of the samples, outside (m, n) beyond it; inverse (L, n) =
     sqrt(w) / (1 − h). One pass over the residuals while they are in cache.
@@ -119,7 +119,7 @@ def left_out_squares(residuals, outside, inverse, out):
             for k in range(residuals.shape[2]):
                 value = inverse[i, k] * (residuals[i, j, k] + outside[j, k])
                 total += value * value
-            out[i, j] += total
+            out[j, i] += total
 
 
 @jit

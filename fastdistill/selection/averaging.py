@@ -87,6 +87,13 @@ class Averages:
     shares: np.ndarray
     gain: np.ndarray
 
+    def mean(self, j: int) -> tuple[np.ndarray, tuple[float, float]] | tuple[()]:
+        """The shares (L,) and the gain of group j; nothing where one penalty has all of the weight."""
+        if self.shares[j].max() == 1.0:
+            return ()
+        gain, error = self.gain[j].tolist()
+        return self.shares[j], (gain, error)
+
 
 class LeftOut:
     """Leave-one-out of plain ridge at the penalties of a path, for all its targets together.

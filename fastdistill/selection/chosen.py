@@ -130,9 +130,9 @@ def of_each(
     criterion, number of steps, strategy and bounds, as of `tune`; the strategy "ridge" weighs no evidence.
     """
     criterion, n_steps, strategy, limits = how
-    m = y.shape[1]
-    averages = scores if isinstance(scores, Averages) else None
-    scores = scores.scores if isinstance(scores, Averages) else scores
+    m, is_averaged = y.shape[1], isinstance(scores, Averages)
+    averages = scores if isinstance(scores, Averages) else _of_the_best(scores)
+    scores = averages.scores
     best = scores.argmin(axis=0)
     lam, score = ridge.lam[best], scores[best, np.arange(m)]
     if not np.isfinite(score).all():
@@ -141,13 +141,11 @@ def of_each(
     if strategy == "safe" and n_steps != 0:
         d, rotated = spectrum.coordinates.d, ridge.rotated
         evidence = [*weigh_each(d, rotated.z, rotated.outside, spectrum.frame.degrees, lam, ridge.lam)]
-    shares = (np.arange(len(ridge.lam)) == best[:, None]).astype(float) if averages is None else averages.shares
-    students = MeanRidges(spectrum, ridge.targets, ridge.lam, shares[None], (1,))
+    students = MeanRidges(spectrum, ridge.targets, ridge.lam, averages.shares[None], (1,))
     students.rotated = ridge.rotated
     coefficients, intercept = _linear_model(students.times(unit) if unit != 1.0 else students)
-    k = n_steps or 0
-    filters = students.spectral_multipliers(compiled_kernels().FILTER, 0, 1)[0]
-    is_mean = shares.max(axis=1) < 1.0
+    k, filters = n_steps or 0, students.spectral_multipliers(compiled_kernels().FILTER, 0, 1)[0]
+    means = [averages.mean(j) for j in range(m)]
     chosen = Chosen(
         lam,
         np.zeros(m, dtype=np.intp),
@@ -155,32 +153,33 @@ def of_each(
         _in_units(np.repeat(scores[:, None], k + 1, axis=1), unit),
         filters.T.copy(),
         filters.sum(axis=1) + spectrum.frame.fit_intercept,
-        [None if mean else np.zeros(k) for mean in is_mean],
-        [None if mean else np.eye(1, k + 1)[0] for mean in is_mean],
+        [None if mean else np.zeros(k) for mean in means],
+        [None if mean else np.eye(1, k + 1)[0] for mean in means],
         evidence,
-        [
-            verdict_on_ridge(
-                found, ridge.lam, *((shares[j], tuple(averages.gain[j].tolist())) if averages and is_mean[j] else ())
-            )
-            for j, found in enumerate(evidence)
-        ],
+        [verdict_on_ridge(found, ridge.lam, *mean) for found, mean in zip(evidence, means, strict=True)],
         coefficients[0],
         intercept[0],
     )
     for j in (j for j, found in enumerate(evidence) if found is not None and found.supports_filter):
         steps = useful_steps(len(spectrum.coordinates.d), k, strategy, limits)
-        pure = spectrum.path(
-            y[:, j], ridge.lam, np.ones(steps)
-        )  # rotated anew, for the same digits as a fit of it alone
-        of_one = (
-            _scores_of_one(criterion, pure, scores[:, j]) if averages is None else scores_of("loo", pure, averaged=True)
+        # rotated anew, for the same digits as a fit of it alone
+        pure = spectrum.path(y[:, j], ridge.lam, np.ones(steps))
+        tuned = choose(
+            pure, y[:, j], _scores_of_one(criterion, pure, scores[:, j], is_averaged), n_steps, strategy, limits
         )
-        tuned = choose(pure, y[:, j], of_one, n_steps, strategy, limits)
         chosen.replace(j, of_tuned(times(tuned, unit) if unit != 1.0 else tuned, ridge.lam, y[:, j]))
     return chosen
 
 
-def _scores_of_one(criterion: str, pure: DistillationPath, ridge: np.ndarray) -> Scores:
+def _of_the_best(scores: np.ndarray) -> Averages:
+    """One penalty for each target, from scores (L, m)."""
+    n_penalties, m = scores.shape
+    return Averages(scores, np.eye(n_penalties)[scores.argmin(axis=0)], np.zeros((m, 2)))
+
+
+def _scores_of_one(criterion: str, pure: DistillationPath, ridge: np.ndarray, is_averaged: bool) -> Scores:
+    if is_averaged:
+        return scores_of(criterion, pure, averaged=True)
     return Scores(lambda: CRITERIA[criterion][1](pure), lambda: ridge)
 
 

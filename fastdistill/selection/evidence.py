@@ -60,8 +60,8 @@ Freely tuned weights instead: one costs 2 % on ordinary data, three cost up to 3
 anywhere. The least possible excess risk of the spiked cells, for known signal and noise, is 0.03. Signals that are
 weak, or spread over more than a few directions, gain little: the rule then mostly chooses ridge.
 
-Cost: O(members r) for 272 members, no refit: 3 to 30 ms for r = 100 to 1000; where 1 to 3 accept, five times the whole
-choice on four fifths of the samples.
+Cost: O(members r) for 272 members, no refit: 0.3 to 3 ms a target for r = 100 to 1000; where 1 to 3 accept, five times
+the whole choice on four fifths of the samples.
 """
 
 from __future__ import annotations

@@ -321,16 +321,14 @@ def _plain(pure: DistillationPath, scores: Scores, evidence: Evidence | None) ->
 
 def _averaged(pure: DistillationPath, plain: Tuned, averages: Averages) -> Tuned:
     """The mean of ridges instead of the best one, if it has more than one penalty."""
-    shares = averages.shares[0]
-    if shares.max() == 1.0:
+    found = averages.mean(0)
+    if not found:
         return plain
-    best = np.zeros_like(shares)
-    best[pure.lam.tolist().index(plain.lam)] = 1.0
+    shares, gain = found
+    best = np.eye(len(shares))[int(averages.scores[:, 0].argmin())]
     path = MeanRidges(pure.spectrum, pure.targets, pure.lam, np.stack([best, shares])[:, None], (2,))
     path.rotated = pure.rotated
-    return replace(
-        plain, xi=None, mixture=None, path=path, shares=shares, penalty_gain=tuple(averages.gain[0].tolist())
-    )
+    return replace(plain, xi=None, mixture=None, path=path, shares=shares, penalty_gain=gain)
 
 
 def _closest(

@@ -140,7 +140,8 @@ class Coordinates:
         if self.is_complete:
             outside_part = np.zeros_like(scaled)
         else:
-            outside_part = scaled - self._rows @ z
+            outside_part = self._rows @ z
+            np.subtract(scaled, outside_part, out=outside_part)
             if self.frame.weight is not None:  # once more: rounding errors have the size of the heaviest row
                 outside_part -= self._rows @ (self._rows.T @ outside_part)
         # ‖y‖² − ‖z‖² would cancel where nearly all of y is in the span

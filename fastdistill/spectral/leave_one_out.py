@@ -44,7 +44,7 @@ CACHED_ENTRIES = 2**16  # entries of what a product writes and a kernel reads ag
 EFFICIENT_ROWS = 512  # fewer would slow products with thousands of columns down
 MULTIPLIERS = 2**22  # most entries of multipliers at once (32 MiB)
 TARGET_ROWS = 160  # penalties times targets of one product: with as many rows of samples, its result stays in cache
-LEFT_OUT_ENTRIES = 2**18  # of residuals of all penalties, at once (2 MiB)
+LEFT_OUT_ENTRIES = 2**17  # of residuals of all penalties, at once (1 MiB)
 NEAR_INTERPOLATION = 1 / 64  # below this, 1 − h is formed without a subtraction, which would cost two digits
 WORTH_COMPRESSING = 50  # rows per multiplier from which the SVD of the multipliers costs less than it can save
 EPS = float(np.finfo(np.float64).eps)
@@ -104,30 +104,32 @@ def ridge_left_out_squares(coordinates: Coordinates, rotated: Rotated, lam: np.n
 
     Residuals and 1 − h are formed without a subtraction, for some targets and all penalties in one product.
     """
-    squares = np.zeros((len(lam), rotated.z.shape[1]))
+    squares = np.zeros((rotated.z.shape[1], len(lam)))
     at_once = max(1, MULTIPLIERS // max(1, len(lam) * coordinates.rank))
-    for start in range(0, squares.shape[1], at_once):
-        targets = slice(start, min(start + at_once, squares.shape[1]))
+    for start in range(0, len(squares), at_once):
+        targets = slice(start, min(start + at_once, len(squares)))
         _add_ridge_left_out(coordinates, rotated, lam, targets, squares)
-    return squares
+    return squares.T
 
 
 def _add_ridge_left_out(
     coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, targets: slice, squares: np.ndarray
 ) -> None:
+    """Add those of some targets to `squares` (m, L), block of samples by block of samples."""
     width = max(1, TARGET_ROWS // len(lam))
     parts = [slice(j, min(j + width, targets.stop)) for j in range(targets.start, targets.stop, width)]
     of_parts = [_RidgeResiduals(coordinates, rotated, lam, part) for part in parts]
-    for rows, inverse in _ridge_rows(coordinates, rotated, lam):
+    at_once = len(lam) * min(width, targets.stop - targets.start)
+    for rows, inverse in _ridge_rows(coordinates, rotated, lam, at_once):
         for part, residuals_of in zip(parts, of_parts, strict=True):
-            compiled_kernels().left_out_squares(*residuals_of(rows), inverse, squares[:, part])
+            compiled_kernels().left_out_squares(*residuals_of(rows), inverse, squares[part])
 
 
 def ridge_left_out(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Some targets, and √w (y − loo) (t, L, n) of plain ridge for these; not finite as in `ridge_left_out_squares`."""
     n, m = coordinates.frame.n_samples, rotated.z.shape[1]
     width = max(1, LEFT_OUT_ENTRIES // (n * len(lam)))
-    once = _ridge_rows(coordinates, rotated, lam)
+    once = _ridge_rows(coordinates, rotated, lam, len(lam) * min(width, m))
     blocks = list(once) if m > width else once
     for start in range(0, m, width):
         targets = slice(start, min(start + width, m))
@@ -141,11 +143,13 @@ def ridge_left_out(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) 
         yield targets, left_out
 
 
-def _ridge_rows(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> Iterator[tuple[_Rows, np.ndarray]]:
-    """Some rows, and sqrt(w) / (1 − h) (L, rows) of plain ridge."""
+def _ridge_rows(
+    coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, at_once: int
+) -> Iterator[tuple[_Rows, np.ndarray]]:
+    """Some rows, as many as suit `at_once` multipliers, and sqrt(w) / (1 − h) (L, rows) of plain ridge."""
     n = coordinates.frame.n_samples
     diagonal_of = _Product(complements(coordinates.d, lam)[:, None], n)
-    height = max(1, min(BLOCK_ENTRIES // max(1, coordinates.rank), max(EFFICIENT_ROWS, CACHED_ENTRIES // TARGET_ROWS)))
+    height = max(1, min(BLOCK_ENTRIES // max(1, coordinates.rank), max(EFFICIENT_ROWS, CACHED_ENTRIES // at_once)))
     for start in range(0, n, height):
         rows = _Rows(coordinates, rotated, slice(start, min(start + height, n)))
         one_minus_leverage = diagonal_of(rows.squared)[:, 0]
