@@ -171,8 +171,8 @@ NAMES = {
     "tune()": "bounds criterion cv lam_grid n_steps spectrum strategy y",
     "DistilledKernelRidge()": "alpha coef0 degree fit_intercept gamma kernel kernel_params n_steps solver tol xi",
     "DistilledKernelRidgeCV()": """
-        alpha_per_target alphas bounds coef0 cv degree fit_intercept gamma kernel kernel_params n_steps scoring
-        solver store_cv_results strategy
+        alpha_per_target alphas bounds coef0 cv degree fit_intercept gamma kernel kernel_params n_jobs n_steps
+        progress scoring solver store_cv_results strategy
     """,
     "DistilledRidge()": "alpha fit_intercept n_steps solver tol xi",
     "DistilledRidgeCV()": """
