@@ -277,7 +277,10 @@ def _sums_of_centred(
     gram, cross, rest = _products(rows, y_scaled, root, share, near)
     gram = blas.dger(-total, rest, rest, a=gram.T, overwrite_a=1).T
     means = Means(near, rest)
-    return _OfDesign(gram, cross, means, _varying(rows, means), 1.0)
+    varies = _varying(rows, means)
+    if not varies.all():  # the difference of two roundings, which may be negative
+        gram[~varies], gram[:, ~varies], cross[~varies] = 0.0, 0.0, 0.0
+    return _OfDesign(gram, cross, means, varies, 1.0)
 
 
 def _scaled(rows: Any, root: np.ndarray | None) -> Any:
