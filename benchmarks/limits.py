@@ -7,6 +7,7 @@ KernelPath.…_eigh           filters, fits, dof, GCV of 50 penalties × 20 step
                             n = 2000
 KernelLeaveOneOut.…_eigh    the same and exact leave-one-out of each              one ``numpy.linalg.eigh(K)``      1.5
 TuneLeaveOneOut.…_ridge_cv  50 penalties, two tuned weights, n = 100 000, p = 50  ``RidgeCV`` of 50 alphas         0.02
+TuneLeaveOneOut.…_floor     the same                                              XᵀX, leverages of each         2
 ManyProblems.…_ridge        100 000 problems 64 × 8, k = 3; time for one of them  one ``Ridge().fit``              0.01
 StudentFilters.…_copy       the filters of 50 penalties × 20 steps, r = 2000      a copy of an array of that size
 ==========================  ====================================================  =============================  ======
@@ -116,6 +117,18 @@ class TuneLeaveOneOut(_AgainstYardstick):
 
         X, y, lam = loo_problem(SIZE)
         return interleaved_ratio(self.answer, lambda: RidgeCV(lam).fit(X, y), rounds=3)
+
+    def track_ratio_floor(self, threads: int) -> float:
+        X, _, lam = loo_problem(SIZE)
+        d, vectors = np.linalg.eigh(X.T @ X)
+        filters, height = d[:, None] / (d[:, None] + lam), 2**16 // X.shape[1]
+
+        def floor() -> None:
+            X.T @ X
+            for start in range(0, len(X), height):
+                np.square(X[start : start + height] @ vectors) @ filters
+
+        return interleaved_ratio(self.answer, floor)
 
 
 class ManyProblems(_AgainstYardstick):

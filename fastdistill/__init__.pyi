@@ -1,3 +1,4 @@
+from fastdistill import distributed as distributed
 from fastdistill import estimators as estimators
 from fastdistill import kernels as kernels
 from fastdistill import theory as theory

@@ -49,6 +49,7 @@ THIRD_PARTY = {  # rooms, or single files
     "matplotlib": {"plot", "pages", "reproduce"},
     "dask": {"distributed"},
     "pyarrow": {"diagnosis"},
+    "tqdm": {"base/progress.py"},
 }
 TOP = {"__init__.py", "__init__.pyi", "__main__.py", "cli.py", "py.typed"}
 

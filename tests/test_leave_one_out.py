@@ -186,3 +186,28 @@ def test_triangular_factors_of_nearly_dependent_columns(rng):
     np.testing.assert_allclose(factor[2:], exact[2:], rtol=1e-5, atol=1e-13)
     fd.kernels.append_rows(np.array([[0.0], [np.nan], [1.0], [1.0]]), factor)
     assert not np.isfinite(factor).all()
+
+
+@pytest.mark.parametrize("later", [1.0, 1e-6, 1e7])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_factors_of_two_steps_in_parts(later, weighted, rng):
+    """In one loop where the rows are no larger than those before, by Gram-Schmidt where they are: 1e7 times."""
+    xi, n = np.array([[1.0, 1.0], [-0.3, 1.7]]), 90
+    h = rng.uniform(0.1, 0.6, n)
+    powers = np.repeat(np.array([h, 0.7 * h, 0.5 * h])[None], 2, axis=0)
+    y, root = rng.standard_normal(n) + 2.0, np.sqrt(rng.random(n)) if weighted else np.empty(0)
+    y[30:] *= later
+    fit = y - 1e-3 * y * rng.standard_normal((2, 3, n))  # columns that nearly depend on each other
+    found, wanted = np.zeros((2, 4, 4)), []
+    for part in (slice(0, 30), slice(30, 60), slice(60, 90)):
+        arrays = [np.ascontiguousarray(values[..., part]) for values in (y, root, powers, fit)]
+        fd.kernels.leave_one_out_factors(xi, *arrays, np.zeros(2, dtype=bool), found)
+    for f in range(2):
+        loo = np.empty((3, n))
+        fd.kernels.leave_one_out_direct(xi[f], y, powers[f], fit[f], loo)
+        columns = np.vstack([loo, y]) * (root if weighted else 1.0)
+        exact = np.linalg.qr(columns.T, mode="r")
+        wanted.append(exact * np.sign(exact.diagonal())[:, None])
+    sizes = np.linalg.norm(wanted, axis=1)[:, None]
+    np.testing.assert_allclose(found / sizes, wanted / sizes, rtol=1e-11, atol=1e-14)
+    np.testing.assert_array_equal(found, np.triu(found))

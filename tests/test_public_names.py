@@ -39,7 +39,8 @@ def found() -> dict[str, set[str]]:
     X = rng.standard_normal((12, 3))
     y = X @ [1.0, -1.0, 0.5] + rng.standard_normal(12)
     spectrum = fd.Spectrum.from_design(X)
-    modules = {"fd": fd, **{f"fd.{name}": getattr(fd, name) for name in ("kernels", "theory", "estimators")}}
+    rooms = ("kernels", "theory", "estimators", "distributed")
+    modules = {"fd": fd, **{f"fd.{name}": getattr(fd, name) for name in rooms}}
     run = fd.run_sgd(X, y, step_size=0.01, n_epochs=1)
     tuned = fd.tune(spectrum, y, [0.1, 1.0], n_steps=1)
     accumulator = fd.GramAccumulator().partial_fit(X, y)
@@ -70,6 +71,7 @@ def found() -> dict[str, set[str]]:
         **{name: of_object(value) for name, value in objects.items()},
         **{f"{name}()": parameters(getattr(fd, name)) for name in [*functions, *ESTIMATORS]},
         **{f"theory.{name}()": parameters(getattr(fd.theory, name)) for name in fd.theory.__all__},
+        **{f"distributed.{name}()": parameters(getattr(fd.distributed, name)) for name in fd.distributed.__all__},
         **{name: own_methods(type(model)) for name, model in fitted.items()},
         **{f"{name}.fit()": {key for key in vars(model) if key.endswith("_")} for name, model in fitted.items()},
         "Spectrum methods": {
@@ -93,7 +95,7 @@ NAMES = {
         DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
         DistilledRidgeClassifierCV Geometric GramAccumulator Holdout InverseTime KDSGDClassifier KDSGDRegressor
         Mask RandK RandomRounding SGDRun SelfDistiller Spectrum TeacherOutputs ToleranceRounds TopK Tuned __version__
-        batched_path deep_linear_distillation diagnose estimators kernels mixture_from_xi multistep_filter
+        batched_path deep_linear_distillation diagnose distributed estimators kernels mixture_from_xi multistep_filter
         optimal_kd_weight run_sgd theory tune xi_from_mixture
     """,
     "fd.kernels": """
@@ -119,6 +121,7 @@ NAMES = {
         DistilledKernelRidge DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
         DistilledRidgeClassifierCV KDSGDClassifier KDSGDRegressor SelfDistiller
     """,
+    "fd.distributed": "accumulate loo_mse",
     "Spectrum": """
         d fit_intercept from_design from_kernel is_kernel limit method n_effective n_features n_samples path
         rank tolerance_path total_weight
@@ -169,8 +172,8 @@ NAMES = {
     "tune()": "bounds criterion cv lam_grid n_steps spectrum strategy y",
     "DistilledKernelRidge()": "alpha coef0 degree fit_intercept gamma kernel kernel_params n_steps solver tol xi",
     "DistilledKernelRidgeCV()": """
-        alpha_per_target alphas bounds coef0 cv degree fit_intercept gamma kernel kernel_params n_steps scoring
-        solver store_cv_results strategy
+        alpha_per_target alphas bounds coef0 cv degree fit_intercept gamma kernel kernel_params n_jobs n_steps
+        progress scoring solver store_cv_results strategy
     """,
     "DistilledRidge()": "alpha fit_intercept n_steps solver tol xi",
     "DistilledRidgeCV()": """
@@ -191,6 +194,8 @@ NAMES = {
         warm_start
     """,
     "SelfDistiller()": "cv estimator n_steps xi",
+    "distributed.accumulate()": "X fit_intercept sample_weight y",
+    "distributed.loo_mse()": "X acc lam n_steps sample_weight xi y",
     "theory.BestMixture()": "excess_risk filters lam weights",
     "theory.FixedDesign()": "d gamma n_samples theta",
     "theory.KDNeighbourhood()": "curvature moments step_size",
@@ -269,8 +274,9 @@ NAMES = {
         path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
     """,
     "GramAccumulator methods": """
-        loo_mse(blocks) loo_mse(lam) loo_mse(n_steps) loo_mse(xi) merge(other) partial_fit(X_block)
-        partial_fit(sample_weight) partial_fit(y_block) path(lam) path(n_steps) path(xi)
+        loo_mse(blocks) loo_mse(lam) loo_mse(n_steps) loo_mse(progress) loo_mse(xi) merge(other)
+        partial_fit(X_block) partial_fit(progress) partial_fit(sample_weight) partial_fit(y_block)
+        path(lam) path(n_steps) path(xi)
     """,
 }
 

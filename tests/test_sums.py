@@ -225,6 +225,17 @@ def test_columns_far_from_zero_and_constant_columns(regime, rng):
                 assert_same(summed(split(X, y, w, n_blocks, kind)).path(LAM, XI), whole, rtol=1e-9)
 
 
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e9 / 7])
+def test_a_constant_column_has_no_sum_of_squares(value, rng):
+    """Its rounded mean differs from it, and the correction for that must not leave a negative square."""
+    X, y = np.column_stack([np.full(997, value), rng.standard_normal(997)]), rng.standard_normal(997)
+    for w in (None, rng.random(997)):
+        for n_blocks in (1, 3, 50):
+            path = summed(split(X, y, w, n_blocks)).path(1e-12, [])
+            assert path.coef[0, 0] == 0.0
+            assert_same(path, fd.Spectrum.from_design(X, True, w, solver="svd").path(y, 1e-12, []), rtol=1e-9)
+
+
 def test_columns_of_very_different_sizes(rng):
     X = rng.standard_normal((80, 4)) * [1e-7, 1.0, 1e6, 1e9]
     X = np.column_stack([X, X[:, 2] / 1e3 - X[:, 3]])  # and one that depends on others

@@ -328,6 +328,8 @@ class DistilledKernelRidge(KernelRegressor):
         penalties = np.atleast_1d(penalty)
         if not kernel.admitted(spectrum, penalties).all():
             raise ValueError(kernel.refusal(spectrum, float(penalties.min())))
+        if warning := kernel.warning(spectrum):
+            warnings.warn(warning, RuntimeWarning, stacklevel=2)
         coef, intercept = last_student(spectrum, y, penalty, schedule, "dual_coef")
         # In float64 also for float32 data: of order y / alpha, they cancel in predictions (linear kernel, n = 200,
         # alpha = 1e-3: relative error 2e-3 when stored as float32, 5e-8 so).
@@ -472,20 +474,19 @@ class Kernel:
             raise ValueError(f"Cannot fit with kernel={self.kernel!r}. {err}") from err
 
     def admitted(self, spectrum: Spectrum, penalties: np.ndarray) -> np.ndarray:
-        """Which penalties (L,) leave K + λ I positive definite; warns where K is not, but some do."""
+        """Which penalties (L,) leave K + λ I positive definite."""
         least = spectrum.smallest
-        if least == 0.0:
-            return np.ones(len(penalties), dtype=bool)
-        admitted = penalties > -least * (1.0 + DEFINITE_BY)
-        if admitted.any():
-            warnings.warn(
-                f"kernel={self.kernel!r} is indefinite on these data (eigenvalues of its matrix from {least:.3g} to "
-                f"{spectrum.d[0]:.3g}). The fit solves (K + alpha I) a = y, but no longer minimises a penalised error, "
-                f"has no standard deviations, and a distillation step may amplify.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-        return admitted
+        return np.ones(len(penalties), dtype=bool) if least == 0.0 else penalties > -least * (1.0 + DEFINITE_BY)
+
+    def warning(self, spectrum: Spectrum) -> str:
+        """What to warn of where K is not positive semi-definite, but K + λ I is; empty where K is."""
+        if spectrum.smallest == 0.0:
+            return ""
+        return (
+            f"kernel={self.kernel!r} is indefinite on these data (eigenvalues of its matrix from "
+            f"{spectrum.smallest:.3g} to {spectrum.d[0]:.3g}). The fit solves (K + alpha I) a = y, but no longer "
+            f"minimises a penalised error, has no standard deviations, and a distillation step may amplify."
+        )
 
     def warn_of_lost_columns(self, X: Any, penalty: float, names: Any) -> None:
         """Where X Xᵀ of the linear kernel rounds away columns that the penalty keeps; one float64 holds 16 digits."""

@@ -17,20 +17,23 @@ Cost: one O(n³) eigendecomposition for each kernel (one more per fold with a sp
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.model_selection import check_cv
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
+from fastdistill.base.progress import checked, reporting
 from fastdistill.estimators._common import DATA, multiply
 from fastdistill.estimators._selection import record, search_of
 from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor
-from fastdistill.selection.search import Choices, Fold
+from fastdistill.selection.search import Choices, Fold, Search
 from fastdistill.spectral.coordinates import Coordinates
 from fastdistill.spectral.gaussian_process import Posterior
 
@@ -91,6 +94,14 @@ class DistilledKernelRidgeCV(KernelRegressor):
         Whether `cv_results_` holds leave-one-out errors or predictions of every sample; not with `cv` or "gcv".
     solver : {"auto", "eigh"}, default="auto"
         How the kernel matrix is decomposed; for now both are the same.
+    n_jobs : int or None, default=None
+        Kernels of the grid that are decomposed at once, by :class:`joblib.Parallel`: None stands for 1 unless in a
+        :func:`joblib.parallel_config`, -1 for all cores. ``joblib.parallel_config("dask")`` takes the workers of the
+        current `distributed.Client`. The choice is the same for every number. Each job holds an
+        (n_samples, n_samples) matrix and its eigenvectors; processes send the latter back.
+    progress : bool or callable, default=False
+        True shows a bar (tqdm's where it is installed) of the kernels that were tried, if that takes more than two
+        seconds. A function is called as ``progress(done, total)``, at most ten times a second and at the end.
 
     Attributes
     ----------
@@ -147,6 +158,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
     on the same samples, so both flatter.
 
     Cost: O(n³) for each combination of kernel parameters, and once more per fold with `cv`; then O(n² k) per penalty.
+    BLAS has threads of its own in each job; processes of joblib share the cores out among the jobs.
 
     References
     ----------
@@ -186,6 +198,8 @@ class DistilledKernelRidgeCV(KernelRegressor):
         kernel_params: Any = None,
         store_cv_results: bool = False,
         solver: str = "auto",
+        n_jobs: int | None = None,
+        progress: Any = False,
     ) -> None:
         self.alphas = alphas
         self.n_steps = n_steps
@@ -202,6 +216,8 @@ class DistilledKernelRidgeCV(KernelRegressor):
         self.kernel_params = kernel_params
         self.store_cv_results = store_cv_results
         self.solver = solver
+        self.n_jobs = n_jobs
+        self.progress = progress
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DistilledKernelRidgeCV:
         """Choose the kernel, the penalty and the weights, and fit the chosen student.
@@ -234,6 +250,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
         """
         search = search_of(self)
         validation.choice(self.solver, "solver", SOLVERS)
+        checked(self.progress)
         kernels = self._kernels()
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not kernels[0].is_precomputed, **DATA)
         y, scale = search.in_units(y)
@@ -242,18 +259,19 @@ class DistilledKernelRidgeCV(KernelRegressor):
         best: Choices | None = None
         coordinates: Coordinates | None = None
         scores, refusal = [], ""
-        for kernel in kernels:
-            spectrum = kernel.spectrum(X, weight)
-            admitted = kernel.admitted(spectrum, search.penalties)
-            scores.append(search.no_scores(y))
-            if not admitted.any():
-                refusal = kernel.refusal(spectrum, float(search.penalties.max()))
-                continue
-            folds = None if splits is None else _folds(kernel, X, weight, splits)
-            choices = search.within(admitted, spectrum.coordinates.smallest < 0.0).run(spectrum, y, weight, folds)
-            scores[-1][admitted] = choices.scores
-            if best is None or choices.error < best.error:
-                best, self._kernel, coordinates = choices, kernel, spectrum.coordinates
+        tried = self._tried(kernels, search, X, y, weight, splits)
+        with reporting(self.progress, len(kernels), "kernels", type(self).__name__) as advance:
+            for kernel, (admitted, choices, of_kernel, message) in zip(kernels, tried, strict=True):
+                scores.append(search.no_scores(y))
+                advance(1)
+                if choices is None:
+                    refusal = message
+                    continue
+                if message:
+                    warnings.warn(message, RuntimeWarning, stacklevel=2)
+                scores[-1][admitted] = choices.scores
+                if best is None or choices.error < best.error:
+                    best, self._kernel, coordinates = choices, kernel, of_kernel
         if best is None:
             raise ValueError(refusal)
         record(self, best)
@@ -270,6 +288,12 @@ class DistilledKernelRidgeCV(KernelRegressor):
         names = getattr(self, "feature_names_in_", None)
         self._kernel.warn_of_lost_columns(X, float(np.min(self.alpha_)), names)
         return self
+
+    def _tried(self, kernels: list[Kernel], *data: Any) -> Iterator[_Tried]:
+        """What each kernel gives, in their order, by joblib; one after the other held where there is one job."""
+        if len(kernels) == 1:
+            return iter([_try(kernels[0], *data)])
+        return Parallel(n_jobs=self.n_jobs, return_as="generator")(delayed(_try)(kernel, *data) for kernel in kernels)
 
     def _complete_results(
         self,
@@ -301,6 +325,26 @@ class DistilledKernelRidgeCV(KernelRegressor):
         for kernel in kernels:
             kernel.check()
         return kernels
+
+
+class _Tried(NamedTuple):
+    """The penalties (L,) that a kernel admits, the choice among them, and a warning; without a choice, why not."""
+
+    admitted: np.ndarray
+    choices: Choices | None
+    coordinates: Coordinates
+    message: str
+
+
+def _try(kernel: Kernel, search: Search, X: Any, y: np.ndarray, weight: Any, splits: list[Any] | None) -> _Tried:
+    """Choose penalty and weights for one kernel."""
+    spectrum = kernel.spectrum(X, weight)
+    admitted = kernel.admitted(spectrum, search.penalties)
+    if not admitted.any():
+        return _Tried(admitted, None, spectrum.coordinates, kernel.refusal(spectrum, float(search.penalties.max())))
+    folds = None if splits is None else _folds(kernel, X, weight, splits)
+    choices = search.within(admitted, spectrum.coordinates.smallest < 0.0).run(spectrum, y, weight, folds)
+    return _Tried(admitted, choices, spectrum.coordinates, kernel.warning(spectrum))
 
 
 def _is_several(value: Any) -> bool:

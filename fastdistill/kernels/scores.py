@@ -23,6 +23,10 @@ import numpy as np
 
 from fastdistill.kernels._compile import jit, jit_sums
 
+# Rows appended to a triangular factor by a Cholesky factor of I + ZᵀZ may have this squared size, in units of the rows
+# before: rounding is that many times eps.
+MOST_GROWTH = 64.0
+
 
 @jit
 def leave_one_out_direct(xi, y, power_diagonals, fit, out):
@@ -85,6 +89,67 @@ def _dot(a, b):
     return total
 
 
+@jit_sums
+def _append_two_steps(xi, y, root, power_diagonals, fit, factor):
+    """`leave_one_out_factors` of one family, k = 2, in one loop; False, and nothing done, where it would lose digits.
+
+    100 000 points and 50 penalties take 28 ms; stored predictions, orthogonalised in passes, 46.
+    With Z = √w [loo_0 loo_1 loo_2 y] R⁻¹ the new factor is U R, Uᵀ U = I + Zᵀ Z: well conditioned for rows that are not
+    much larger, in any direction, than all those before. root (n,) has the square roots of the weights.
+    """
+    r = factor
+    if not min(r[0, 0], r[1, 1], r[2, 2], r[3, 3]) > 0.0:
+        return False
+    i0, i1, i2, i3 = 1.0 / r[0, 0], 1.0 / r[1, 1], 1.0 / r[2, 2], 1.0 / r[3, 3]
+    r01, r02, r03, r12, r13, r23 = r[0, 1], r[0, 2], r[0, 3], r[1, 2], r[1, 3], r[2, 3]
+    first, second = xi[0], xi[1]
+    g00, g01, g02, g03, g11, g12, g13, g22, g23, g33 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(y.shape[0]):
+        inverse = 1.0 / (1.0 - power_diagonals[0, i])
+        # loo_t = (1 − ξ_t) y + ξ_t loo_{t−1} + δ_t
+        shift = (fit[0, i] - y[i]) * inverse
+        loo0 = y[i] + shift
+        goal1, shift1 = y[i] + first * (loo0 - y[i]), first * shift
+        new1 = (fit[1, i] + shift1 * power_diagonals[1, i] - goal1) * inverse
+        loo1 = goal1 + new1
+        goal2 = y[i] + second * (loo1 - y[i])
+        moved = second * (shift1 * power_diagonals[2, i] + new1 * power_diagonals[1, i])
+        loo2 = goal2 + (fit[2, i] + moved - goal2) * inverse
+        z0 = root[i] * loo0 * i0
+        z1 = (root[i] * loo1 - z0 * r01) * i1
+        z2 = (root[i] * loo2 - z0 * r02 - z1 * r12) * i2
+        z3 = (root[i] * y[i] - z0 * r03 - z1 * r13 - z2 * r23) * i3
+        g00, g01, g02, g03 = g00 + z0 * z0, g01 + z0 * z1, g02 + z0 * z2, g03 + z0 * z3
+        g11, g12, g13 = g11 + z1 * z1, g12 + z1 * z2, g13 + z1 * z3
+        g22, g23, g33 = g22 + z2 * z2, g23 + z2 * z3, g33 + z3 * z3
+    if not g00 + g11 + g22 + g33 < MOST_GROWTH:
+        return False
+    u = np.array(
+        [[1.0 + g00, g01, g02, g03], [0.0, 1.0 + g11, g12, g13], [0.0, 0.0, 1.0 + g22, g23], [0.0, 0.0, 0.0, 1.0 + g33]]
+    )
+    _times_cholesky(u, factor)
+    return True
+
+
+@jit
+def _times_cholesky(square, factor):
+    """R (c, c), in `factor`, becomes U R with Uᵀ U = `square`, of which the upper triangle is read and overwritten."""
+    c = factor.shape[0]
+    for j in range(c):
+        square[j, j] = np.sqrt(square[j, j])
+        for m in range(j + 1, c):
+            square[j, m] /= square[j, j]
+        for i in range(j + 1, c):
+            for m in range(i, c):
+                square[i, m] -= square[j, i] * square[j, m]
+    for j in range(c):
+        for m in range(j, c):
+            total = 0.0
+            for i in range(j, m + 1):
+                total += square[j, i] * factor[i, m]
+            factor[j, m] = total  # the rows before are read no more
+
+
 @jit
 def leave_one_out_factors(xi, y, root, power_diagonals, fit, skipped, factors):
     """Append √w [loo_0 .. loo_k y] of n points to the R factors of P families of students, with `append_rows`.
@@ -93,9 +158,12 @@ def leave_one_out_factors(xi, y, root, power_diagonals, fit, skipped, factors):
     (P, k+1, n) as in `leave_one_out_direct`; families with skipped (P,) are not touched -> factors (P, k+2, k+2).
     """
     steps, n = power_diagonals.shape[1], y.shape[0]
+    root_or_ones = root if root.shape[0] > 0 else np.ones(n)
     columns = np.empty((steps + 1, n))
     for f in range(power_diagonals.shape[0]):
         if skipped[f]:
+            continue
+        if steps == 3 and _append_two_steps(xi[f], y, root_or_ones, power_diagonals[f], fit[f], factors[f]):
             continue
         leave_one_out_direct(xi[f], y, power_diagonals[f], fit[f], columns[:steps])
         columns[steps] = y

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastdistill.base import validation
+from fastdistill.base.progress import reporting
 from fastdistill.spectral.decompositions.sums import Sums
 from fastdistill.spectral.path import checked_penalties
 from fastdistill.spectral.summed_path import Block, SummedPath, SummedSpectrum
@@ -84,17 +85,23 @@ class GramAccumulator:
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_spectrum": None}
 
-    def partial_fit(self, X_block: Any, y_block: Any, sample_weight: Any = None) -> GramAccumulator:
+    def partial_fit(
+        self, X_block: Any, y_block: Any, sample_weight: Any = None, progress: Any = False
+    ) -> GramAccumulator:
         """Add a block of samples.
 
         Parameters
         ----------
         X_block : {array-like, sparse} (h, p)
-            Memory maps are read in pieces, once.
+            A memory map is read once, in pieces of a few MiB, and its pages are given back: it may be larger than
+            memory.
         y_block : array-like (h,) or (h, m)
             One or several targets, in all blocks alike.
         sample_weight : float or array-like (h,), optional
             Non-negative weights of the squared residuals, 1 by default; a block may have no positive one.
+        progress : bool or callable
+            True shows a bar (tqdm's where it is installed) if the block takes more than two seconds. A function is
+            called as ``progress(done, total)`` with numbers of rows, at most ten times a second and at the end.
 
         Returns
         -------
@@ -110,7 +117,9 @@ class GramAccumulator:
         """
         block = Block(X_block, y_block, sample_weight)
         self._check(block.shape[1], block.y.shape[1], block.is_single, "X_block", "y_block")
-        return self._take(block.sums(centred=self.fit_intercept), block.is_single, block.dtype)
+        with reporting(progress, block.shape[0], "rows", "GramAccumulator.partial_fit") as advance:
+            sums = block.sums(centred=self.fit_intercept, advance=advance)
+        return self._take(sums, block.is_single, block.dtype)
 
     def merge(self, other: GramAccumulator) -> GramAccumulator:
         """Add the samples of another accumulator, which stays as it is.
@@ -198,7 +207,9 @@ class GramAccumulator:
             self._spectrum = SummedSpectrum(self._sums, self._dtype, is_single=self._is_single)
         return self._spectrum
 
-    def loo_mse(self, blocks: Iterable[Any], lam: Any, xi: Any, n_steps: int | None = None) -> np.ndarray:
+    def loo_mse(
+        self, blocks: Iterable[Any], lam: Any, xi: Any, n_steps: int | None = None, progress: Any = False
+    ) -> np.ndarray:
         """Exact leave-one-out errors Σ w (y − loo)² / Σ w of every student, from one more pass over the samples.
 
         Parameters
@@ -207,6 +218,8 @@ class GramAccumulator:
             All samples that were summed, once, in any order and in blocks of any size.
         lam, xi, n_steps
             As in `path`.
+        progress : bool or callable
+            As in `partial_fit`.
 
         Returns
         -------
@@ -223,7 +236,8 @@ class GramAccumulator:
         O(n p (p + L Q k)): rows of U = W^½ (X − x̄) V diag(d)^-½ are formed block by block.
         """
         path = self.path(lam, xi, n_steps)
-        return path.mean_left_out(path.left_out(Block(*_samples(block))) for block in blocks)
+        with reporting(progress, self.n_samples, "rows", "GramAccumulator.loo_mse") as advance:
+            return path.mean_left_out(path.left_out(Block(*_samples(block)), advance) for block in blocks)
 
 
 def _samples(block: Any) -> tuple[Any, Any, Any]:

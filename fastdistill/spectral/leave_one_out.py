@@ -152,7 +152,7 @@ def _ridge_rows(
     height = max(1, min(BLOCK_ENTRIES // max(1, coordinates.rank), max(EFFICIENT_ROWS, CACHED_ENTRIES // at_once)))
     for start in range(0, n, height):
         rows = _Rows(coordinates, rotated, slice(start, min(start + height, n)))
-        one_minus_leverage = diagonal_of(rows.squared)[:, 0]
+        one_minus_leverage = diagonal_of(rows.squared[:, : coordinates.rank])[:, 0]
         one_minus_leverage[lam == 0.0] *= rows.unreached_share == 0.0
         one_minus_leverage += rows.unreached_share
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -204,12 +204,10 @@ class _Rows:
         Rotated targets.
     weight, root : ndarray (rows,)
         w and sqrt(w); `root` is empty where all weights are 1.
-    squared : ndarray (rows, r)
-        U².
+    squared : ndarray (rows, r) or (rows, r + 1)
+        U²; with an intercept also `intercept_share`.
     unscaled : ndarray (rows, r)
         W^-½ U.
-    intercept_share : ndarray (rows,)
-        Diagonal of the intercept's smoother, w / Σw; zero without one.
     unreached_share : ndarray (rows,)
         1 − h at λ = 0: the share of a sample's unit vector that no fit reaches, 0 for a sample that can be
         interpolated. Exactly 0 where rounding could have made all of it.
@@ -224,16 +222,29 @@ class _Rows:
         self.weight = np.ones(index.stop - index.start) if frame.weight is None else frame.weight[index]
         self.root = np.empty(0) if frame.root is None else frame.root[index]
         u = coordinates.row_block(index.start, index.stop)
-        self.squared = np.square(u)
-        self.intercept_share = self.weight / frame.total_weight * frame.fit_intercept
-        self.unreached_share = 1.0 - self.intercept_share - self.squared.sum(axis=1)
-        if coordinates.is_complete:
-            self.unreached_share[self.weight > 0] = 0.0
-        self.unreached_share[self.unreached_share < 16 * EPS * max(1, coordinates.rank) ** 0.5] = 0.0
+        self.squared = np.empty((len(u), coordinates.rank + frame.fit_intercept))
+        np.square(u, out=self.squared[:, : coordinates.rank])
+        if frame.fit_intercept:
+            self.squared[:, -1] = self.weight / frame.total_weight
         self.unscaled = coordinates.unscaled_block(index, u)
-        self.outside_part = frame.unscaled(rotated.outside_part[index], index).copy()
-        self.outside_part[self.unreached_share == 0.0] = 0.0
         self.y = frame.unscaled(rotated.scaled[index], index)
+        self._coordinates, self._rotated = coordinates, rotated
+
+    @cached_property
+    def unreached_share(self) -> np.ndarray:
+        """See the class; asked for near interpolation only."""
+        unreached = 1.0 - self.squared.sum(axis=1)
+        if self._coordinates.is_complete:
+            unreached[self.weight > 0] = 0.0
+        unreached[unreached < 16 * EPS * max(1, self._coordinates.rank) ** 0.5] = 0.0
+        return unreached
+
+    @cached_property
+    def outside_part(self) -> np.ndarray:
+        """See the class; asked for near interpolation only."""
+        outside = self._coordinates.frame.unscaled(self._rotated.outside_part[self.index], self.index).copy()
+        outside[self.unreached_share == 0.0] = 0.0
+        return outside
 
 
 class _Families:
@@ -248,7 +259,10 @@ class _Families:
         self.powers = np.empty_like(self.filters)  # a^(j+1)
         for powers, penalty in zip(self.powers, lam, strict=True):
             kernels.filter_powers(d, penalty, powers)
-        self.power_diagonals_of = _Product(self.powers, coordinates.frame.n_samples)
+        powers = self.powers
+        if coordinates.frame.fit_intercept:  # whose smoother equals its powers
+            powers = np.concatenate([powers, np.ones((*powers.shape[:2], 1))], axis=2)
+        self.power_diagonals_of = _Product(powers, coordinates.frame.n_samples)
         self.fit_of = [_Product(self.filters * z, coordinates.frame.n_samples) for z in rotated.z.T]
 
     @cached_property
@@ -305,7 +319,6 @@ class _Families:
     def _power_diagonals(self, rows: _Rows) -> tuple[np.ndarray, np.ndarray]:
         """diag H^(j+1) (P, k+1, rows), and the families (P,) with a leverage near one."""
         power_diagonals = self.power_diagonals_of(rows.squared)
-        power_diagonals += rows.intercept_share
         return power_diagonals, 1.0 - power_diagonals[:, 0].max(axis=1) < NEAR_INTERPOLATION
 
     def _fits(
@@ -315,8 +328,8 @@ class _Families:
         which = np.flatnonzero(near_interpolation)
         complement_diagonals = np.empty((0, *power_diagonals.shape[1:]))
         if len(which):
-            complement_diagonals = _Product(self.complement_powers[which])(rows.squared)
-        complement_diagonals[self.lam[which] == 0.0] *= rows.unreached_share == 0.0
+            complement_diagonals = _Product(self.complement_powers[which])(rows.squared[:, : len(self.d)])
+            complement_diagonals[self.lam[which] == 0.0] *= rows.unreached_share == 0.0
         for j, fit_of in enumerate(self.fit_of):
             fit = fit_of(rows.unscaled)
             yield j, fit, self._without_subtraction(rows, j, which, power_diagonals, complement_diagonals, fit)
@@ -356,7 +369,7 @@ class _Product:
     def __init__(self, multipliers: np.ndarray, n_rows: int = 0) -> None:
         self.shape = multipliers.shape[:2]
         flat = multipliers.reshape(self.shape[0] * self.shape[1], multipliers.shape[2])
-        self.factors = [flat]
+        self.factors, self._kept = [flat], list[np.ndarray]()
         if not flat.size or n_rows < WORTH_COMPRESSING * min(flat.shape):
             return
         size = np.linalg.norm(flat, axis=1, keepdims=True)
@@ -366,7 +379,10 @@ class _Product:
             self.factors = [directions, flat @ directions.T]
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """The product, in memory that the next call overwrites: fresh pages would cost as much as the arithmetic."""
         product = rows.T
-        for factor in self.factors:
-            product = factor @ product
+        if not self._kept or self._kept[0].shape[1] != len(rows):
+            self._kept = [np.empty((len(factor), len(rows))) for factor in self.factors]
+        for factor, kept in zip(self.factors, self._kept, strict=True):
+            product = np.matmul(factor, product, out=kept)
         return product.reshape(*self.shape, len(rows))

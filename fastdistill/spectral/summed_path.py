@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdistill.base import validation
+from fastdistill.base import progress, validation
+from fastdistill.base.mapped import MappedPages
 from fastdistill.spectral.coordinates import Coordinates, Rotated
 from fastdistill.spectral.decompositions.centre import Centre
 from fastdistill.spectral.decompositions.eigen import Decomposition
@@ -34,7 +35,7 @@ NO_ROWS = (
     "Sums hold no rows, of which {} would need every one. acc.loo_mse(blocks, lam, xi) has the exact leave-one-out "
     "errors, from one more pass over the data; path.predict(X) has the fits of rows that are at hand."
 )
-BLOCK_ENTRIES = 2**18  # entries of a block of dense rows that are summed at once (2 MiB)
+BLOCK_ENTRIES = 2**20  # entries of a block of dense rows whose sums are added to the others at once (8 MiB)
 MOST_ENTRIES = 2**22  # of a block of at least 4 p rows, which cost more than adding its p by p sums (32 MiB)
 SAME_WEIGHT = 1e-9  # sums of weights that differ by less differ by rounding
 ORDINARY = 1e50  # weighted rows of a smaller root mean square need no closer look
@@ -79,13 +80,13 @@ class Block:
 
     def parts(self, height: int) -> Iterator[tuple[slice, Any, np.ndarray, np.ndarray | None]]:
         """Which of the samples, their rows (dense, not yet checked, or CSR), targets and weights; so many at a time."""
-        n = self.shape[0]
+        n, pages = self.shape[0], MappedPages(self._design)
         for start in range(0, n, height):
             index = slice(start, min(start + height, n))
-            rows = self._design[index]
-            if isinstance(rows, np.ndarray):
-                rows = np.asarray(rows, dtype=np.float64)
+            given = self._design[index]
+            rows = np.asarray(given, dtype=np.float64) if isinstance(given, np.ndarray) else given
             yield index, rows, self.y[index], None if self.weight is None else self.weight[index]
+            pages.release(given)
 
     def check(self, rows: Any, index: slice) -> None:
         """Raise where dense rows are not finite, or too large."""
@@ -93,8 +94,8 @@ class Block:
         if isinstance(rows, np.ndarray):
             validation.design(rows, name, smallest=0.0)
 
-    def sums(self, *, centred: bool) -> Sums:
-        """Its sums."""
+    def sums(self, *, centred: bool, advance: progress.Advance = progress.nothing) -> Sums:
+        """Its sums; `advance` is told the rows that are done."""
         n, p = self.shape
         unit = 1.0 if validation.is_ordinary(self.y, validation.LARGEST_TARGET) else validation.unit_size(self.y)
         height = max(BLOCK_ENTRIES, min(4 * p * p, MOST_ENTRIES)) // p if self.is_dense else n
@@ -109,6 +110,7 @@ class Block:
                 total = part
             else:
                 total.add(part)
+            advance(len(y))
         assert total is not None
         return total
 
@@ -245,8 +247,8 @@ class SummedPath(DistillationPath):
         means = self.targets.mean * self.targets.unit
         return means[0] if self.targets.is_single else means
 
-    def left_out(self, block: Block) -> LeftOut:
-        """Leave-one-out of a block of the samples."""
+    def left_out(self, block: Block, advance: progress.Advance = progress.nothing) -> LeftOut:
+        """Leave-one-out of a block of the samples; `advance` is told the rows that are done."""
         (n, p), m, rank = block.shape, self.targets.count, self.spectrum.coordinates.rank
         if p != self.queries.width:
             raise ValueError(f"X_block must have {self.queries.width} features, got shape {block.shape}.")
@@ -260,6 +262,7 @@ class SummedPath(DistillationPath):
             if len(y):
                 part = self.spectrum.part(rows, y, weight)
                 squares += leave_one_out_squares(*part, self.family_penalties[:, 0], self.family_weights)
+            advance(index.stop - index.start)
         return LeftOut(squares, n, float(n if block.weight is None else block.weight.sum()))
 
     def mean_left_out(self, found: Iterable[LeftOut]) -> np.ndarray:

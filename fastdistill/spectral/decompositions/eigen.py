@@ -197,8 +197,7 @@ def _decompose_tall(design: np.ndarray, means: np.ndarray | None) -> Decompositi
     n, p = design.shape
     gram = np.zeros((p, p))
     with np.errstate(over="ignore", invalid="ignore"):  # refused by the eigenproblem
-        for index in _row_blocks(design.shape):
-            block = design[index] if means is None else design[index] - means
+        for _, block in _centred_blocks(design, means):
             gram -= block.T @ block
         squares = -gram.diagonal()
         if means is not None and np.any(squares <= n * np.square(ROUNDED_MEAN * means)):
@@ -207,8 +206,8 @@ def _decompose_tall(design: np.ndarray, means: np.ndarray | None) -> Decompositi
     if d[-1] < GRAM_CONDITION * d[0] or d[0] <= 0:
         return None
     rows, scaled_vectors = np.empty((n, p)), vectors / np.sqrt(d)
-    for index in _row_blocks(design.shape):
-        np.matmul(design[index] if means is None else design[index] - means, scaled_vectors, out=rows[index])
+    for index, block in _centred_blocks(design, means):
+        np.matmul(block, scaled_vectors, out=rows[index])
     centre = None if means is None else Centre(means, spread=np.sqrt(squares / n))
     return Decomposition(d, rows, vectors, centre, "gram")
 
@@ -218,10 +217,15 @@ def _directions(n: int, weight: np.ndarray | None, centred: bool) -> int:
     return (n if weight is None else int(np.count_nonzero(weight))) - centred
 
 
-def _row_blocks(shape: tuple[int, int]) -> Iterator[slice]:
-    height = max(1, BLOCK_ENTRIES // shape[1])
-    for start in range(0, shape[0], height):
-        yield slice(start, min(start + height, shape[0]))
+def _centred_blocks(design: np.ndarray, means: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows less their means, block by block, in memory that the next block overwrites: fresh pages cost time."""
+    n, p = design.shape
+    height = max(1, BLOCK_ENTRIES // p)
+    kept = np.empty((min(n, height), p))
+    for start in range(0, n, height):
+        index = slice(start, min(start + height, n))
+        rows = design[index]
+        yield index, rows if means is None else np.subtract(rows, means, out=kept[: len(rows)])
 
 
 def _svd(scaled: np.ndarray, centre: Centre | None, weight: np.ndarray | None) -> Decomposition:
@@ -254,7 +258,7 @@ def column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:
     means = share @ design
     if isinstance(design, np.ndarray):
         means = means + (means - share.sum() * means)
-        means = means + sum(share[index] @ (design[index] - means) for index in _row_blocks(design.shape))
+        means = means + sum(share[index] @ block for index, block in _centred_blocks(design, means))
     return np.asarray(means)
 
 
