@@ -13,6 +13,7 @@ module                  what it holds
 ``sgd_comparisons``     the tasks of distillation SGD in that registry
 ``sgd_limits``          epochs of SGD / a stream over their data, and / scikit-learn's
 ``out_of_core``         sums of a design from a memory map / products of its blocks, their memory, on two processes
+``latency``             calls on 64 × 8 / one ``eigh`` of 8 × 8, and / scikit-learn's
 ``processes``           import, first fit and cold compilation, in fresh processes
 ``report``              every target beside what is measured: ``python -m benchmarks.report``
 ``worth``               errors of our defaults / errors of ridge: accuracy, tracked as time is

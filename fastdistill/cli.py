@@ -358,7 +358,7 @@ def _ridge_calls() -> dict[str, Callable[[], Any]]:
         weigh_each(np.array([2.0, 1.0]), X.T, np.ones(4), 9, np.ones(4), np.ones(1))
 
     return {
-        "filters (multistep_filter)": lambda: fd.multistep_filter([3.0, 1.0], 1.0, [1.0, 0.5]),
+        "filters (multistep_filter)": lambda: fd.multistep_filter([3.0, 1.0], np.linspace(1.0, 2.0, 20), [1.0, 0.5]),
         "students of a design (Spectrum.path, limit)": lambda: students(fd.Spectrum.from_design(X)),
         "students of a kernel (Spectrum.path, limit)": lambda: students(fd.Spectrum.from_kernel(X @ X.T)),
         "rounds (Spectrum.tolerance_path)": lambda: fd.Spectrum.from_kernel(np.eye(4)).tolerance_path(y, 0.1),
@@ -387,6 +387,7 @@ def _sgd_calls() -> dict[str, Callable[[], Any]]:
                 fd.run_sgd(data, y, step_size=0.1, n_epochs=1, batch_size=2, teacher=np.ones(2))
                 fd.run_sgd(data, y, step_size=0.1, n_epochs=0, teacher=fd.TeacherOutputs(y), variant="kd_unbiased")
             fd.run_sgd(dense, y, step_size=[0.1, 0.2, 0.3, 0.4], n_epochs=1)
+            fd.run_sgd(dense, y, step_size=0.1, n_epochs=1, compressor=fd.TopK(1))
             fd.run_sgd(wide, y, step_size=0.1, n_epochs=0)
 
     return {"stochastic gradient descent (run_sgd)": descents}

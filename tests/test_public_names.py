@@ -99,14 +99,15 @@ NAMES = {
         optimal_kd_weight run_sgd theory tune xi_from_mixture
     """,
     "fd.kernels": """
-        COEF COLLAPSED DUAL FILTER INFEASIBLE LANES LOGISTIC MOMENTUM PARAMETER PENALTY PRIMAL PUSH RESIDUAL
-        ROUNDED SCALED SOFTMAX SQUARED STEP TEMPERATURE TOP TOTAL UNCOMPRESSED UNFINISHED VELOCITY WEIGHT
-        all_finite append_rows batched_students compress concentrated_signals csr_ascends csr_batches csr_gradient
-        csr_rows csr_scores csr_squared_norms csr_teacher dense_batches dense_gradient dense_lanes dense_rows
-        dense_scores dense_teacher descend_weights dual_multipliers filter_powers fits_and_duals leave_one_out
-        leave_one_out_direct leave_one_out_factors left_out_squares mixture_from_xi multistep_filter predict
-        primal_multipliers residual_filter student_grid tolerance_root tolerance_rounds tridiagonal_students
-        xi_from_mixture
+        ACCURATE COEF COLLAPSED DUAL FILTER ILL_CONDITIONED INFEASIBLE LANES LARGEST_INFLATION LOGISTIC
+        MOMENTUM PARAMETER PENALTY PRIMAL PUSH RESIDUAL ROUNDED SCALED SINGULAR SOFTMAX SQUARED STEP
+        TEMPERATURE TOP TOTAL UNCOMPRESSED UNFINISHED VELOCITY WEIGHT all_finite append_rows
+        batched_students compress concentrated_signals csr_ascends csr_batches csr_gradient csr_rows
+        csr_scores csr_squared_norms csr_teacher dense_batches dense_gradient dense_lanes dense_rows
+        dense_scores dense_teacher descend_weights dual_multipliers filter_powers fits_and_duals
+        leave_one_out leave_one_out_direct leave_one_out_factors left_out_squares mixture_from_xi
+        multistep_filter predict primal_multipliers residual_filter ridge_students ridge_workspace
+        student_grid tolerance_root tolerance_rounds tridiagonal_students xi_from_mixture
     """,
     "fd.theory": """
         BestMixture FixedDesign KDNeighbourhood KDStationary OptimalMixing Smoothness best_mixture
@@ -143,7 +144,7 @@ NAMES = {
         coef dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse n_steps
         predict predict_std spectrum standard_error times train_mse xi
     """,
-    "Tuned": "evidence lam mixture n_steps path score scores xi",
+    "Tuned": "evidence lam mixture n_steps path penalty_gain score scores shares xi",
     "SGDRun": "coef intercept iterate kd_weight n_epochs status step_size trace",
     "Holdout": "queries yq",
     "TeacherOutputs": "values",
@@ -151,7 +152,7 @@ NAMES = {
         d directions feature_names noise notes penalties rows safe scores share signal steps table target total
         verdict wanted where
     """,
-    "Verdict": "evidence gain n_steps sentence standard_error",
+    "Verdict": "evidence gain n_steps penalty_gain penalty_standard_error sentence standard_error",
     "batched_path()": "X fit_intercept lam n_steps n_threads sample_weight xi y",
     "deep_linear_distillation()": """
         X batch_size init_scale jacobian kd_weight loss n_epochs random_state record_every step_size
@@ -248,17 +249,18 @@ NAMES = {
     "SelfDistiller": "decision_function fit get_metadata_routing predict predict_proba score",
     "DistilledKernelRidge.fit()": "X_fit_ dual_coef_ intercept_ n_features_in_",
     "DistilledKernelRidgeCV.fit()": """
-        X_fit_ alpha_ best_score_ cv_results_ dual_coef_ evidence_ intercept_ kernel_params_ mixture_
+        X_fit_ alpha_ best_score_ cv_results_ dof_ dual_coef_ evidence_ filter_ intercept_ kernel_params_ mixture_
         n_features_in_ n_steps_ verdict_ xi_
     """,
     "DistilledRidge.fit()": "coef_ intercept_ n_features_in_",
     "DistilledRidgeCV.fit()": """
-        alpha_ best_score_ coef_ cv_results_ evidence_ intercept_ mixture_ n_features_in_ n_steps_ verdict_ xi_
+        alpha_ best_score_ coef_ cv_results_ dof_ evidence_ filter_ intercept_ mixture_ n_features_in_ n_steps_
+        verdict_ xi_
     """,
     "DistilledRidgeClassifier.fit()": "classes_ coef_ intercept_ n_features_in_",
     "DistilledRidgeClassifierCV.fit()": """
-        alpha_ best_score_ classes_ coef_ cv_results_ evidence_ intercept_ mixture_ n_features_in_ n_steps_
-        verdict_ xi_
+        alpha_ best_score_ classes_ coef_ cv_results_ dof_ evidence_ filter_ intercept_ mixture_ n_features_in_
+        n_steps_ verdict_ xi_
     """,
     "KDSGDClassifier.fit()": """
         classes_ coef_ intercept_ loss_curve_ n_features_in_ n_iter_ step_size_ validation_scores_

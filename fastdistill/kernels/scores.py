@@ -41,18 +41,16 @@ def leave_one_out_direct(xi, y, power_diagonals, fit, out):
     for i in range(n):
         inverse[i] = 1.0 / (1.0 - power_diagonals[0, i])
     for t in range(out.shape[0]):
-        out[t] = fit[t]
+        for i in range(n):
+            out[t, i] = fit[t, i]
         for s in range(t):
             for i in range(n):
                 shift[s, i] *= xi[t - 1]
                 out[t, i] += shift[s, i] * power_diagonals[t - s, i]
         # one array written in each loop: with more of them LLVM gives up proving that none overlap
-        if t == 0:
-            for i in range(n):
-                shift[t, i] = (out[t, i] - y[i]) * inverse[i]
-        else:
-            for i in range(n):
-                shift[t, i] = (out[t, i] - (1.0 - xi[t - 1]) * y[i] - xi[t - 1] * out[t - 1, i]) * inverse[i]
+        weight, teacher = (xi[t - 1], t - 1) if t > 0 else (0.0, 0)
+        for i in range(n):
+            shift[t, i] = (out[t, i] - (1.0 - weight) * y[i] - weight * out[teacher, i]) * inverse[i]
         for i in range(n):
             out[t, i] += shift[t, i] * power_diagonals[0, i]
 
@@ -64,21 +62,36 @@ def append_rows(columns, factor):
     columns (c, n): each row of the array is one column of the new rows. Modified Gram-Schmidt, whose R is as accurate
     as Householder's; `columns` is overwritten. NaN where an entry is not finite.
     """
-    before = factor.T.copy()
-    factor[:] = 0.0
+    before = np.empty(factor.shape)
     for j in range(factor.shape[0]):
-        square = _dot(columns[j], columns[j]) + _dot(before[j], before[j])
+        for c in range(factor.shape[0]):
+            before[c, j] = factor[j, c]
+    for j in range(factor.shape[0]):
+        for c in range(j):
+            factor[j, c] = 0.0
+        square = _product(columns, before, j, j)
         norm = np.sqrt(square)
         factor[j, j] = norm
         for c in range(j + 1, factor.shape[0]):
             along = 0.0
             if norm != 0.0:
-                along = (_dot(columns[j], columns[c]) + _dot(before[j], before[c])) / square
+                along = _product(columns, before, j, c) / square
             factor[j, c] = along * norm
             for i in range(columns.shape[1]):
                 columns[c, i] -= along * columns[j, i]
             for i in range(before.shape[1]):
                 before[c, i] -= along * before[j, i]
+
+
+@jit_sums
+def _product(columns, before, j, c):
+    """Of two columns that are stored in two parts each. (Views of rows would take half a second more to compile.)"""
+    total, rest = 0.0, 0.0
+    for i in range(columns.shape[1]):
+        total += columns[j, i] * columns[c, i]
+    for i in range(before.shape[1]):
+        rest += before[j, i] * before[c, i]
+    return total + rest
 
 
 @jit_sums
@@ -166,7 +179,8 @@ def leave_one_out_factors(xi, y, root, power_diagonals, fit, skipped, factors):
         if steps == 3 and _append_two_steps(xi[f], y, root_or_ones, power_diagonals[f], fit[f], factors[f]):
             continue
         leave_one_out_direct(xi[f], y, power_diagonals[f], fit[f], columns[:steps])
-        columns[steps] = y
+        for i in range(n):
+            columns[steps, i] = y[i]
         if root.shape[0] > 0:
             for t in range(steps + 1):
                 for i in range(n):

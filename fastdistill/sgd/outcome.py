@@ -125,8 +125,10 @@ class Objective:
 
     def rest(self, state: np.ndarray) -> float:
         """What J has beside the losses."""
-        coef = state[:, : self.p]
-        return 0.5 * self.l2 * float(np.vdot(coef, coef)) + self.weight * float(np.vdot(self.rows.push, state))
+        coef, rest = state[:, : self.p], 0.0
+        if self.l2 != 0.0:
+            rest += 0.5 * self.l2 * float(np.vdot(coef, coef))
+        return rest + self.weight * float(np.vdot(self.rows.push, state)) if self.weight != 0.0 else rest
 
     def rise(self, start: np.ndarray, z_start: np.ndarray, end: np.ndarray, z_end: np.ndarray) -> float:
         """J(end) − J(start), less three standard errors where only some rows are measured; NaN beyond numbers."""
@@ -179,7 +181,7 @@ def risen(
     with np.errstate(over="ignore", invalid="ignore"):  # of states on their way to divergence
         before, after = rows.scores(start), rows.scores(end)
         for q, pace in enumerate(paces):
-            measures = [Objective(rows, float(kappa), temperature) for kappa in np.unique(weights[q])]
+            measures = [Objective(rows, float(kappa), temperature) for kappa in sorted(set(weights[q].tolist()))]
             rises = [one.rise(start[q], before[q], end[q], after[q]) for one in measures]
             if not min(rises) <= 0.0:
                 pairs = zip(measures, rises, strict=True)

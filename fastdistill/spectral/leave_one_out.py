@@ -35,7 +35,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fastdistill.spectral.compiled import compiled_kernels
+from fastdistill.spectral.compiled import compiled_kernels, fill_multipliers
 from fastdistill.spectral.coordinates import Coordinates, Rotated
 
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
@@ -253,10 +253,12 @@ class _Families:
     def __init__(self, coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> None:
         self.d, self.lam, self.xi = coordinates.d, lam, np.ascontiguousarray(xi)
         d, steps = self.d, xi.shape[1] + 1
-        self.filters = np.empty((len(lam), steps, len(d)))
         kernels = compiled_kernels()
-        kernels.student_grid(d, np.repeat(lam[:, None], steps, axis=1), self.xi, kernels.FILTER, self.filters)
-        self.powers = np.empty_like(self.filters)  # a^(j+1)
+        self.powers = np.empty((len(lam), steps, len(d)))  # a^(j+1)
+        self.filters = self.powers  # of student 0
+        if steps > 1:
+            self.filters = np.empty_like(self.powers)
+            fill_multipliers(d, np.repeat(lam[:, None], steps, axis=1), self.xi, kernels.FILTER, self.filters)
         for powers, penalty in zip(self.powers, lam, strict=True):
             kernels.filter_powers(d, penalty, powers)
         powers = self.powers
