@@ -134,7 +134,8 @@ def _add_ridge_left_out(
             residuals = product(rows.unscaled)
             residuals[lam == 0.0] *= reached
             outside = np.ascontiguousarray(rows.outside_part[:, part].T)
-            compiled_kernels().left_out_squares(residuals, outside, inverse, squares[part])
+            with np.errstate(invalid="ignore"):  # without the compiler, 0 · inf where nothing is left would warn
+                compiled_kernels().left_out_squares(residuals, outside, inverse, squares[part])
 
 
 def complements(d: np.ndarray, lam: np.ndarray) -> np.ndarray:
