@@ -122,7 +122,8 @@ def _add_ridge_left_out(
     at_once = len(lam) * min(width, targets.stop - targets.start)
     for rows, inverse in _ridge_rows(coordinates, rotated, lam, at_once):
         for part, residuals_of in zip(parts, of_parts, strict=True):
-            compiled_kernels().left_out_squares(*residuals_of(rows), inverse, squares[part])
+            with np.errstate(invalid="ignore"):  # without the compiler, 0 · inf where nothing is left would warn
+                compiled_kernels().left_out_squares(*residuals_of(rows), inverse, squares[part])
 
 
 def ridge_left_out(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -138,7 +139,8 @@ def ridge_left_out(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) 
         for rows, inverse in blocks:
             residuals, outside = residuals_of(rows)
             residuals += outside
-            residuals *= inverse[:, None]
+            with np.errstate(invalid="ignore"):  # 0 · inf where nothing is left
+                residuals *= inverse[:, None]
             left_out[:, :, rows.index] = residuals.swapaxes(0, 1)
         yield targets, left_out
 
@@ -156,7 +158,8 @@ def _ridge_rows(
         one_minus_leverage[lam == 0.0] *= rows.unreached_share == 0.0
         one_minus_leverage += rows.unreached_share
         with np.errstate(divide="ignore", invalid="ignore"):
-            yield rows, np.sqrt(rows.weight) / one_minus_leverage
+            inverse = np.sqrt(rows.weight) / one_minus_leverage
+        yield rows, inverse
 
 
 class _RidgeResiduals:
