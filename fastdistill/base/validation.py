@@ -8,6 +8,7 @@ number and what to do about it.
 
 from __future__ import annotations
 
+import math
 import numbers
 import os
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+FLOAT64 = np.dtype(np.float64)
 EPS = float(np.finfo(np.float64).eps)
 SYMMETRY_TOLERANCE = 1e-8  # relative to the largest absolute entry; 16 eps for float32
 # Sizes of which products of a few, and sums of their squares, stay within float64 (1e-308 to 1e308) with digits to
@@ -66,8 +68,10 @@ def _check_ndim(got: int, allowed: int | tuple[int, ...], shape: tuple[int, ...]
 
 def check_finite(arr: np.ndarray, name: str) -> None:
     """Raise where `arr` holds NaN or inf; one pass, and no temporary of the size of `arr` unless it fails."""
+    if math.isfinite(square_sum(arr)):
+        return
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(arr.sum()):  # finite numbers can overflow the sum: then look closer
+        if np.isfinite(arr.sum()):  # finite numbers can overflow sums: then look closer
             return
     bad = ~np.isfinite(arr)
     if bad.any():
@@ -85,12 +89,20 @@ def is_ordinary(arr: np.ndarray, largest: float = LARGEST) -> bool:
 
     Where it shows nothing, `check_finite` and `sized` look closer.
     """
-    if arr.dtype != np.float64 or not (arr.flags.c_contiguous or arr.flags.f_contiguous):
-        return False
+    return squares_within(square_sum(arr), arr.size, largest)
+
+
+def square_sum(arr: np.ndarray) -> float:
+    """The sum of all squares; NaN where that would need a copy. Inf, and no warning, where it overflows."""
+    if arr.dtype != FLOAT64 or not (arr.flags.c_contiguous or arr.flags.f_contiguous):
+        return math.nan
     flat = arr.ravel(order="K")
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        total = float(flat @ flat)
-    return len(flat) > 0 and len(flat) / largest / largest <= total <= largest * largest
+    return float(flat.dot(flat))  # unlike a ufunc it raises no floating-point flags: errstate costs as much as all else
+
+
+def squares_within(total: float, size: int, largest: float) -> bool:
+    """Whether the sum of squares of so many entries shows what `is_ordinary` says."""
+    return size > 0 and size / largest / largest <= total <= largest * largest
 
 
 def largest_entry(arr: np.ndarray) -> float:
@@ -223,6 +235,8 @@ def _check_not_empty(shape: tuple[int, ...], name: str) -> None:
 
 def result_dtype(*arrays: Any) -> np.dtype:
     """float32 where the data came as float32, float64 for everything else."""
+    if len(arrays) == 1 and type(arrays[0]) is np.ndarray and arrays[0].dtype == FLOAT64:
+        return FLOAT64
     kinds = set()
     for a in arrays:
         columns = getattr(a, "dtypes", None)  # of a data frame
@@ -304,6 +318,8 @@ def batched_weights(w: Any, n_problems: int, n_samples: int) -> np.ndarray | Non
 def penalties(lam: Any, name: str = "lam", *, positive: bool = False) -> np.ndarray:
     """Finite penalties, at least zero (above zero with `positive`), as a 0-D or 1-D float64 array."""
     arr = parameter(lam, name, ndim=(0, 1))
+    if arr.ndim == 0 and 1.0 / LARGEST_LINEAR <= arr <= LARGEST_LINEAR:
+        return arr
     if arr.size == 0:
         raise ValueError(f"{name} is empty; at least one penalty is needed.")
     wrong = arr <= 0 if positive else arr < 0
@@ -321,6 +337,8 @@ def penalties(lam: Any, name: str = "lam", *, positive: bool = False) -> np.ndar
 
 def parameter(value: Any, name: str, *, ndim: int | tuple[int, ...]) -> np.ndarray:
     """One or several numbers that a caller chose, as `real_array` has them; text, True and False are no numbers."""
+    if isinstance(value, float) and math.isfinite(value) and (ndim == 0 or (isinstance(ndim, tuple) and 0 in ndim)):
+        return np.array(float(value))
     several = isinstance(value, list | tuple)
     kind = getattr(getattr(value, "dtype", None), "kind", None)
     if several or kind == "O" or isinstance(value, bool | np.bool_):
@@ -351,7 +369,9 @@ def schedule(xi: Any, n_steps: Any = None) -> np.ndarray:
     if arr.ndim == 0:
         if n_steps is None:
             raise ValueError("A scalar xi needs n_steps=k, the number of distillation steps; or pass a (k,) schedule.")
-        return np.full(integer(n_steps, "n_steps", minimum=0), float(arr))
+        weights = np.empty(integer(n_steps, "n_steps", minimum=0))
+        weights[...] = arr
+        return weights
     if n_steps is not None and integer(n_steps, "n_steps", minimum=0) != arr.shape[-1]:
         raise ValueError(f"xi holds a schedule of {arr.shape[-1]} steps, but n_steps={n_steps}; drop one of the two.")
     if arr.ndim == 2 and arr.shape[0] == 0:
@@ -369,7 +389,8 @@ def shown(value: Any) -> str:
 
 def integer(value: Any, name: str, *, minimum: int | None = None) -> int:
     """A Python int from any integral number (not bool)."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    # `numbers` asks at length what the usual types answer at once
+    if type(value) is not int and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
         raise TypeError(f"{name} must be an integer, got {shown(value)} of type {type(value).__name__}.")
     if minimum is not None and value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}.")
@@ -400,10 +421,10 @@ def scalar(
     """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, numbers.Real)):
         raise TypeError(f"{name} must be a real number, got {shown(value)} of type {type(value).__name__}.")
     number = float(value)
-    if not np.isfinite(number):
+    if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}.")
     if minimum is not None and (number < minimum or (strict and number == minimum)):
         raise ValueError(f"{name} must be {'above' if strict else 'at least'} {minimum:g}, got {number:.6g}.")

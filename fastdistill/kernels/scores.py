@@ -37,7 +37,8 @@ def leave_one_out_direct(xi, y, power_diagonals, fit, out):
     for i in range(n):
         inverse[i] = 1.0 / (1.0 - power_diagonals[0, i])
     for t in range(out.shape[0]):
-        out[t] = fit[t]
+        for i in range(n):
+            out[t, i] = fit[t, i]
         for s in range(t):
             for i in range(n):
                 shift[s, i] *= xi[t - 1]
@@ -60,9 +61,13 @@ def append_rows(columns, factor):
     columns (c, n): each row of the array is one column of the new rows. Modified Gram-Schmidt, whose R is as accurate
     as Householder's; `columns` is overwritten. NaN where an entry is not finite.
     """
-    before = factor.T.copy()
-    factor[:] = 0.0
+    before = np.empty(factor.shape)
     for j in range(factor.shape[0]):
+        for c in range(factor.shape[0]):
+            before[c, j] = factor[j, c]
+    for j in range(factor.shape[0]):
+        for c in range(j):
+            factor[j, c] = 0.0
         square = _dot(columns[j], columns[j]) + _dot(before[j], before[j])
         norm = np.sqrt(square)
         factor[j, j] = norm
@@ -98,7 +103,8 @@ def leave_one_out_factors(xi, y, root, power_diagonals, fit, skipped, factors):
         if skipped[f]:
             continue
         leave_one_out_direct(xi[f], y, power_diagonals[f], fit[f], columns[:steps])
-        columns[steps] = y
+        for i in range(n):
+            columns[steps, i] = y[i]
         if root.shape[0] > 0:
             for t in range(steps + 1):
                 for i in range(n):

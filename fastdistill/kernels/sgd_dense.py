@@ -97,6 +97,15 @@ def settle_interval(shrinkage):
 
 
 @jit
+def _largest(values):
+    """Of numbers that are at least 0; `max` of an array takes half a second to compile."""
+    largest = 0.0
+    for value in values:
+        largest = max(largest, value)
+    return largest
+
+
+@jit
 def dense_rows(X, order, samples, loss, setting, scale, coef, push):
     """Steps of one row each for one output: X (n, p), order (steps,), samples (n, 4), coef and push (p or p + 1,).
 
@@ -104,7 +113,7 @@ def dense_rows(X, order, samples, loss, setting, scale, coef, push):
     """
     n, p, intercept = order.shape[0], X.shape[1], coef.shape[0] > X.shape[1]
     flat, records, record, kappa = X.reshape(-1), samples.reshape(-1), samples.shape[1], setting[WEIGHT]
-    interval = settle_interval(setting[STEP] * setting[PENALTY] * scale.max())
+    interval = settle_interval(setting[STEP] * setting[PENALTY] * _largest(scale))
     shrunk, pushed, left, change = 1.0, 0.0, interval, 0.0
     soon, later = _distances(p * X.itemsize)
     row = order[0]
@@ -155,16 +164,22 @@ def dense_lanes(X, order, samples, loss, settings, scale, coef, push):
     n, p, n_groups = order.shape[0], X.shape[1], coef.shape[0]
     flat, records, models, per_group = X.reshape(-1), samples.reshape(-1), coef.reshape(-1), coef.shape[1] * LANES
     # of each group: what it rounds must not depend on the others
-    intervals, moves = np.zeros(n_groups, np.intp), np.zeros(n_groups, np.intp)
+    intervals, moves, largest = np.zeros(n_groups, np.intp), np.zeros(n_groups, np.intp), _largest(scale)
     for g in range(n_groups):
-        interval = settle_interval((settings[g, STEP] * settings[g, PENALTY]).max() * scale.max())
+        shrinkage = 0.0
+        for lane in range(LANES):
+            shrinkage = max(shrinkage, settings[g, STEP, lane] * settings[g, PENALTY, lane])
+        interval = settle_interval(shrinkage * largest)
         intervals[g] = interval if interval == 1 else interval - interval % 2
-        if settings[g, PENALTY].max() > 0.0 or _is_used(push[:p]):
+        if _is_used(settings[g, PENALTY]) or _is_used(push[:p]):
             moves[g] = AT_ONCE if interval == 1 else LAZILY
     # per group, side by side: settings, α, σ, changes, scores; numbers of one array are known not to overlap
     work = np.zeros((n_groups, SLOTS * LANES))
-    work[:, : SHRUNK * LANES] = settings.reshape((n_groups, SHRUNK * LANES))
-    work[:, SHRUNK * LANES : PUSHED * LANES] = 1.0
+    for g in range(n_groups):
+        for i in range(SHRUNK * LANES):
+            work[g, i] = settings[g, i // LANES, i % LANES]
+        for lane in range(LANES):
+            work[g, SHRUNK * LANES + lane] = 1.0
     numbers = work.reshape(-1)
     previous, rows = np.full(2, order[0] * p), np.zeros(2, np.intp)
     first, second = np.zeros(2, np.intp), np.zeros(2, np.intp)
@@ -304,8 +319,8 @@ def _subtract_gradient(flat, p, rows, size, factors, out):
 
 
 @jit
-def _batch_factors(scores, rows, size, samples, loss, setting, share, out):
-    """share · weight · ∂ℓ/∂score of every output of a batch, from scores (size, C) -> out (C, size or more)."""
+def _batch_factors(scores, rows, size, samples, loss, setting, share, soft, out):
+    """share · weight · ∂ℓ/∂score of every output of a batch, from scores and a workspace, (size, C) -> out (C, size)."""
     n_outputs, temperature, is_mixed = scores.shape[1], setting[TEMPERATURE], samples.shape[1] == scores.shape[1]
     kappa = 0.0 if is_mixed else setting[WEIGHT]
     for b in range(size):
@@ -313,11 +328,11 @@ def _batch_factors(scores, rows, size, samples, loss, setting, share, out):
         if not is_mixed:
             factor *= samples[n, 2 * n_outputs]
         if loss == SOFTMAX and temperature != 1.0:
-            _softmax(scores, b, temperature, out)
+            _softmax(scores, b, temperature, soft)
             for c in range(n_outputs):
-                out[c, b] = kappa * temperature * (out[c, b] - samples[n, n_outputs + c])
+                out[c, b] = kappa * temperature * (soft[b, c] - samples[n, n_outputs + c])
         if loss == SOFTMAX:
-            _softmax(scores, b, 1.0, scores.T)
+            _softmax(scores, b, 1.0, scores)
         for c in range(n_outputs):
             label = imitated = samples[n, c]
             if not is_mixed:
@@ -333,16 +348,16 @@ def _batch_factors(scores, rows, size, samples, loss, setting, share, out):
 
 @jit
 def _softmax(scores, b, temperature, out):
-    """Probabilities of a row b of scores (size, C), in the column b of out (C, size)."""
+    """Probabilities of a row b of scores (size, C), in that of out (size, C)."""
     largest, total = scores[b, 0], scores.dtype.type(0)
     for c in range(1, scores.shape[1]):
         largest = max(largest, scores[b, c])
     for c in range(scores.shape[1]):
         below = scores[b, c] - largest
-        out[c, b] = np.exp(scores.dtype.type(below / temperature) if temperature != 1.0 else below)
-        total += out[c, b]
+        out[b, c] = np.exp(scores.dtype.type(below / temperature) if temperature != 1.0 else below)
+        total += out[b, c]
     for c in range(scores.shape[1]):
-        out[c, b] /= total
+        out[b, c] /= total
 
 
 @jit
@@ -351,11 +366,13 @@ def dense_batches(X, order, samples, loss, setting, scale, state, compressor, dr
 
     X (n, p), order (steps, batch) with −1 where a batch is shorter, samples (n, 3 C + 1) or, mixed and of weight 1,
     (n, C), state (3 or 4, C, p or p + 1): coefficients, push, velocity and, where there is a fourth, the running sum.
-    `compress` says what draws are. With momentum m the velocity v ← m v + gradient, and x ← x − γ v.
+    `compress` says what draws are; where they are None nothing is compressed, and the code for it not compiled. With
+    momentum m the velocity v ← m v + gradient, and x ← x − γ v.
     """
     p, n_outputs, width, last = X.shape[1], state.shape[1], order.shape[1], order.shape[0] - 1
     flat, coef, velocity, push, momentum = X.reshape(-1), state[COEF], state[VELOCITY], state[PUSH], setting[MOMENTUM]
     scores, factors = np.zeros((width, n_outputs), X.dtype), np.zeros((n_outputs, width), X.dtype)
+    soft, moved = np.zeros((width, n_outputs), X.dtype), coef if momentum == 0.0 else velocity
     rows, following, lead = np.zeros(width, np.intp), np.zeros(width, np.intp), 1 + SOON_ROWS // width
     weight, records = setting[WEIGHT] if _is_used(push.reshape(-1)) else 0.0, samples.reshape(-1)
     for t in range(order.shape[0]):
@@ -366,15 +383,16 @@ def dense_batches(X, order, samples, loss, setting, scale, state, compressor, dr
             size += 1
         _batch_scores(flat, p, rows, size, following, coef, scores)
         rate = setting[STEP] * scale[t]
-        _batch_factors(scores, rows, size, samples, loss, setting, (rate if momentum == 0.0 else 1.0) / size, factors)
+        share = (rate if momentum == 0.0 else 1.0) / size
+        _batch_factors(scores, rows, size, samples, loss, setting, share, soft, factors)
         if momentum == 0.0:
             _shrink(coef, coef, p, push, 1.0 - rate * setting[PENALTY], 0.0, -rate * weight, 1.0)
-            _subtract_gradient(flat, p, rows, size, factors, coef)
         else:  # the velocity is kept with its sign turned, as gradients are subtracted
             _shrink(velocity, coef, p, push, momentum, -setting[PENALTY], -weight, momentum)
-            _subtract_gradient(flat, p, rows, size, factors, velocity)
+        _subtract_gradient(flat, p, rows, size, factors, moved)  # one call: each is compiled anew
+        if momentum != 0.0:
             _accumulate(velocity, rate, coef)
-        if compressor != UNCOMPRESSED:
+        if draws is not None and compressor != UNCOMPRESSED:
             compress(coef, p, compressor, setting[PARAMETER], draws[t % draws.shape[0]])
         if state.shape[0] > TOTAL:
             _accumulate(coef, 1.0, state[TOTAL])

@@ -24,6 +24,8 @@ SMALLEST_LINE = 3  # two ends and something between them
 
 def lines(settings: np.ndarray) -> list[np.ndarray]:
     """Configurations of settings (Q, 6) that agree in all but the weight: their numbers, by ascending weight."""
+    if len(settings) < SMALLEST_LINE:
+        return []
     others = np.delete(settings, kernels.WEIGHT, axis=1)
     _, group = np.unique(others, axis=0, return_inverse=True)
     order = np.lexsort((settings[:, kernels.WEIGHT], group.ravel()))

@@ -179,7 +179,7 @@ def risen(
     with np.errstate(over="ignore", invalid="ignore"):  # of states on their way to divergence
         before, after = rows.scores(start), rows.scores(end)
         for q, pace in enumerate(paces):
-            measures = [Objective(rows, float(kappa), temperature) for kappa in np.unique(weights[q])]
+            measures = [Objective(rows, float(kappa), temperature) for kappa in sorted(set(weights[q].tolist()))]
             rises = [one.rise(start[q], before[q], end[q], after[q]) for one in measures]
             if not min(rises) <= 0.0:
                 pairs = zip(measures, rises, strict=True)

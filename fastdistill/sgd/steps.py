@@ -39,6 +39,7 @@ PIECE_BYTES = 2**21
 DRAW_ENTRIES = 2**20  # random numbers of compressors at a time
 SUMMED_STEPS = 2**12  # iterates summed in the precision of X; what is summed beyond them is float64
 LEAST_THREADED = 2**21  # products below which threads take longer to start than to work: about half a millisecond
+LARGEST_ROOT = {np.dtype(kind): float(np.sqrt(np.finfo(kind).max)) for kind in (np.float32, np.float64)}
 FEWEST_LANES = 4  # configurations below which lanes would be mostly empty
 
 
@@ -89,6 +90,9 @@ class Stepper:
     def epoch(self, visits: list[Visits], scale: np.ndarray) -> None:
         """Every configuration takes the steps of its visits; `scale` (steps,) multiplies the step size."""
         led = [line for visit in visits for line in self._led(visit.configurations)]
+        if not led:
+            self._take_steps([visit for visit in visits if len(visit.configurations)], scale)
+            return
         stepping = np.ones(len(self.settings), dtype=bool)
         for line in led:
             stepping[line[1:-1]] = False
@@ -152,7 +156,7 @@ class Stepper:
 
     def _in_turn(self, which: np.ndarray, visit: Visits, scale: np.ndarray) -> None:
         problem, steps = self.problem, len(visit.order)
-        rng = np.random.default_rng(visit.seed)
+        rng = np.random.default_rng(visit.seed) if self.compressor is not None else None
         size = steps
         if len(visit.configurations) > 1 or self._is_densified:  # not those of this thread: pieces leave their rounding
             row_bytes = (
@@ -166,14 +170,14 @@ class Stepper:
         size = max(1, size)
         for start in range(0, steps, size):
             order, factors = visit.order[start : start + size], scale[start : start + size]
-            draws = np.zeros((1, problem.n_outputs, 1))
-            if self.compressor is not None:
+            draws = None
+            if self.compressor is not None and rng is not None:
                 draws = self.compressor.draws(rng, (len(order), problem.n_outputs, problem.p))
             dense = self._densified(order) if self._is_densified else None
             for q in which:
                 self._piece(q, order, factors, draws, dense)
 
-    def _piece(self, q: int, order: np.ndarray, scale: np.ndarray, draws: np.ndarray, dense: Any) -> None:
+    def _piece(self, q: int, order: np.ndarray, scale: np.ndarray, draws: np.ndarray | None, dense: Any) -> None:
         """Configuration q takes the steps of `order` (steps, batch)."""
         problem, state, setting = self.problem, self.state[q], self.settings[q]
         if problem.is_sparse and dense is None:
@@ -239,7 +243,7 @@ class Stepper:
 
 def is_bounded(state: np.ndarray) -> np.ndarray:
     """Of states (Q, …), whether their squares are finite."""
-    return (np.abs(state) < np.sqrt(np.finfo(state.dtype).max)).all(axis=tuple(range(1, state.ndim)))
+    return (np.abs(state).reshape(len(state), -1) < LARGEST_ROOT[state.dtype]).all(axis=1)
 
 
 def _only(visits: list[Visits], wanted: np.ndarray) -> list[Visits]:
@@ -256,5 +260,7 @@ def _quietly(task: Callable[[], None]) -> None:
 def _parts(which: np.ndarray, n_threads: int, multiple: int) -> list[np.ndarray]:
     """Configurations for each thread, in multiples of a group."""
     n_groups = -(-len(which) // multiple)
+    if min(n_threads, n_groups) == 1:
+        return [which]
     bounds = np.unique(np.linspace(0, n_groups, min(n_threads, n_groups) + 1).astype(int)) * multiple
     return [which[start:stop] for start, stop in pairwise(bounds)]

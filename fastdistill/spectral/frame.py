@@ -114,17 +114,22 @@ class Frame:
         values, is_single = validation.targets(y, self.n_samples)
         unit = 1.0 if validation.is_ordinary(values, validation.LARGEST_TARGET) else validation.unit_size(values)
         values = values / unit if unit != 1.0 else values
-        sizes = np.maximum(values.max(axis=0), -values.min(axis=0))
-        check_target_sizes(sizes, unit)
-        mean = np.zeros(values.shape[1])
+        m = values.shape[1]
+        if m > 1:
+            sizes = np.maximum(values.max(axis=0), -values.min(axis=0))
+            check_target_sizes(sizes, unit)
+            largest = float(sizes.max())
+        else:
+            largest = max(float(np.maximum.reduce(values, axis=None)), -float(np.minimum.reduce(values, axis=None)))
+        mean = np.zeros(m)
         if self.fit_intercept:
             mean = np.average(values, axis=0, weights=self.weight)
-        scaled = values - mean
+        scaled = values - mean if self.fit_intercept else values.copy()
         if self.weight is not None and self.root is not None:
             if self.fit_intercept:  # once more: a heavy sample needs a mean exact beyond its last digit
                 scaled -= self.weight / self.total_weight @ scaled
             scaled *= self.root[:, None]
-        return Targets(mean, scaled, unit, float(sizes.max(initial=0.0)), is_single)
+        return Targets(mean, scaled, unit, largest, is_single)
 
     def unscaled(self, scaled: np.ndarray, index: slice = slice(None)) -> np.ndarray:
         """W^-½ times rows `index` of scaled values (n, c); zero at zero weight."""

@@ -84,6 +84,10 @@ def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> n
 
 def families(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
     """Every pair of a penalty and a schedule: (P, k+1) penalties, (P, k) weights, and the axes (L,)(Q,)(k+1,)."""
+    if lam.ndim == 0 and xi.ndim == 1:
+        penalty = np.empty((1, len(xi) + 1))
+        penalty[...] = lam
+        return penalty, xi[None].copy(), (len(xi) + 1,)
     schedules = np.atleast_2d(xi)
     steps = xi.shape[-1] + 1
     penalties = np.repeat(lam.ravel(), len(schedules))[:, None] * np.ones(steps)

@@ -13,6 +13,7 @@ Cost: that of the solver, see `decompositions.choose`.
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -71,17 +72,16 @@ class PathSolvers:
         """A path of penalties and schedules; None where the decomposition is to make it."""
         if self.solver == "tridiagonal":
             return TridiagonalPath(spectrum, targets, lam, xi, *self._tridiagonal(lam))
-        different = np.unique(lam)
+        different = np.unique(lam) if lam.ndim else lam.reshape(1)
         factored = sum(known != different[0] for known in self._factors)
-        job = Job(len(different), xi.shape[-1], targets.count, len(np.atleast_2d(xi)), factored)
+        job = Job(len(different), xi.shape[-1], targets.count, 1 if xi.ndim == 1 else len(xi), factored)
         solver = self.solver
         if solver == "auto":
             solver = choose(job, self.problem.shape)
             if solver in ITERATIVE and self._is_small and self._is_uneven(float(different[0])):
                 solver = "decomposition"
         if solver == "cholesky" and lam.size == 1:
-            is_tame = np.prod(np.maximum(np.abs(xi), 1.0), axis=-1).max() <= LARGEST_GROWTH
-            factor = self._factor(float(different[0])) if is_tame else None
+            factor = self._factor(float(different[0])) if _is_tame(xi) else None
             if factor is not None:
                 self.method, self.queries = "cholesky", factor[1]
                 masked = self.problem.light_queries() if len(self.problem.frame.light) else None
@@ -186,6 +186,13 @@ class PathSolvers:
         falls_back = self._is_small and self.solver != "krylov"
         traces = None if falls_back else Krylov(operator, max(tol, TRACE_TOL))
         return KrylovPath(spectrum, targets, lam, xi, queries, operator, solved, traces)
+
+
+def _is_tame(xi: np.ndarray) -> bool:
+    """Whether the weights of each schedule multiply to at most `LARGEST_GROWTH`."""
+    if xi.ndim == 1:  # the usual one, in a tenth of the time of an array
+        return math.prod(max(abs(weight), 1.0) for weight in xi.tolist()) <= LARGEST_GROWTH
+    return bool(np.prod(np.maximum(np.abs(xi), 1.0), axis=-1).max() <= LARGEST_GROWTH)
 
 
 def _warn_of_error(error: float, tol: float) -> None:

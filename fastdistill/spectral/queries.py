@@ -37,6 +37,9 @@ class Queries(Protocol):
     def evaluate(self, queries: Any, coefficients: np.ndarray) -> np.ndarray:
         """Centred predictions (N, q) of coefficients (N, width) on checked queries."""
 
+    def at_origin(self, coefficients: np.ndarray) -> np.ndarray:
+        """Centred predictions (N,) of coefficients (N, width) on a query of zeros."""
+
     def coefficients(self, scaled: np.ndarray) -> np.ndarray:
         """Coefficients (N, width) for unscaled queries, from coefficients of the scaled problem."""
 
@@ -64,6 +67,14 @@ class DesignQueries:
     def evaluate(self, queries: Any, coefficients: np.ndarray) -> np.ndarray:
         """Centred predictions (N, q)."""
         return self.project(queries, coefficients.T).T
+
+    def at_origin(self, coefficients: np.ndarray) -> np.ndarray:
+        """−x̄ᵀ β (N,)."""
+        centre = self.centre
+        if centre is None:
+            return np.zeros(len(coefficients))
+        level = -(coefficients @ centre.near)
+        return level if centre.rest is None else level - coefficients @ centre.rest
 
     def coefficients(self, scaled: np.ndarray) -> np.ndarray:
         """The same coefficients β: where W^½ (X − x̄) β fits W^½ (y − ȳ), (X − x̄) β fits y − ȳ."""
@@ -104,6 +115,10 @@ class KernelQueries:
         """Centred predictions (N, q)."""
         predictions = (queries @ coefficients.T).T
         return predictions if self.centre is None else predictions - (coefficients @ self.centre)[:, None]
+
+    def at_origin(self, coefficients: np.ndarray) -> np.ndarray:
+        """−k̄ᵀ a (N,)."""
+        return np.zeros(len(coefficients)) if self.centre is None else -(coefficients @ self.centre)
 
     def coefficients(self, scaled: np.ndarray) -> np.ndarray:
         """Dual coefficients W^½ a: where W^½ K W^½ a fits W^½ (y − ȳ), K W^½ a fits y − ȳ."""

@@ -65,6 +65,15 @@ class CoefficientPath(DistillationPath):
     def _all_coefficients(self) -> np.ndarray:
         return self._coefficients
 
+    @cached_property
+    def intercept(self) -> np.ndarray:
+        """Intercepts (...[, m]), as of `DistillationPath`: predictions of a query of zeros, in a few calls."""
+        if not self.spectrum.frame.fit_intercept:
+            return super().intercept
+        flat = self._coefficients.swapaxes(1, 2).reshape(-1, self._coefficients.shape[1])
+        level = self.queries.at_origin(flat).reshape(self.n_students, -1) + self.targets.mean
+        return self._result(level, "intercepts", power=1)
+
     def query_map(self, queries: Any) -> Callable[[int, int], np.ndarray]:
         """Centred predictions (students, q, m) of a range of students on checked queries."""
 

@@ -62,6 +62,7 @@ MIN_RCOND_KERNEL = 1e-4
 # Where 1 − h is below this share of the numbers subtracted to form it, two digits are lost.
 NEAR_INTERPOLATION = 1 / 64
 FEW_TARGETS = 2  # so many columns are solved by `trsv`, one by one: twice as fast as `potrs`
+SMALL = 128  # sides up to which a call costs more than `trsv` saves
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 BLOCK_COLUMNS = 256
 
@@ -114,7 +115,7 @@ class Cholesky:
         self.trace = float(self._diagonal.sum())  # of K, at least its largest eigenvalue
         # where λ > ‖K‖ fits are products with K, which needs all of it
         self._matrix = matrix.copy(order="F") if _exceeds_norm(self.lam, matrix, self._diagonal) else None
-        np.fill_diagonal(matrix, self._diagonal + self.lam)
+        matrix.ravel(order="K")[:: len(matrix) + 1] += self.lam
         self._factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
         if failed:
             raise np.linalg.LinAlgError(
@@ -181,6 +182,8 @@ class Cholesky:
         """a_t and K a_t, each (k+1, P, m, n or p): the columns of a step are contiguous, as LAPACK needs them."""
         (n_families, k), m = xi.shape, y_s.shape[1]
         start = y_s.T if self._design is None or not self._is_primal else self._design.transposed(y_s).T
+        if n_families == 1 and m <= FEW_TARGETS and len(self._diagonal) <= SMALL:
+            return self._small_chain(start, xi[0].tolist())
         duals = np.empty((k + 1, n_families, m, len(self._diagonal)))
         images = np.empty_like(duals)
         duals[0] = self.solve(np.array(start, order="C").T).T  # one for all families: no weight enters it
@@ -196,12 +199,27 @@ class Cholesky:
             images[t] = self._image(targets, duals[t])
         return duals, images
 
+    def _small_chain(self, start: np.ndarray, xi: list[float]) -> tuple[np.ndarray, np.ndarray]:
+        """`_chain` of one schedule where what costs is the number of calls: as few of them as there can be."""
+        duals = np.empty((len(xi) + 1, 1, *start.shape))
+        images = np.empty_like(duals)
+        targets = start
+        for t in range(len(duals)):
+            if t:
+                targets = (1.0 - xi[t - 1]) * start
+                targets += xi[t - 1] * images[t - 1, 0]
+            step = duals[t, 0]
+            step[...] = targets
+            lapack.dpotrs(self._factor, step.T, lower=1, overwrite_b=1)  # in place, as it is in Fortran order
+            images[t, 0] = self._image(targets, step)
+        return duals, images
+
     def _image(self, targets: np.ndarray, duals: np.ndarray) -> np.ndarray:
         """K a_t from the targets u_t and a_t (..., n or p)."""
         return targets - self.lam * duals if self._matrix is None else duals @ self._matrix
 
     def _require_own(self, lam: np.ndarray) -> None:
-        if np.any(np.not_equal(lam, self.lam)):
+        if not (lam == self.lam).all():
             raise ValueError(f"A Cholesky factor serves one penalty: lam must be {self.lam!r} for every family.")
 
     def traces(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:

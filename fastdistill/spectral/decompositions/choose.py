@@ -100,8 +100,9 @@ def choose(job: Job, shape: Shape) -> str:
             shape.side <= SMALL_SIDE and gram_seconds(shape) + EIGEN * shape.side**3 <= krylov_seconds(job, shape)
         )
         return "decomposition" if exact else "krylov"
-    iterative = min(gradients_seconds(job, shape), krylov_seconds(job, shape))
-    if shape.kind == "dense" or cholesky_seconds(job, shape) <= iterative:
+    if shape.kind == "dense":
+        return "cholesky"
+    if cholesky_seconds(job, shape) <= min(gradients_seconds(job, shape), krylov_seconds(job, shape)):
         return "cholesky"
     return "conjugate_gradients" if gradients_seconds(job, shape) <= krylov_seconds(job, shape) else "krylov"
 
