@@ -79,8 +79,12 @@ def residuals(loss: str, z: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def loss_values(loss: str, z: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """ℓ(z_n, b_n), (n,): summed over outputs."""
     if loss == "squared":
-        squares = 0.5 * np.square(z - targets)
-        return squares if squares.ndim == 1 else squares.sum(axis=-1)
+        squares = z - targets
+        squares *= squares
+        squares *= 0.5
+        if squares.ndim == 1:
+            return squares
+        return squares[..., 0] if squares.shape[-1] == 1 else squares.sum(axis=-1)
     if loss == "logistic":
         # log(1 + eᶻ) − b z for b in {0, 1} is log(1 + e^{∓z}); the difference would cancel for large z
         return (1.0 - targets) * np.logaddexp(0.0, z) + targets * np.logaddexp(0.0, -z)

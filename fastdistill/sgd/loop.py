@@ -67,6 +67,7 @@ class Loop:
         self.rngs = [np.random.default_rng(seed) for seed in plan.seeds]
         self.n_configurations = len(plan.settings)
         self.status = np.full(self.n_configurations, status.FINISHED, dtype="<U11")
+        self.diverged = np.zeros(self.n_configurations, dtype=bool)
         self.iterates = np.zeros(self.n_configurations)  # behind the running mean
         self.n_epochs = 0
         self.teachers: list[np.ndarray] = []
@@ -75,7 +76,7 @@ class Loop:
 
     @property
     def alive(self) -> np.ndarray:
-        return self.status != status.DIVERGED
+        return ~self.diverged
 
     def start(self, init: np.ndarray | float) -> None:
         """The first iterate, (C, p or p + 1) or one for each configuration, and the first teacher."""
@@ -147,7 +148,7 @@ class Loop:
 
     def _epoch(self, epoch: int) -> None:
         factor = _factors(self.plan.weight_factor(epoch), (), "kd_weight", epoch) if self.teachers else 0.0
-        self.stepper.settings[:, kernels.WEIGHT] = self.stepper.weights * factor
+        np.multiply(self.stepper.weights, factor, out=self.stepper.settings[:, kernels.WEIGHT])
         visits = self._visits()
         n_steps = len(visits[0].order)
         progress = self.plan.step_factor(epoch + np.arange(n_steps) / n_steps)
@@ -177,17 +178,21 @@ class Loop:
 
     def _check_finite(self, epoch: int, before: list[np.ndarray]) -> None:
         """Configurations whose loss left the finite numbers go back to where they were, and stop."""
-        diverged = self.alive & ~is_bounded(self.stepper.state)
+        bounded = is_bounded(self.stepper.state)
+        if bounded.all():
+            return
+        diverged = self.alive & ~bounded
         if not diverged.any():
             return
         self._restore(before, diverged)
+        self.diverged |= diverged
         self.status[diverged] = status.DIVERGED
         self._tell(status.warn_diverged, diverged, epoch)
 
     def check_progress(self) -> None:
         """Configurations whose objective ended above that of the start have diverged, too."""
         last = self.n_epochs - 1
-        if last < 0 or self.interrupt is not None or not self.alive.any():
+        if last < 0 or self.interrupt is not None or self.diverged.all():
             return
         settings, problem, compressor = self.stepper.settings, self.problem, self.stepper.compressor
         factors = [float(self.plan.weight_factor(epoch)) if self.fixed else 0.0 for epoch in (0, last)]
@@ -201,11 +206,12 @@ class Loop:
             factors = [0.0, 0.0]
         elif self.plan.variant in REFRESHED:
             factors[1] = 0.0
-        weights = np.outer(self.stepper.weights, factors)
+        weights = self.stepper.weights[:, None] * factors
         first, last_ones = self.first.astype(np.float64), self.coefficients().astype(np.float64)
         rows = Rows(problem, self.fixed, self.n_configurations)
         rose = self.alive & risen(rows, self.plan.temperature, weights, paces, first, last_ones)
         if rose.any():
+            self.diverged |= rose
             self.status[rose] = status.DIVERGED
             self._tell(status.warn_risen, rose, last)
 
@@ -252,7 +258,8 @@ class Loop:
 
 def _factors(values: Any, shape: tuple[int, ...], name: str, epoch: int) -> np.ndarray:
     """Checked factors of a schedule, which may be one of the user's own."""
-    factors = np.array(np.broadcast_to(np.asarray(values, dtype=np.float64), shape))
+    factors = np.empty(shape)
+    factors[...] = values
     if not (factors.min() >= 0.0 and factors.max() < np.inf):
         raise ValueError(
             f"The schedule of {name} gave the factor {factors.min():.6g} in epoch {epoch + 1}; factors must be finite "

@@ -125,8 +125,10 @@ class Objective:
 
     def rest(self, state: np.ndarray) -> float:
         """What J has beside the losses."""
-        coef = state[:, : self.p]
-        return 0.5 * self.l2 * float(np.vdot(coef, coef)) + self.weight * float(np.vdot(self.rows.push, state))
+        coef, rest = state[:, : self.p], 0.0
+        if self.l2 != 0.0:
+            rest += 0.5 * self.l2 * float(np.vdot(coef, coef))
+        return rest + self.weight * float(np.vdot(self.rows.push, state)) if self.weight != 0.0 else rest
 
     def rise(self, start: np.ndarray, z_start: np.ndarray, end: np.ndarray, z_end: np.ndarray) -> float:
         """J(end) − J(start), less three standard errors where only some rows are measured; NaN beyond numbers."""

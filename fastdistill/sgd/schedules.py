@@ -102,4 +102,4 @@ def read_schedule(value: Any, name: str, *, positive: bool) -> tuple[np.ndarray,
 
 
 def _constant(t: Any) -> Any:
-    return np.ones(np.shape(t))
+    return np.ones(t.shape) if isinstance(t, np.ndarray) else 1.0

@@ -53,15 +53,16 @@ class Recorder:
                 parts = [self._measure(own[None], teacher) for own, teacher in zip(states, self._teachers, strict=True)]
             else:
                 parts = [self._measure(states, self._teachers[0] if self._teachers else None)]
-            self._measured.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+            self._measured.append(_joined(parts, axis=0))
             self._waiting = []
 
     def result(self) -> dict[str, np.ndarray]:
         """Arrays (Q, records)."""
         self.flush()
-        out = {name: np.concatenate([part[name] for part in self._measured], axis=1) for name in NAMES[1:]}
-        epochs = np.array(self._epochs)
-        return {"epoch": np.tile(epochs, (len(out["loss"]), 1)), **out}
+        out = _joined(self._measured, axis=1)
+        epochs = np.empty(out["loss"].shape, dtype=np.intp)
+        epochs[...] = self._epochs
+        return {"epoch": epochs, **out}
 
     def _measure(self, states: np.ndarray, teacher: np.ndarray | None) -> dict[str, np.ndarray]:
         """Measures (Q, records) of states (Q, records, C, width)."""
@@ -70,7 +71,7 @@ class Recorder:
         size = max(1, AT_ONCE // self.problem.n_outputs)
         with np.errstate(over="ignore", invalid="ignore"):  # of a state on its way to divergence
             parts = [self._measure_few(flat[i : i + size], teacher) for i in range(0, len(flat), size)]
-        return {name: np.concatenate([part[name] for part in parts]).reshape(shape) for name in parts[0]}
+        return {name: values.reshape(shape) for name, values in _joined(parts, axis=0).items()}
 
     def _measure_few(self, states: np.ndarray, teacher: np.ndarray | None) -> dict[str, np.ndarray]:
         problem = self.problem
@@ -79,7 +80,7 @@ class Recorder:
         coef = states[:, :, :p].reshape(count * c, p).T
         intercept = states[:, :, p].ravel() if width > p else 0.0
         loss, gradient = np.zeros(count), np.zeros((count * c, width))
-        own, cross, other = np.zeros(count), np.zeros(count), 0.0
+        own, cross, other = 0.0, 0.0, 0.0
         for rows, X in problem.blocks():
             z, weight = (X @ coef + intercept).reshape(-1, count, c), problem.weight[rows]
             b = problem.targets[rows, None]
@@ -97,18 +98,26 @@ class Recorder:
                 own += share @ np.square(r).sum(axis=2)
                 cross += share @ (r * theirs).sum(axis=2)
                 other += share @ np.square(theirs[:, 0]).sum(axis=1)
-        penalised = states.copy()
-        penalised[:, :, p:] = 0.0
-        gradient = gradient.reshape(states.shape) / problem.n + problem.l2 * penalised
+        loss, gradient = loss / problem.n, gradient.reshape(states.shape) / problem.n
+        if problem.l2 != 0.0:
+            penalised = states.copy()
+            penalised[:, :, p:] = 0.0
+            gradient += problem.l2 * penalised
+            loss += 0.5 * problem.l2 * np.square(penalised).sum(axis=(1, 2))
+        unknown = np.full(count, np.nan)
         with np.errstate(divide="ignore"):
-            cosine = cross / np.sqrt(own * other)
-        return {
-            "loss": loss / problem.n + 0.5 * problem.l2 * np.square(penalised).sum(axis=(1, 2)),
-            "grad_norm": _norms(gradient),
-            "distance": np.full(count, np.nan) if self.reference is None else _norms(states - self.reference),
-            "kd_cosine": np.full(count, np.nan) if teacher is None else cosine,
-        }
+            cosine = unknown.copy() if teacher is None else cross / np.sqrt(own * other)
+        distance = unknown if self.reference is None else _norms(states - self.reference)
+        return {"loss": loss, "grad_norm": _norms(gradient), "distance": distance, "kd_cosine": cosine}
 
 
 def _norms(arrays: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.square(arrays).sum(axis=(1, 2)))
+    flat = arrays.reshape(len(arrays), -1)
+    return np.sqrt(np.einsum("ij,ij->i", flat, flat))
+
+
+def _joined(parts: list[dict[str, np.ndarray]], axis: int) -> dict[str, np.ndarray]:
+    """Measures of several parts, one behind the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts], axis=axis) for name in parts[0]}
