@@ -380,6 +380,7 @@ def _sgd_calls() -> dict[str, Callable[[], Any]]:
                 fd.run_sgd(data, y, step_size=0.1, n_epochs=1, batch_size=2, teacher=np.ones(2))
                 fd.run_sgd(data, y, step_size=0.1, n_epochs=0, teacher=fd.TeacherOutputs(y), variant="kd_unbiased")
             fd.run_sgd(dense, y, step_size=[0.1, 0.2, 0.3, 0.4], n_epochs=1)
+            fd.run_sgd(dense, y, step_size=0.1, n_epochs=1, compressor=fd.TopK(1))
             fd.run_sgd(wide, y, step_size=0.1, n_epochs=0)
 
     return {"stochastic gradient descent (run_sgd)": descents}

@@ -358,9 +358,9 @@ def own_epochs(X, order, samples, setting, coef, push):
 
 
 @numba.njit
-def own_batches(X, data, indices, indptr, order, samples, setting, state, lazy, draws):
+def own_batches(X, data, indices, indptr, order, samples, setting, state, lazy):
     scale = np.ones(order.shape[0])
-    kernels.dense_batches(X, order, samples, kernels.SQUARED, setting, scale, state, kernels.UNCOMPRESSED, draws)
+    kernels.dense_batches(X, order, samples, kernels.SQUARED, setting, scale, state, kernels.UNCOMPRESSED, None)
     sparse_setting = np.append(setting, float(X.shape[1]))
     kernels.csr_batches(data, indices, indptr, order, samples, kernels.SQUARED, sparse_setting, scale, lazy)
 
@@ -381,7 +381,7 @@ def test_kernels_serve_compiled_code_of_others():
 
     state, lazy = np.zeros((4, 1, P)), np.zeros((4, P, 1))
     order = np.append(orders[0], -1).reshape(-1, 2)
-    own_batches(X, S.data, S.indices, S.indptr, order, samples, setting, state, lazy, np.zeros((1, 1, 1)))
+    own_batches(X, S.data, S.indices, S.indptr, order, samples, setting, state, lazy)
     options |= {"n_epochs": 1, "batch_size": 2}
     np.testing.assert_allclose(state[kernels.COEF, 0], fd.run_sgd(X, y, **options).coef, rtol=1e-13)
     np.testing.assert_allclose(lazy[kernels.COEF, :, 0], state[kernels.COEF, 0], rtol=1e-12)
@@ -461,7 +461,7 @@ def test_batches_of_any_size_and_number_of_outputs(size, n_outputs, intercept):
         for samples in (mixed, np.column_stack([labels, outputs, ones, np.zeros_like(labels)])):
             state = np.zeros((3, n_outputs, p + intercept), dtype)
             arguments = (kernels.SQUARED, setting, np.ones(len(order)), state, kernels.UNCOMPRESSED)
-            kernels.dense_batches(X, order, samples, *arguments, np.zeros((1, 1, 1)))
+            kernels.dense_batches(X, order, samples, *arguments, None)
             np.testing.assert_allclose(state[0], expected, rtol=0, atol=1e3 * np.finfo(dtype).eps)
 
 

@@ -4,7 +4,15 @@ No Python objects, no globals, no hidden threads; the GIL is released; results g
 each function's docstring. Importing this package imports numba.
 """
 
-from fastdistill.kernels.batch import batched_students
+from fastdistill.kernels.batch import (
+    ACCURATE,
+    ILL_CONDITIONED,
+    LARGEST_INFLATION,
+    SINGULAR,
+    batched_students,
+    ridge_students,
+    ridge_workspace,
+)
 from fastdistill.kernels.filters import (
     COLLAPSED,
     DUAL,
@@ -66,12 +74,15 @@ from fastdistill.kernels.sgd_dense import (
 from fastdistill.kernels.tridiagonal import fits_and_duals, tridiagonal_students
 
 __all__ = [
+    "ACCURATE",
     "COEF",
     "COLLAPSED",
     "DUAL",
     "FILTER",
+    "ILL_CONDITIONED",
     "INFEASIBLE",
     "LANES",
+    "LARGEST_INFLATION",
     "LOGISTIC",
     "MOMENTUM",
     "PARAMETER",
@@ -81,6 +92,7 @@ __all__ = [
     "RESIDUAL",
     "ROUNDED",
     "SCALED",
+    "SINGULAR",
     "SOFTMAX",
     "SQUARED",
     "STEP",
@@ -120,6 +132,8 @@ __all__ = [
     "predict",
     "primal_multipliers",
     "residual_filter",
+    "ridge_students",
+    "ridge_workspace",
     "student_grid",
     "tolerance_root",
     "tolerance_rounds",

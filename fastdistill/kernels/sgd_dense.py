@@ -320,7 +320,7 @@ def _subtract_gradient(flat, p, rows, size, factors, out):
 
 @jit
 def _batch_factors(scores, rows, size, samples, loss, setting, share, soft, out):
-    """share · weight · ∂ℓ/∂score of every output of a batch, from scores and a workspace, (size, C) -> out (C, size)."""
+    """share · weight · ∂ℓ/∂score of every output, from scores and a workspace, (size, C) -> out (C, size or more)."""
     n_outputs, temperature, is_mixed = scores.shape[1], setting[TEMPERATURE], samples.shape[1] == scores.shape[1]
     kappa = 0.0 if is_mixed else setting[WEIGHT]
     for b in range(size):

@@ -25,8 +25,6 @@ from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.spectrum import Spectrum
 
 CHUNK_ENTRIES = 2**16  # entries of X that one call of the kernel works on: half a megabyte, within a core's own cache
-# As GRAM_CONDITION in ``decompositions/eigen.py``: beyond this a Gram matrix gives fewer than ten digits.
-LARGEST_INFLATION = 1e5
 
 
 class BatchedStudents(NamedTuple):
@@ -98,7 +96,8 @@ def batched_path(
     -----
     O(n p² + p³ + k p² m) a problem. A problem with λ = 0 and dependent columns, or any other whose columns' mean
     variance inflation, penalty included, exceeds 1e5 / p goes through `Spectrum.from_design`, which takes some hundred
-    times longer and gives the least-norm students. From compiled code call `fastdistill.kernels.batched_students`.
+    times longer and gives the least-norm students. From compiled code call `fastdistill.kernels.batched_students`, or
+    `ridge_students` for one problem at a time.
 
     Examples
     --------
@@ -168,9 +167,10 @@ def _solved(problems: _Problems, first: int) -> tuple[np.ndarray, np.ndarray]:
     steps = xi.shape[1] + 1
     coef = np.empty((len(X), steps, X.shape[2], y.shape[2]))
     intercept, inflation = np.empty((len(X), steps, y.shape[2])), np.empty(len(X))
+    kernels = compiled_kernels()
     with np.errstate(all="ignore"):  # what overflows is not used; only interpreted kernels warn
-        compiled_kernels().batched_students(X, y, weight, lam, xi, problems.fit_intercept, coef, intercept, inflation)
-    for i in np.flatnonzero(~(inflation <= LARGEST_INFLATION)):
+        kernels.batched_students(X, y, weight, lam, xi, problems.fit_intercept, coef, intercept, inflation)
+    for i in np.flatnonzero(~(inflation <= kernels.LARGEST_INFLATION)):
         try:
             coef[i], intercept[i] = _by_spectrum(problems.of(slice(i, i + 1)))
         except ValueError as err:
