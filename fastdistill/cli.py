@@ -352,7 +352,7 @@ def _ridge_calls() -> dict[str, Callable[[], Any]]:
             fd.tune(fd.Spectrum.from_design(X), y, [0.1, 1.0], n_steps=2, criterion=criterion)
 
     return {
-        "filters (multistep_filter)": lambda: fd.multistep_filter([3.0, 1.0], 1.0, [1.0, 0.5]),
+        "filters (multistep_filter)": lambda: fd.multistep_filter([3.0, 1.0], np.linspace(1.0, 2.0, 20), [1.0, 0.5]),
         "students of a design (Spectrum.path, limit)": lambda: students(fd.Spectrum.from_design(X)),
         "students of a kernel (Spectrum.path, limit)": lambda: students(fd.Spectrum.from_kernel(X @ X.T)),
         "rounds (Spectrum.tolerance_path)": lambda: fd.Spectrum.from_kernel(np.eye(4)).tolerance_path(y, 0.1),

@@ -91,14 +91,15 @@ def student_grid(values, lam, xi, form, out):
     PRIMAL f / s (of primal coefficients).
     """
     for i in range(out.shape[0]):
+        penalties, weights, students = lam[i], xi[i], out[i]
         if form == FILTER:
-            multistep_filter(values, lam[i], xi[i], out[i])
+            multistep_filter(values, penalties, weights, students)
         elif form == RESIDUAL:
-            residual_filter(values, lam[i], xi[i], out[i])
+            residual_filter(values, penalties, weights, students)
         elif form == DUAL:
-            dual_multipliers(values, lam[i], xi[i], out[i])
+            dual_multipliers(values, penalties, weights, students)
         else:
-            primal_multipliers(values, lam[i], xi[i], out[i])
+            primal_multipliers(values, penalties, weights, students)
 
 
 @jit

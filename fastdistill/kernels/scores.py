@@ -44,12 +44,9 @@ def leave_one_out_direct(xi, y, power_diagonals, fit, out):
                 shift[s, i] *= xi[t - 1]
                 out[t, i] += shift[s, i] * power_diagonals[t - s, i]
         # one array written in each loop: with more of them LLVM gives up proving that none overlap
-        if t == 0:
-            for i in range(n):
-                shift[t, i] = (out[t, i] - y[i]) * inverse[i]
-        else:
-            for i in range(n):
-                shift[t, i] = (out[t, i] - (1.0 - xi[t - 1]) * y[i] - xi[t - 1] * out[t - 1, i]) * inverse[i]
+        weight, teacher = (xi[t - 1], t - 1) if t > 0 else (0.0, 0)
+        for i in range(n):
+            shift[t, i] = (out[t, i] - (1.0 - weight) * y[i] - weight * out[teacher, i]) * inverse[i]
         for i in range(n):
             out[t, i] += shift[t, i] * power_diagonals[0, i]
 
@@ -68,18 +65,29 @@ def append_rows(columns, factor):
     for j in range(factor.shape[0]):
         for c in range(j):
             factor[j, c] = 0.0
-        square = _dot(columns[j], columns[j]) + _dot(before[j], before[j])
+        square = _product(columns, before, j, j)
         norm = np.sqrt(square)
         factor[j, j] = norm
         for c in range(j + 1, factor.shape[0]):
             along = 0.0
             if norm != 0.0:
-                along = (_dot(columns[j], columns[c]) + _dot(before[j], before[c])) / square
+                along = _product(columns, before, j, c) / square
             factor[j, c] = along * norm
             for i in range(columns.shape[1]):
                 columns[c, i] -= along * columns[j, i]
             for i in range(before.shape[1]):
                 before[c, i] -= along * before[j, i]
+
+
+@jit_sums
+def _product(columns, before, j, c):
+    """Of two columns that are stored in two parts each. (Views of rows would take half a second more to compile.)"""
+    total, rest = 0.0, 0.0
+    for i in range(columns.shape[1]):
+        total += columns[j, i] * columns[c, i]
+    for i in range(before.shape[1]):
+        rest += before[j, i] * before[c, i]
+    return total + rest
 
 
 @jit_sums

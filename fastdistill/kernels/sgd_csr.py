@@ -48,8 +48,17 @@ def residual(score, label, imitated, loss, kappa, temperature):
 
 
 @jit
+def _largest(values):
+    """Of numbers; `max` of an array takes half a second to compile."""
+    largest = values[0]
+    for value in values:
+        largest = max(largest, value)
+    return largest
+
+
+@jit
 def _softmax(scores, temperature, out):
-    largest, total = scores.max(), 0.0
+    largest, total = _largest(scores), 0.0
     for c in range(scores.shape[0]):
         out[c] = np.exp((scores[c] - largest) / temperature)
         total += out[c]
@@ -137,9 +146,10 @@ def csr_rows(data, indices, indptr, order, samples, loss, setting, scale, state)
     p, n, kappa = int(setting[-1]), order.shape[0], setting[WEIGHT]
     single = state.reshape((state.shape[0], state.shape[1]))  # whose rows are known to be contiguous
     coef, push, intercept = single[COEF], single[PUSH, p:], state.shape[1] > p
-    interval = settle_interval(setting[STEP] * setting[PENALTY] * scale.max())
+    interval = settle_interval(setting[STEP] * setting[PENALTY] * _largest(scale))
     shrunk, pushed, left = 1.0, 0.0, interval
     records, record = samples.reshape(-1), samples.shape[1]
+    lazy = np.zeros(4)
     row_bytes = (data.itemsize + indices.itemsize) * (1 + data.shape[0] // samples.shape[0])
     ahead = max(1, min(AHEAD, SECOND_BYTES // row_bytes))
     for t in range(n):
@@ -172,12 +182,14 @@ def csr_rows(data, indices, indptr, order, samples, loss, setting, scale, state)
         decay = 1.0 - rate * setting[PENALTY]
         shrunk, pushed, left = decay * shrunk, decay * pushed - rate * kappa, left - 1
         if left == 0:
-            _settle(state, p, np.array([shrunk, pushed, 0.0, 0.0]))
+            lazy[ALPHA], lazy[SIGMA] = shrunk, pushed
+            _settle(state, p, lazy)
             shrunk, pushed, left = 1.0, 0.0, interval
         change = rate * slope / shrunk if shrunk != 1.0 else rate * slope
         for k in range(values.shape[0]):
             coef[np.uintp(places[k])] -= change * values[k]
-    _settle(state, p, np.array([shrunk, pushed, 0.0, 0.0]))
+    lazy[ALPHA], lazy[SIGMA] = shrunk, pushed
+    _settle(state, p, lazy)
 
 
 @jit
@@ -207,13 +219,16 @@ def csr_batches(data, indices, indptr, order, samples, loss, setting, scale, sta
     """
     p, averages, weight = int(setting[-1]), state.shape[0] > TOTAL, setting[WEIGHT]
     coef, slopes = state[COEF], np.zeros((order.shape[1], state.shape[2]))
-    interval = settle_interval(setting[STEP] * setting[PENALTY] * scale.max())
+    interval = settle_interval(setting[STEP] * setting[PENALTY] * _largest(scale))
     if averages:  # A w − u loses the digits that α has: α > 1e-2
         interval = (interval + 2) // 3
     lazy = np.zeros(4)
     lazy[ALPHA] = 1.0
     for t in range(order.shape[0]):
-        rows = order[t, : order.shape[1] - (order[t] < 0).sum()]
+        size = order.shape[1]
+        while size > 0 and order[t, size - 1] < 0:
+            size -= 1
+        rows = order[t, :size]
         _batch_slopes(data, indices, indptr, rows, samples, loss, setting, lazy, state, slopes)
         rate = setting[STEP] * scale[t]
         decay = 1.0 - rate * setting[PENALTY]
@@ -240,6 +255,9 @@ def csr_batches(data, indices, indptr, order, samples, loss, setting, scale, sta
 def _step_intercept(state, slopes, rate, weight):
     last = state.shape[1] - 1
     for c in range(slopes.shape[1]):
-        state[COEF, last, c] -= rate * (slopes[:, c].mean() + weight * state[PUSH, last, c])
+        total = 0.0
+        for b in range(slopes.shape[0]):
+            total += slopes[b, c]
+        state[COEF, last, c] -= rate * (total / slopes.shape[0] + weight * state[PUSH, last, c])
         if state.shape[0] > TOTAL:
             state[TOTAL, last, c] += state[COEF, last, c]

@@ -98,8 +98,8 @@ def settle_interval(shrinkage):
 
 @jit
 def _largest(values):
-    """Of numbers that are at least 0; `max` of an array takes half a second to compile."""
-    largest = 0.0
+    """Of numbers; `max` of an array takes half a second to compile."""
+    largest = values[0]
     for value in values:
         largest = max(largest, value)
     return largest
@@ -211,7 +211,7 @@ def dense_lanes(X, order, samples, loss, settings, scale, coef, push):
     for g in range(n_groups):
         slot = (g * SLOTS + CHANGES) * LANES
         advance_lanes(flat, previous, rows, p, models, g * per_group, numbers, slot)
-        _settle_lanes(coef, g, push, p, work, False)
+        _settle_lanes(coef, g, push, p, work, intervals[g] > 1)
 
 
 @jit_sums

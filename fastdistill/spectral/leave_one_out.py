@@ -35,7 +35,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fastdistill.spectral.compiled import compiled_kernels
+from fastdistill.spectral.compiled import compiled_kernels, fill_multipliers
 from fastdistill.spectral.coordinates import Coordinates, Rotated
 
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
@@ -157,7 +157,7 @@ class _Families:
         d, steps = self.d, xi.shape[1] + 1
         self.filters = np.empty((len(lam), steps, len(d)))
         kernels = compiled_kernels()
-        kernels.student_grid(d, np.repeat(lam[:, None], steps, axis=1), self.xi, kernels.FILTER, self.filters)
+        fill_multipliers(d, np.repeat(lam[:, None], steps, axis=1), self.xi, kernels.FILTER, self.filters)
         self.powers = np.empty_like(self.filters)  # a^(j+1)
         for powers, penalty in zip(self.powers, lam, strict=True):
             kernels.filter_powers(d, penalty, powers)

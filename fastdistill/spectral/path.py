@@ -28,7 +28,7 @@ import numpy as np
 
 from fastdistill.base import validation
 from fastdistill.spectral import gaussian_process
-from fastdistill.spectral.compiled import compiled_kernels
+from fastdistill.spectral.compiled import compiled_kernels, fill_multipliers
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.leave_one_out import leave_one_out_blocks, leave_one_out_squares
 from fastdistill.spectral.protocol import Decomposed
@@ -77,8 +77,7 @@ def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> n
     )  # writeable and contiguous: other arrays compile anew
     penalties, schedules, shape = families(validation.penalties(lam), validation.schedule(xi, n_steps))
     out = np.empty((*penalties.shape, len(values)))
-    kernels = compiled_kernels()
-    kernels.student_grid(values, penalties, schedules, kernels.FILTER, out)
+    fill_multipliers(values, penalties, schedules, compiled_kernels().FILTER, out)
     return out.reshape(*shape, len(values)).astype(validation.result_dtype(d), copy=False)
 
 
@@ -131,7 +130,7 @@ class _Recursion(Students):
         first, last = start // size, -(-stop // size)
         out = np.empty((last - first, size, len(values)))
         penalties, weights = self.family_penalties[first:last], self.family_weights[first:last]
-        compiled_kernels().student_grid(values, penalties, weights, form, out)
+        fill_multipliers(values, penalties, weights, form, out)
         flat = out.reshape((last - first) * size, 1, len(values))
         return flat[start - first * size : stop - first * size]
 
@@ -368,7 +367,7 @@ class ToleranceRounds(Students):
     def _multipliers_at(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
         m, rounds = self._penalties.shape
         out = np.empty((m, rounds, len(values)))
-        compiled_kernels().student_grid(values, self._penalties, np.ones((m, max(0, rounds - 1))), form, out)
+        fill_multipliers(values, self._penalties, np.ones((m, max(0, rounds - 1))), form, out)
         return np.moveaxis(out, 0, 1)[start:stop]
 
     def _penalty_of(self, start: int, stop: int) -> np.ndarray:
