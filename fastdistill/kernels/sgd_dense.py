@@ -322,7 +322,7 @@ def _subtract_gradient(flat, p, rows, size, factors, out):
 def _batch_factors(scores, rows, size, samples, loss, setting, share, soft, out):
     """share · weight · ∂ℓ/∂score of every output, from scores and a workspace, (size, C) -> out (C, size or more)."""
     n_outputs, temperature, is_mixed = scores.shape[1], setting[TEMPERATURE], samples.shape[1] == scores.shape[1]
-    kappa = 0.0 if is_mixed else setting[WEIGHT]
+    kappa, second = (0.0, 0) if is_mixed else (setting[WEIGHT], n_outputs)
     for b in range(size):
         n, factor = rows[b], share
         if not is_mixed:
@@ -334,9 +334,7 @@ def _batch_factors(scores, rows, size, samples, loss, setting, share, soft, out)
         if loss == SOFTMAX:
             _softmax(scores, b, 1.0, scores)
         for c in range(n_outputs):
-            label = imitated = samples[n, c]
-            if not is_mixed:
-                imitated = samples[n, n_outputs + c]
+            label, imitated = samples[n, c], samples[n, second + c]
             if loss != SOFTMAX:
                 slope = residual(scores[b, c], label, imitated, loss, kappa, temperature)
             elif temperature != 1.0:
@@ -383,13 +381,14 @@ def dense_batches(X, order, samples, loss, setting, scale, state, compressor, dr
             size += 1
         _batch_scores(flat, p, rows, size, following, coef, scores)
         rate = setting[STEP] * scale[t]
-        share = (rate if momentum == 0.0 else 1.0) / size
-        _batch_factors(scores, rows, size, samples, loss, setting, share, soft, factors)
         if momentum == 0.0:
-            _shrink(coef, coef, p, push, 1.0 - rate * setting[PENALTY], 0.0, -rate * weight, 1.0)
+            taken, kept, pull, kept_intercept = rate, 1.0 - rate * setting[PENALTY], 0.0, 1.0
         else:  # the velocity is kept with its sign turned, as gradients are subtracted
-            _shrink(velocity, coef, p, push, momentum, -setting[PENALTY], -weight, momentum)
-        _subtract_gradient(flat, p, rows, size, factors, moved)  # one call: each is compiled anew
+            taken, kept, pull, kept_intercept = 1.0, momentum, -setting[PENALTY], momentum
+        # one call of each for both cases: every call would be compiled anew
+        _batch_factors(scores, rows, size, samples, loss, setting, taken / size, soft, factors)
+        _shrink(moved, coef, p, push, kept, pull, -taken * weight, kept_intercept)
+        _subtract_gradient(flat, p, rows, size, factors, moved)
         if momentum != 0.0:
             _accumulate(velocity, rate, coef)
         if draws is not None and compressor != UNCOMPRESSED:
