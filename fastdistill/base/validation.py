@@ -101,8 +101,8 @@ def square_sum(arr: np.ndarray) -> float:
 
 
 def squares_within(total: float, size: int, largest: float) -> bool:
-    """Whether the sum of squares of so many entries shows what `is_ordinary` says."""
-    return size > 0 and size / largest / largest <= total <= largest * largest
+    """Whether the sum of squares of so many entries shows what `is_ordinary` says; never where bounds leave float64."""
+    return 0.0 < size / largest / largest <= total <= largest * largest < math.inf
 
 
 def largest_entry(arr: np.ndarray) -> float:

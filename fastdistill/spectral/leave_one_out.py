@@ -155,10 +155,12 @@ class _Families:
     def __init__(self, coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> None:
         self.d, self.lam, self.xi = coordinates.d, lam, np.ascontiguousarray(xi)
         d, steps = self.d, xi.shape[1] + 1
-        self.filters = np.empty((len(lam), steps, len(d)))
         kernels = compiled_kernels()
-        fill_multipliers(d, np.repeat(lam[:, None], steps, axis=1), self.xi, kernels.FILTER, self.filters)
-        self.powers = np.empty_like(self.filters)  # a^(j+1)
+        self.powers = np.empty((len(lam), steps, len(d)))  # a^(j+1)
+        self.filters = self.powers  # of student 0
+        if steps > 1:
+            self.filters = np.empty_like(self.powers)
+            fill_multipliers(d, np.repeat(lam[:, None], steps, axis=1), self.xi, kernels.FILTER, self.filters)
         for powers, penalty in zip(self.powers, lam, strict=True):
             kernels.filter_powers(d, penalty, powers)
         self.power_diagonals_of = _Product(self.powers, coordinates.frame.n_samples)
