@@ -39,7 +39,7 @@ def test_chains_of_few_calls(shape, fit_intercept, m, lam, kernel, rng, monkeypa
 
 
 def test_intercepts_are_predictions_at_zero(rng):
-    X, y = rng.standard_normal((40, 3)) + [1e9, 1.0, 0.0], rng.standard_normal(40)  # a column far from zero
+    X, y = rng.standard_normal((40, 3)) + np.array([1e9, 1.0, 0.0]), rng.standard_normal(40)  # a column far from zero
     students = fd.Spectrum.from_design(X, True, rng.uniform(0.5, 1.0, 40), solver="cholesky").path(y, 1.0, XI)
     np.testing.assert_allclose(students.intercept, students.predict(np.zeros((1, 3)))[:, 0], rtol=1e-12)
     none = np.ones((4, 3))
