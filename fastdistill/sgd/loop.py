@@ -18,6 +18,7 @@ from fastdistill.base import status
 from fastdistill.sgd.outcome import Pace, Rows, risen
 from fastdistill.sgd.plan import Plan
 from fastdistill.sgd.problem import UNBIASED, Model, Problem, Teacher
+from fastdistill.sgd.schedules import constant
 from fastdistill.sgd.steps import Stepper, Visits, is_bounded
 from fastdistill.sgd.trace import Recorder
 
@@ -69,6 +70,7 @@ class Loop:
         self.status = np.full(self.n_configurations, status.FINISHED, dtype="<U11")
         self.diverged = np.zeros(self.n_configurations, dtype=bool)
         self.iterates = np.zeros(self.n_configurations)  # behind the running mean
+        self.scale = np.empty(0)  # factors of the step size, one a step
         self.n_epochs = 0
         self.teachers: list[np.ndarray] = []
         self.interrupt: KeyboardInterrupt | None = None
@@ -151,9 +153,12 @@ class Loop:
         np.multiply(self.stepper.weights, factor, out=self.stepper.settings[:, kernels.WEIGHT])
         visits = self._visits()
         n_steps = len(visits[0].order)
-        progress = self.plan.step_factor(epoch + np.arange(n_steps) / n_steps)
-        scale = _factors(progress, (n_steps,), "step_size", epoch)
-        self.stepper.epoch(visits, scale)
+        if self.plan.step_factor is not constant:
+            progress = self.plan.step_factor(epoch + np.arange(n_steps) / n_steps)
+            self.scale = _factors(progress, (n_steps,), "step_size", epoch)
+        elif len(self.scale) != n_steps:
+            self.scale = np.ones(n_steps)  # once: fresh memory of an epoch's size costs more than its steps
+        self.stepper.epoch(visits, self.scale)
         self.iterates[self.alive] += n_steps
 
     def _visits(self) -> list[Visits]:

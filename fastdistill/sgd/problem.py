@@ -96,7 +96,10 @@ class Problem:
         self.dtype = self.X.dtype
         # of X and y: their product is a gradient, whose squares are summed; float32 keeps coefficients y / X
         largest = validation.LARGEST_FACTOR if self.dtype == np.float64 else LARGEST_SINGLE
-        validation.sized(self.X.data if self.is_sparse else self.X, "X", largest)
+        values = self.X.data if self.is_sparse else self.X
+        if not validation.is_ordinary(values, largest):  # one pass where all is well
+            _check_finite(values)
+            validation.sized(values, "X", largest)
         self.width = self.p + self.fit_intercept
         targets = encode_targets(self.loss, y, self.n, n_classes)
         validation.sized(targets, "y", largest)
@@ -305,9 +308,7 @@ def _design(X: Any) -> Any:
         return _sparse_design(X)
     is_array = isinstance(X, np.ndarray) and not isinstance(X, np.ma.MaskedArray)
     if is_array and X.dtype in (np.float32, np.float64) and X.ndim == 2 and X.size:
-        view = _frozen(X.view(np.ndarray))
-        _check_finite(view)
-        return view
+        return _frozen(X.view(np.ndarray))
     return _frozen(validation.filled_matrix(X, "X").astype(validation.result_dtype(X), copy=False))
 
 
@@ -330,7 +331,6 @@ def _sparse_design(X: Any) -> Any:
         X.check_format(full_check=True)  # SciPy's conversions trust the indices
     csr = csr_array(X.tocsr())
     data = _frozen(csr.data if csr.dtype in (np.float32, np.float64) else csr.data.astype(np.float64))
-    _check_finite(data)
     fits = max(*X.shape, len(data)) <= np.iinfo(np.int32).max  # then 64-bit indices need no kernels of their own
     index = np.int32 if fits else np.int64
     places = [_frozen(part.astype(index, copy=False)) for part in (csr.indices, csr.indptr)]

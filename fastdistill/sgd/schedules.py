@@ -98,8 +98,9 @@ def read_schedule(value: Any, name: str, *, positive: bool) -> tuple[np.ndarray,
         raise ValueError(f"{name} is empty; at least one value is needed.")
     if initial.min() < 0 or (positive and initial.min() == 0):
         raise ValueError(f"{name} must be {'positive' if positive else 'at least 0'}, got {initial.min():.6g}.")
-    return initial, value.factor if scheduled else _constant
+    return initial, value.factor if scheduled else constant
 
 
-def _constant(t: Any) -> Any:
+def constant(t: Any) -> Any:
+    """The factor of what does not change: 1."""
     return np.ones(t.shape) if isinstance(t, np.ndarray) else 1.0
