@@ -12,10 +12,7 @@ module                  what it holds
 ``selection_limits``    tuned estimators / scikit-learn's and himalaya's tuned ridge
 ``sgd_comparisons``     the tasks of distillation SGD in that registry
 ``sgd_limits``          epochs of SGD / a stream over their data, and / scikit-learn's
-<<<<<<< HEAD
 ``out_of_core``         sums of a design from a memory map / products of its blocks, their memory, on two processes
-=======
->>>>>>> latency
 ``latency``             calls on 64 × 8 / one ``eigh`` of 8 × 8, and / scikit-learn's
 ``processes``           import, first fit and cold compilation, in fresh processes
 ``report``              every target beside what is measured: ``python -m benchmarks.report``

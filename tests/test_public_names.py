@@ -99,7 +99,6 @@ NAMES = {
         optimal_kd_weight run_sgd theory tune xi_from_mixture
     """,
     "fd.kernels": """
-<<<<<<< HEAD
         ACCURATE COEF COLLAPSED DUAL FILTER ILL_CONDITIONED INFEASIBLE LANES LARGEST_INFLATION LOGISTIC
         MOMENTUM PARAMETER PENALTY PRIMAL PUSH RESIDUAL ROUNDED SCALED SINGULAR SOFTMAX SQUARED STEP
         TEMPERATURE TOP TOTAL UNCOMPRESSED UNFINISHED VELOCITY WEIGHT all_finite append_rows
@@ -109,16 +108,6 @@ NAMES = {
         leave_one_out leave_one_out_direct leave_one_out_factors left_out_squares mixture_from_xi
         multistep_filter predict primal_multipliers residual_filter ridge_students ridge_workspace
         student_grid tolerance_root tolerance_rounds tridiagonal_students xi_from_mixture
-=======
-        ACCURATE COEF COLLAPSED DUAL FILTER ILL_CONDITIONED INFEASIBLE LANES LARGEST_INFLATION LOGISTIC MOMENTUM
-        PARAMETER PENALTY PRIMAL PUSH RESIDUAL ROUNDED SCALED SINGULAR SOFTMAX SQUARED STEP TEMPERATURE TOP
-        TOTAL UNCOMPRESSED UNFINISHED VELOCITY WEIGHT all_finite append_rows batched_students compress
-        csr_ascends csr_batches csr_gradient csr_rows csr_scores csr_squared_norms csr_teacher dense_batches
-        dense_gradient dense_lanes dense_rows dense_scores dense_teacher descend_weights dual_multipliers
-        filter_powers fits_and_duals leave_one_out leave_one_out_direct leave_one_out_factors mixture_from_xi
-        multistep_filter predict primal_multipliers residual_filter ridge_students ridge_workspace student_grid
-        tolerance_root tolerance_rounds tridiagonal_students xi_from_mixture
->>>>>>> latency
     """,
     "fd.theory": """
         BestMixture FixedDesign KDNeighbourhood KDStationary OptimalMixing Smoothness best_mixture

@@ -13,10 +13,7 @@ from fastdistill.kernels.batch import (
     ridge_students,
     ridge_workspace,
 )
-<<<<<<< HEAD
 from fastdistill.kernels.evidence import concentrated_signals
-=======
->>>>>>> latency
 from fastdistill.kernels.filters import (
     COLLAPSED,
     DUAL,
