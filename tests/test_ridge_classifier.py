@@ -89,7 +89,7 @@ def test_several_labels_per_sample(rng):
     X = rng.standard_normal((50, 4))
     y = (X @ rng.standard_normal((4, 3)) + rng.standard_normal((50, 3)) > 0).astype(int)
     twin = RidgeClassifierCV(GRID).fit(X, y)
-    for ours in (DistilledRidgeClassifier(twin.alpha_, n_steps=0), DistilledRidgeClassifierCV(GRID)):
+    for ours in (DistilledRidgeClassifier(twin.alpha_, n_steps=0), DistilledRidgeClassifierCV(GRID, n_steps=0)):
         ours.fit(X, y)
         np.testing.assert_allclose(ours.decision_function(X), twin.decision_function(X), rtol=1e-9, atol=1e-12)
         assert np.array_equal(ours.predict(X), twin.predict(X))
@@ -149,7 +149,7 @@ def test_one_class(rng):
 
 def test_iris():
     X, y = load_iris(return_X_y=True)
-    ours = cross_val_score(DistilledRidgeClassifierCV(), X, y, cv=5)
+    ours = cross_val_score(DistilledRidgeClassifierCV(n_steps=0), X, y, cv=5)
     twin = cross_val_score(RidgeClassifierCV(np.logspace(-4, 5, 40)), X, y, cv=5)
     assert np.array_equal(ours, twin)
 

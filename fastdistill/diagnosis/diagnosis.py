@@ -73,7 +73,7 @@ class Row:
     name : str
     n_steps : int
     penalty : float or None
-        None where the student is given by its filter alone.
+        None where the student is given by its filter alone, or ridge is averaged over several penalties.
     xi : ndarray (n_steps,) or None
         Jointly tuned imitation weights.
     error, error_se : float
@@ -117,7 +117,8 @@ class Diagnosis:
     steps : list of k + 1 Row
         The best ridge and the best students of 1..k steps, weights tuned jointly and unguarded.
     safe : Row
-        The student chosen by evidence; plain ridge where there is none.
+        The default: the student chosen by evidence; without any, ridge averaged over the penalties among which the
+        samples do not decide.
     penalties, scores : ndarray (L,), (L, k+1)
         The best leave-one-out error with 0..k steps at each penalty.
     d, signal : ndarray (r,)
@@ -403,7 +404,7 @@ class _Search:
         tuned, held_out = self.students(), self.held_out(folds)
         ridge, safe, spectrum = tuned[0], tuned[-1], tuned[0].path.spectrum
         plain = squared_errors(ridge.path, self.y, fixed_filter=False)
-        labels = ("ridge", *(f"{t} step{'s' * (t > 1)}" for t in range(1, self.k + 1)), "by evidence")
+        labels = ("ridge", *(f"{t} step{'s' * (t > 1)}" for t in range(1, self.k + 1)), "the default")
         rows = [
             self._row(label, found, plain, held_out[0], apart)
             for label, found, apart in zip(labels, tuned, held_out, strict=True)
@@ -437,7 +438,7 @@ class _Search:
     def _row(self, name: str, tuned: Tuned, plain: np.ndarray, plain_held_out: np.ndarray, held_out: np.ndarray) -> Row:
         """A student beside the best ridge, whose squared errors (n,) are the `plain` ones."""
         errors, gain, apart = squared_errors(tuned.path, self.y, fixed_filter=False), (0.0, 0.0), (np.nan, np.nan)
-        if tuned.n_steps:
+        if tuned.n_steps or tuned.shares is not None:
             gain = relative_gain(plain, errors, self.weight)
         if not np.isnan(held_out).all():
             apart = relative_gain(plain_held_out, held_out, self.weight)
@@ -476,12 +477,14 @@ def _noise(spectrum: Decomposed, squares: np.ndarray, outside: float) -> float |
 
 
 def _shown(row: Row) -> tuple[str, ...]:
+    averaged = row.penalty is None and not row.n_steps
+    weights = "any filter" if row.xi is None else _weights(row.xi)
     return (
         row.name,
-        "–" if row.penalty is None else f"{row.penalty:.3g}",
-        "any filter" if row.xi is None else _weights(row.xi) if row.n_steps else "–",
+        "several" if averaged else "–" if row.penalty is None else f"{row.penalty:.3g}",
+        weights if row.n_steps else "–",
         f"{row.error:.4g} ± {row.error_se:.2g}",
-        _gain(row.gain, row.gain_se) if row.n_steps else "–",
+        _gain(row.gain, row.gain_se) if row.n_steps or averaged else "–",
         "–" if row.name == "ridge" or np.isnan(row.held_out_gain) else _gain(row.held_out_gain, row.held_out_gain_se),
     )
 

@@ -279,13 +279,16 @@ class DistilledRidgeClassifierCV(RidgeTargets):
     Attributes
     ----------
     alpha_ : float
-        Chosen penalty.
+        Penalty with the best score.
     n_steps_ : int
         Steps of the chosen student; 0 is the plain classifier, and with ``n_steps=None`` the rank is the alternative.
     xi_ : ndarray of shape (n_steps,) or None
-        Imitation weights; None where the student is given by its filter: distilled with ``n_steps=None``.
+        Imitation weights; None where the student is given by its filter: distilled, or averaged, with ``n_steps=None``.
     mixture_ : ndarray of shape (n_steps + 1,) or None
         Weights of the pure steps; None where `xi_` is.
+    filter_ : ndarray of shape (rank,)
+    dof_ : float
+        What was used, as in :class:`DistilledRidgeCV`.
     best_score_ : float
         Score of the choice: -Σ w e² / (n n_targets) of the decision values, minus GCV, or that of the scorer.
     cv_results_ : dict or ndarray of shape (n_samples, n_targets, n_alphas)
@@ -425,4 +428,15 @@ class LabelScorer:
         return self.scorer(HeldOutLabels(self.labels), values, self.labels.of(truth), **options)
 
 
-CHOSEN = ("alpha_", "n_steps_", "xi_", "mixture_", "best_score_", "cv_results_", "verdict_", "evidence_")
+CHOSEN = (
+    "alpha_",
+    "n_steps_",
+    "xi_",
+    "mixture_",
+    "filter_",
+    "dof_",
+    "best_score_",
+    "cv_results_",
+    "verdict_",
+    "evidence_",
+)

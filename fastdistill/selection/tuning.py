@@ -53,16 +53,16 @@ class Tuned:
     ----------
     lam : float
     n_steps : int
-        Steps of the student that was chosen; with ``n_steps=None`` 0 (ridge) or the rank.
+        Steps of the student that was chosen; with ``n_steps=None`` 0 (ridge, also averaged) or the rank.
     xi : ndarray (k,) or None
-        None where the student is given by its filter alone: ``n_steps=None``, and the evidence accepts it.
+        None where the student is given by its filter alone: ``n_steps=None``, and it is distilled or averaged.
     mixture : ndarray (k+1,) or None
         Weights of the pure steps 0..k; None where `xi` is.
     score : float
         The criterion at the choice, averaged over targets; lower is better. With ``n_steps=None`` that of ridge.
     scores : ndarray (L, k+1)
         The best score with 0..k steps at each penalty; with "safe" those of the students closest to its filter.
-    path : DistillationPath or FilteredStudents
+    path : DistillationPath, FilteredStudents or MeanRidges
         The students of the choice: the first is ridge of the penalty `lam`, the last the one that was chosen.
     evidence : Evidence or None
         Of the strategy "safe" under "loo" and "gcv"; None otherwise, and with ``n_steps=0``, which cannot use it.
@@ -115,8 +115,10 @@ def tune(
     strategy : {"safe", "joint", "greedy"}
         "safe": distils only on evidence that ridge of any penalty is the wrong filter
         (`fastdistill.selection.evidence`), and then takes the student of k steps closest to the filter that the
-        evidence supports. On a holdout: the joint weights of the number of steps with the smallest error, corrected for
-        the number of tuned weights, if their paired gain exceeds two standard errors. Otherwise plain ridge, all ξ = 0.
+        evidence supports. Without it, and with ``n_steps=None`` and leave-one-out, ridge averaged over the penalties
+        among which the samples do not decide (`fastdistill.selection.averaging`); otherwise plain ridge, all ξ = 0. On
+        a holdout: the joint weights of the number of steps with the smallest error, corrected for the number of tuned
+        weights, if their paired gain exceeds two standard errors.
         "joint": all k weights at once, the global minimum of the score (Pareek, Du and Oh 2024), with no check that
         they help on new samples. "greedy": ξ_1 first, then ξ_2 with ξ_1 fixed, ..., each in closed form (Borup and
         Andersen 2021); at every penalty, so the chosen penalty may differ.
