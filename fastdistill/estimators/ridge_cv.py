@@ -148,8 +148,10 @@ class DistilledRidgeCV(LinearRegressor):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((100, 30))
     >>> y = X @ rng.standard_normal(30) + rng.standard_normal(100)
-    >>> print(DistilledRidgeCV().fit(X, y).verdict_)
-    Plain ridge: the evidence for a concentrated signal is 0.0102, not above the 20 required.
+    >>> print(DistilledRidgeCV().fit(X, y).verdict_)  # doctest: +NORMALIZE_WHITESPACE
+    No distillation: the evidence for a concentrated signal is 0.0102, not above the 20 required. Ridge, averaged over
+    penalties from 0.838 to 4.12, among which the samples do not decide: adds 0.1% ± 0.6% of the leave-one-out error of
+    the best single one.
     """
 
     def __init__(
