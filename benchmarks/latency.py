@@ -23,6 +23,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks import REDUCED
+from benchmarks.limits import Ratio
 
 N, P, LAM, XI = 64, 8, 1.0, 0.5
 BURSTS, CALLS = (3, 2) if REDUCED else (500, 2)
@@ -41,12 +42,12 @@ def fastest(calls: list[Callable[[], Any]]) -> list[float]:
     return best
 
 
-def ratio(ours: Callable[[], Any], yardstick: Callable[[], Any]) -> float:
+def ratio(ours: Callable[[], Any], yardstick: Callable[[], Any]) -> Ratio:
     """Ours / the yardstick, both warm."""
     ours()
     yardstick()
     one, other = fastest([ours, yardstick])
-    return one / other
+    return Ratio(one / other, one, other)
 
 
 class _Small:

@@ -15,14 +15,16 @@ does other work: a row counts once several runs say the same.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import platform
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import limits, processes, sgd_limits, solver_limits
+from benchmarks import latency, limits, out_of_core, processes, selection_limits, sgd_limits, solver_limits
 
 README = Path(__file__).parents[1] / "README.md"
 TABLE = re.compile(r"(?<=<!-- begin: python -m benchmarks.report --readme -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -40,6 +42,7 @@ class Row(NamedTuple):
 
 
 EIGH, RIDGE, KERNEL_RIDGE, STREAM = "one `eigh(K)`", "`Ridge.fit`", "`KernelRidge.fit`", "`X.sum()`"
+RIDGE_CV, HIMALAYA, SMALL_EIGH = "`RidgeCV`", "himalaya's `KernelRidgeCV`, 5 folds", "`eigh` of 8 × 8"
 SHAPES = {
     "2000x100": "2000 × 100",
     "2000x100x300": "2000 × 100, 300 targets",
@@ -48,6 +51,8 @@ SHAPES = {
     "80x8": "80 × 8",
 }
 SPARSE = {"sparse": "CSR 5000 × 2000, 1 %", "one_hot": "one-hot 4000 × 1000"}
+ONE_TARGET = {"200x8": ("200 × 8", 1.0), "2000x100": ("2000 × 100", 0.2), "100000x50": ("100 000 × 50", 0.05)}
+ONE_TARGET |= {"300x20000": ("300 × 20 000", 1.0), "80x8": ("80 × 8", 1.0)}
 STREAMS = {"100000x100": 1.3, "20000x784": 1.7, "100000x20": 2.5, "60x7": 2.5}
 
 ROWS = (
@@ -105,6 +110,10 @@ ROWS = (
         processes.FirstFit, "track_first_fit_beyond_second",
     ),
     Row(14, "everything compiled", "", 60.0, processes.ColdCompile, "track_warmup"),
+    Row(
+        15, "sums of 10 million × 100 from a memory map", "`X.T @ X` in blocks", 1.3,
+        out_of_core.MemoryMap, "track_ratio_gram",
+    ),
     *(
         Row(
             16, f"kernel ridge, three steps, n = {n}", KERNEL_RIDGE, 1.0,
@@ -138,6 +147,35 @@ ROWS = (
         solver_limits.SparseSweep, "track_ratio_ridge", in_readme=True,
     ),
     *(
+        Row(
+            20, f"tuned ridge, 20 penalties, {m} targets", RIDGE_CV, 1.0,
+            selection_limits.ManyTargets, "track_ratio_together", (m,), in_readme=m == selection_limits.TARGETS[-1],
+        )
+        for m in selection_limits.TARGETS
+    ),
+    *(
+        Row(
+            20, f"a penalty for each of {m} targets", RIDGE_CV, 1.5,
+            selection_limits.ManyTargets, "track_ratio_each", (m,),
+        )
+        for m in selection_limits.TARGETS
+    ),
+    *(
+        Row(
+            21, f"tuned ridge, 20 penalties, {ONE_TARGET[shape][0]}", RIDGE_CV, ONE_TARGET[shape][1],
+            selection_limits.OneTarget, "track_ratio_ridge_cv", (shape,),
+        )
+        for shape in selection_limits.ONE_TARGET
+    ),
+    Row(
+        22, "kernel ridge, n = 1000, a penalty for each of 100 targets", HIMALAYA, 0.3,
+        selection_limits.KernelTargets, "track_ratio_left_out", in_readme=True,
+    ),
+    Row(22, "the same by the same folds", HIMALAYA, 1.0, selection_limits.KernelTargets, "track_ratio_folds"),
+    Row(23, "64 × 8: design, path of three steps, coefficients", SMALL_EIGH, 7.0, latency.Path, "track_ratio_eigh"),
+    Row(23, "64 × 8: `DistilledRidge().fit`", RIDGE, 1.0, latency.Fit, "track_ratio_ridge", in_readme=True),
+    Row(23, "64 × 8: one epoch of `run_sgd`", SMALL_EIGH, 18.0, latency.Epoch, "track_ratio_eigh"),
+    *(
         Row(25, f"first `{call}` of a process, cold cache", "", target, processes.FirstCall, "track_cold", (call,))
         for call, target in (("DistilledRidgeCV", 4.0), ("run_sgd_softmax", 5.0))
     ),
@@ -147,12 +185,15 @@ ROWS = (
 def measure(row: Row) -> float | str:
     """The ratio, or seconds, of a row; why it cannot be measured here."""
     benchmark = row.benchmark()
-    try:
-        benchmark.setup(*row.parameters)
-        value: float = getattr(benchmark, row.method)(*row.parameters)
-    except NotImplementedError as err:  # by this asv knows that a benchmark is to be skipped
-        return str(err)
-    getattr(benchmark, "teardown", lambda *_: None)(*row.parameters)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        # as asv does: in a folder of its own, with what the benchmark prepares once for all of its methods
+        prepared = (benchmark.setup_cache(),) if hasattr(benchmark, "setup_cache") else ()
+        try:
+            benchmark.setup(*prepared, *row.parameters)
+            value: float = getattr(benchmark, row.method)(*prepared, *row.parameters)
+        except NotImplementedError as err:  # by this asv knows that a benchmark is to be skipped
+            return str(err)
+        getattr(benchmark, "teardown", lambda *_: None)(*prepared, *row.parameters)
     return value
 
 
@@ -164,6 +205,8 @@ def line(row: Row, value: float | str) -> str:
         ours, limit, ratio = _seconds(value.ours), f"{_seconds(value.limit)}, {row.peer}", f"{value:.2g}"
     elif isinstance(value, str):
         ratio = "not measured"
+    elif row.peer:
+        limit, ratio = row.peer, f"{value:.2g}"
     else:
         ours = _seconds(value)
     missed = not isinstance(value, str) and value > row.target
