@@ -55,7 +55,7 @@ def kernel_targets(n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ratio_to_ridge_cv(X: np.ndarray, y: np.ndarray, rounds: int, **options: Any) -> float:
-    """`DistilledRidgeCV` / `RidgeCV`: the same errors and penalties, which ours then averages over, or the same models."""
+    """`DistilledRidgeCV` / `RidgeCV`: of the same errors and best penalties, and of one penalty the same models."""
     from sklearn.linear_model import RidgeCV
 
     import fastdistill as fd

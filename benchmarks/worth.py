@@ -6,10 +6,10 @@ better, and 1 is scikit-learn's `RidgeCV`, which chooses among the same penaltie
 ==============================  ======================================================================================
 track_ratio_*                   what it is
 ==============================  ======================================================================================
-Ordinary.…_geometric_mean       test MSE ratio on ordinary data, geometric mean over sets and splits; at most 1.000
+Ordinary.…_geometric_mean       test MSE ratio on ordinary data, geometric mean over sets and splits; at most 0.995
 Ordinary.…_worst                that of the worst set; at most 1.005
-RealTables.…_geometric_mean     the same on 37 real tables (`real_tables`), linear and RBF kernel; at most 1.000
-RealTables.…_worst              that of the worst table, less its standard error over the splits; at most 1.005
+RealTables.…_geometric_mean     the same on 37 real tables (`real_tables`), linear and RBF kernel; at most 0.990, 0.993
+RealTables.…_worst              that of the worst table, less its standard error over the splits; at most 1.010
 Spiked.…_excess_risk            mean excess risk ratio where theory promises a gain; at most 0.8 each
 ==============================  ======================================================================================
 
@@ -117,7 +117,7 @@ def spiked_ratio(r: int, gamma: float, draws: int, fit_intercept: bool = False) 
 
 
 class Ordinary:
-    """Where there is nothing to gain, nothing may be lost."""
+    """Where distillation has nothing to gain, the penalty has a little, and nothing may be lost."""
 
     timeout = 900
     params = (list(TRAINING_ROWS),)
