@@ -123,11 +123,11 @@ NAMES = {
         rank tolerance_path total_weight
     """,
     "DistillationPath": """
-        coef dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse n_steps
+        coef cv cv_mse dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse n_steps
         predict predict_std spectrum standard_error times train_mse xi
     """,
     "DistillationLimit": """
-        coef dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse predict
+        coef cv cv_mse dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse predict
         predict_std spectrum standard_error times train_mse xi
     """,
     "ToleranceRounds": """
@@ -136,7 +136,7 @@ NAMES = {
     """,
     "GramAccumulator": "fit_intercept loo_mse merge n_features n_samples partial_fit path",
     "GramAccumulator.path()": """
-        coef dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse n_steps
+        coef cv cv_mse dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse n_steps
         predict predict_std spectrum standard_error times train_mse xi
     """,
     "Tuned": "evidence lam mixture n_steps path score scores xi",

@@ -30,6 +30,8 @@ from fastdistill.spectral.decompositions.eigen import Decomposition
 from fastdistill.spectral.frame import Frame, Targets
 from fastdistill.spectral.queries import Queries
 
+BLOCK_ENTRIES = 2**20  # entries of a block of rows that are formed at once (8 MiB)
+
 
 @dataclass(frozen=True, eq=False)
 class Rotated:
@@ -127,6 +129,22 @@ class Coordinates:
         if isinstance(self._rows, np.ndarray):
             return self._rows[start:stop]
         return self._rows.block(start, stop)
+
+    def rows_at(self, index: np.ndarray) -> np.ndarray:
+        """Rows `index` (h,) of U (h, r), as a dense array."""
+        if isinstance(self._rows, np.ndarray):
+            return self._rows[index]
+        out = np.empty((len(index), self.rank))
+        height = max(1, BLOCK_ENTRIES // max(1, self.rank))
+        for start in range(0, self.frame.n_samples, height):
+            inside = (index >= start) & (index < start + height)
+            if inside.any():
+                out[inside] = self.row_block(start, min(start + height, self.frame.n_samples))[index[inside] - start]
+        return out
+
+    def light_rows_at(self, index: np.ndarray) -> np.ndarray:
+        """W^-½ U (h, r) of light samples `index` (h,), as queries."""
+        return self._light_rows[np.searchsorted(self.frame.light, index)]
 
     def unscaled_block(self, index: slice, u: np.ndarray) -> np.ndarray:
         """W^-½ U of a block of rows u of U; light samples as queries."""

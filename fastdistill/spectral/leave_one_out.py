@@ -106,6 +106,15 @@ def leverages(coordinates: Coordinates, filter_: np.ndarray) -> np.ndarray:
     return diagonal
 
 
+def complement_filters(d: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    """1 − a (P, r) = λ / (d + λ) of penalties lam (P,); at λ = 0 its part linear in λ, 1 / d."""
+    penalty = lam[:, None]
+    with np.errstate(invalid="ignore"):
+        complement = np.where(np.isinf(penalty), 1.0, penalty / (d + penalty))
+    complement[lam == 0.0] = 1.0 / d
+    return complement
+
+
 class _Rows:
     """A block of rows of U, and what leave-one-out needs of them.
 
@@ -167,11 +176,7 @@ class _Families:
     @cached_property
     def complement(self) -> np.ndarray:
         """1 − a (P, r); at λ = 0 its part linear in λ, 1 / d."""
-        penalty = self.lam[:, None]
-        with np.errstate(invalid="ignore"):
-            complement = np.where(np.isinf(penalty), 1.0, penalty / (self.d + penalty))
-        complement[self.lam == 0.0] = 1.0 / self.d
-        return complement
+        return complement_filters(self.d, self.lam)
 
     @cached_property
     def complement_powers(self) -> np.ndarray:

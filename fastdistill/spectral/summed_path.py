@@ -216,7 +216,7 @@ class LeftOut(NamedTuple):
 
 
 class SummedPath(DistillationPath):
-    """A `DistillationPath` without rows: no `fitted`, `loo` or `loo_mse`; everything else is exact."""
+    """A `DistillationPath` without rows: no `fitted`, `loo`, `loo_mse` or `cv`; everything else is exact."""
 
     spectrum: SummedSpectrum
 
@@ -238,6 +238,14 @@ class SummedPath(DistillationPath):
     def loo_mse(self) -> np.ndarray:
         """An error: there are no rows."""
         raise AttributeError(NO_ROWS.format("`loo_mse`"))
+
+    def cv(self, splits: Any) -> np.ndarray:
+        """An error: there are no rows."""
+        raise AttributeError(NO_ROWS.format("`cv`"))
+
+    def cv_mse(self, splits: Any) -> np.ndarray:
+        """An error: there are no rows."""
+        raise AttributeError(NO_ROWS.format("`cv_mse`"))
 
     @property
     def y_mean(self) -> Any:
