@@ -123,11 +123,13 @@ NAMES = {
         rank tolerance_path total_weight
     """,
     "DistillationPath": """
-        coef cv cv_mse dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse n_steps
+        coef cv cv_mse dof dof_error dual_coef error_estimate filters fitted gcv influence intercept lam loo loo_mse
+        loo_std mse n_steps
         predict predict_std spectrum standard_error times train_mse xi
     """,
     "DistillationLimit": """
-        coef cv cv_mse dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse predict
+        coef cv cv_mse dof dof_error dual_coef error_estimate filters fitted gcv influence intercept lam loo loo_mse
+        loo_std mse predict
         predict_std spectrum standard_error times train_mse xi
     """,
     "ToleranceRounds": """
@@ -136,7 +138,8 @@ NAMES = {
     """,
     "GramAccumulator": "fit_intercept loo_mse merge n_features n_samples partial_fit path",
     "GramAccumulator.path()": """
-        coef cv cv_mse dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse n_steps
+        coef cv cv_mse dof dof_error dual_coef error_estimate filters fitted gcv influence intercept lam loo loo_mse
+        loo_std mse n_steps
         predict predict_std spectrum standard_error times train_mse xi
     """,
     "Tuned": "evidence lam mixture n_steps path score scores xi",

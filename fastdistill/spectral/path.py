@@ -29,11 +29,10 @@ import numpy as np
 from fastdistill.base import validation
 from fastdistill.spectral import gaussian_process
 from fastdistill.spectral.compiled import compiled_kernels
-from fastdistill.spectral.folds import LeftOut, checked_splits
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.leave_one_out import leave_one_out_blocks, leave_one_out_squares
 from fastdistill.spectral.protocol import Decomposed
-from fastdistill.spectral.refits import part_of
+from fastdistill.spectral.resampling import Resampled
 from fastdistill.spectral.students import BLOCK_ENTRIES, Students
 
 # Penalties over the largest eigenvalue: below, 1 / lam overflows beside d; above, fits of usual targets underflow.
@@ -105,7 +104,7 @@ def checked_penalties(penalties: np.ndarray, largest: float) -> np.ndarray:
     return penalties
 
 
-class _Recursion(Students):
+class _Recursion(Resampled):
     """Students of the recursion in P families of k + 1: one penalty and one schedule each.
 
     Attributes
@@ -123,6 +122,10 @@ class _Recursion(Students):
     ) -> None:
         super().__init__(spectrum, targets, shape)
         self.family_penalties, self.family_weights = np.ascontiguousarray(lam), np.ascontiguousarray(xi)
+
+    def _of_part(self, part: Decomposed, targets: Targets, families_used: np.ndarray) -> _Recursion:
+        penalties, weights = self.family_penalties[families_used], self.family_weights[families_used]
+        return _Recursion(part, targets, penalties, weights, penalties.shape)
 
     def _multipliers_at(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
         size = self.family_penalties.shape[1]
@@ -171,106 +174,6 @@ class _Recursion(Students):
     def _leave_one_out(self) -> Iterator[Any]:
         coordinates, penalties = self.spectrum.coordinates, self.family_penalties[:, 0]
         return leave_one_out_blocks(coordinates, self.rotated, penalties, self.family_weights)
-
-    def cv(self, splits: Any) -> np.ndarray:
-        """Exact predictions (..., n[, m]) for each fold by students, teachers too, that are refitted without it.
-
-        Parameters
-        ----------
-        splits : int, splitter or iterable
-            A number of folds of neighbouring samples; an object with ``split(X, y)`` as scikit-learn's, which is given
-            columns of zeros for X; or pairs (train, test) of index arrays or masks, as of ``GroupKFold().split(X, y,
-            groups)``, for splitters that need X, groups or classes.
-
-        Returns
-        -------
-        ndarray (..., n[, m])
-            NaN for samples in no test part, and where nothing is left to fit. Axes as of `loo`.
-
-        Raises
-        ------
-        ValueError
-            A sample is in several test parts (repeated folds: use `cv_mse`), an index is out of range, no folds, or a
-            solver without eigenvectors was named.
-        TypeError
-            `splits` is nothing of this kind.
-
-        Notes
-        -----
-        For the samples B that a fold leaves out δ = (I − H_BB)⁻¹ ([H u]_B − u_B) at each step, with the smoother H of
-        all samples and the step's targets u; the prediction is u_B + δ. See `fastdistill.spectral.folds`. B need not
-        be the test part: it is every sample outside `train`, as for time-ordered splits. Nothing is refitted, except
-        for folds for which that is cheaper (B most of the samples), or the only exact way (without B a direction is not
-        seen at all, and the penalty is next to nothing); samples in both parts of a split, and samples that are several
-        times in `train`, are refitted too.
-
-        Cost: about 20 |B|² r + L |B|³ / 3 for each fold and L penalties, or O(|B| r² + L r³) if that is less.
-
-        Examples
-        --------
-        >>> import fastdistill as fd
-        >>> S = fd.Spectrum.from_design([[1.0], [1.0], [2.0], [2.0]])
-        >>> S.path([1.0, 2.0, 3.0, 4.0], lam=1.0, xi=1.0, n_steps=1).cv(2)
-        array([[1.55555556, 1.55555556, 2.        , 2.        ],
-               [1.38271605, 1.38271605, 1.33333333, 1.33333333]])
-        """
-        n, m = self.spectrum.frame.n_samples, self.targets.count
-        predictions = np.full((self.n_students, n, m), np.nan)
-        seen = np.zeros(n, dtype=bool)
-        pairs = self._splits(splits)
-        for _, test in pairs:
-            if seen[test].any() or len(np.unique(test)) < len(test):
-                raise ValueError(
-                    "splits holds samples in several test parts, so that they have no single prediction: use folds "
-                    "that do not overlap, or cv_mse, which pools repeated folds."
-                )
-            seen[test] = True
-        for test, block in self._held_out(pairs):
-            predictions[:, test] = block.reshape(self.n_students, len(test), m) + self.targets.mean
-        return self._result(predictions, "held-out predictions", power=1)
-
-    def cv_mse(self, splits: Any) -> np.ndarray:
-        """Cross-validated error Σ w (y − cv)² / Σ w, (...[, m]), over the samples of all test parts; as `cv`.
-
-        Test parts may overlap, as those of repeated folds: their errors are pooled.
-        """
-        frame, y = self.spectrum.frame, self.spectrum.frame.unscaled(self.targets.scaled)
-        squares, total = np.zeros((self.n_students, self.targets.count)), 0.0
-        for test, block in self._held_out(self._splits(splits)):
-            weight = frame.each_weight[test]
-            used = weight > 0  # targets of zero weight are not kept
-            error = block.reshape(self.n_students, len(test), -1)[:, used] - y[test[used]]
-            squares += np.einsum("sqm,sqm,q->sm", error, error, weight[used])
-            total += float(weight.sum())
-        if not total:
-            raise ValueError("splits gives no held-out sample of positive weight; use other splits.")
-        return self._result(squares / total, "mean squared errors", power=2)
-
-    def _splits(self, splits: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Checked pairs of index arrays."""
-        y = self.spectrum.frame.unscaled(self.targets.scaled) + self.targets.mean
-        return checked_splits(splits, y[:, 0] if self.targets.is_single else y)
-
-    def _held_out(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The test parts, and centred predictions (P, k+1, q, m) for each."""
-        left_out = LeftOut(self.spectrum.coordinates, self.rotated, self.family_penalties[:, 0], self.family_weights)
-        for train, test in pairs:
-            predictions, trusted = left_out.predictions(train, test)
-            if not trusted.all():
-                predictions[~trusted] = self._refitted(train, test, ~trusted)
-            yield test, predictions
-
-    def _refitted(self, train: np.ndarray, test: np.ndarray, families_used: np.ndarray) -> np.ndarray | float:
-        """Centred predictions (families, k+1, q, m) by refits on `train`; NaN where nothing is left to fit."""
-        found = part_of(self.spectrum, train, test)
-        if found is None:
-            return np.nan
-        part, queries = found
-        targets = part.frame.targets(self.spectrum.frame.unscaled(self.targets.scaled)[train])
-        penalties, weights = self.family_penalties[families_used], self.family_weights[families_used]
-        students = _Recursion(part, targets, penalties, weights, penalties.shape)
-        predictions = (students.query_map(queries)(0, students.n_students) + targets.mean) * targets.unit
-        return predictions.reshape(*penalties.shape, *predictions.shape[1:])
 
     def predict_std(self, queries: Any, kernel_diag: Any = None) -> np.ndarray:
         """Predictive standard deviations sqrt(k(x, x) − k_xᵀ (K + λ W⁻¹)⁻¹ k_x), in the shape of `predict`.
@@ -345,15 +248,6 @@ class _Recursion(Students):
         outside = self.outside_multipliers(0, self.n_students)[:, 0] if self.spectrum.is_kernel else None
         error = gaussian_process.standard_error(self.spectrum.coordinates, multipliers, outside, checked)
         return self._result(error[:, :, None] * np.sqrt(variance), "standard errors")
-
-    def _noise_variance(self, noise: Any) -> np.ndarray:
-        """A variance for each target (m,)."""
-        variance = validation.real_array(noise, "noise", ndim=(0, 1))
-        if variance.ndim == 1 and len(variance) != self.targets.count:
-            raise ValueError(f"noise has {len(variance)} entries, but there are {self.targets.count} targets.")
-        if variance.min(initial=0.0) < 0:
-            raise ValueError(f"noise must be at least 0, the variance of the targets' noise, got {variance.min():.6g}.")
-        return np.broadcast_to(variance, self.targets.count)
 
 
 class DistillationPath(_Recursion):
