@@ -288,6 +288,7 @@ BETWEEN_ROOMS = [
     "from_kept",
     "from_kernel_rows",
     "from_symmetric",
+    "held_out",
     "is_decomposed",
     "left_out",
     "mean_left_out",

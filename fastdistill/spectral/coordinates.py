@@ -30,8 +30,6 @@ from fastdistill.spectral.decompositions.eigen import Decomposition
 from fastdistill.spectral.frame import Frame, Targets
 from fastdistill.spectral.queries import Queries
 
-BLOCK_ENTRIES = 2**20  # entries of a block of rows that are formed at once (8 MiB)
-
 
 @dataclass(frozen=True, eq=False)
 class Rotated:
@@ -135,7 +133,7 @@ class Coordinates:
         if isinstance(self._rows, np.ndarray):
             return self._rows[index]
         out = np.empty((len(index), self.rank))
-        height = max(1, BLOCK_ENTRIES // max(1, self.rank))
+        height = max(1, 2**20 // max(1, self.rank))  # 8 MiB
         for start in range(0, self.frame.n_samples, height):
             inside = (index >= start) & (index < start + height)
             if inside.any():

@@ -47,7 +47,7 @@ import scipy.linalg
 from fastdistill.base import validation
 from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.coordinates import Coordinates, Rotated
-from fastdistill.spectral.leave_one_out import complement_filters
+from fastdistill.spectral.leave_one_out import complements
 
 BLOCK_ENTRIES = 2**23  # entries of the working arrays of one block of penalties (64 MiB)
 MOST_STORED = 2**26  # entries of the systems of the chosen penalties (512 MiB); beyond, each system is formed directly
@@ -110,13 +110,13 @@ class LeftOut:
         d, kernels = coordinates.d, compiled_kernels()
         filters = np.empty((len(self.penalties), 1, len(d)))
         kernels.student_grid(d, self.penalties[:, None], np.empty((len(filters), 0)), kernels.FILTER, filters)
-        complements = complement_filters(d, self.penalties)
+        remainders = complements(d, self.penalties)
         if not coordinates.is_complete:
-            complements[self.penalties == 0.0] = 0.0
+            remainders[self.penalties == 0.0] = 0.0
         # the intercept's direction comes last: no penalty shrinks it
         constant = np.ones((len(filters), int(coordinates.frame.fit_intercept)))
         self.filters = np.concatenate([filters[:, 0], constant], axis=1)
-        self.complements = np.concatenate([complements, 0.0 * constant], axis=1)
+        self.complements = np.concatenate([remainders, 0.0 * constant], axis=1)
         self.z = np.concatenate([rotated.z, np.zeros((constant.shape[1], rotated.z.shape[1]))])
         self.chosen, self.combinations = _skeleton(self.complements)
 
@@ -173,14 +173,14 @@ class LeftOut:
         """Scaled fits (b, F, m) and coordinates (r, F, m) of students 0..k of some families."""
         z, y, outside = self.z[:, None], samples.y[:, None], samples.outside[:, None]
         filters = self.filters[self.penalty_of[families]].T[:, :, None]
-        complements = self.complements[self.penalty_of[families]].T[:, :, None]
+        remainders = self.complements[self.penalty_of[families]].T[:, :, None]
         coordinates, fit = np.zeros((len(self.z), len(families), z.shape[2])), np.zeros((1, 1, 1))
         for step in range(self.xi.shape[1] + 1):
             xi = self.xi[families, step - 1][:, None] if step else np.zeros((len(families), 1))
             coordinates *= xi
             coordinates += (1.0 - xi) * z
             targets = (1.0 - xi) * y + xi * fit
-            fit, coordinates = solver.student(coordinates, targets, (1.0 - xi) * outside, filters, complements)
+            fit, coordinates = solver.student(coordinates, targets, (1.0 - xi) * outside, filters, remainders)
             yield fit, coordinates
 
 
@@ -215,21 +215,21 @@ class _Samples:
 
     def systems(self, start: int, stop: int) -> np.ndarray:
         """I − H_BB of some penalties (stop − start, b, b)."""
-        b, complements = len(self.y), self.left_out.complements
+        b, remainders = len(self.y), self.left_out.complements
         if self.is_combined:
             if self._stored is None:
-                self._stored = np.stack([self._weighted(complements[i]) for i in self.left_out.chosen])
+                self._stored = np.stack([self._weighted(remainders[i]) for i in self.left_out.chosen])
             flat = self._stored.reshape(len(self._stored), -1)
             systems = (self.left_out.combinations[start:stop] @ flat).reshape(-1, b, b)
         else:
-            systems = np.stack([self._weighted(row) for row in complements[start:stop]])
+            systems = np.stack([self._weighted(row) for row in remainders[start:stop]])
         if self.unreached is not None:
             systems += self.unreached
         return systems
 
-    def _weighted(self, complement: np.ndarray) -> np.ndarray:
+    def _weighted(self, remainder: np.ndarray) -> np.ndarray:
         """U_B diag(1 − a) U_Bᵀ; a product of a matrix with its own transpose computes one triangle."""
-        half = self.rows * np.sqrt(complement)
+        half = self.rows * np.sqrt(remainder)
         return half @ half.T
 
 
@@ -254,15 +254,15 @@ class _BySamples:
         targets: np.ndarray,
         outside: np.ndarray,
         filters: np.ndarray,
-        complements: np.ndarray,
+        remainders: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scaled fits (b, F, m) and coordinates (r, F, m) of the students of targets with these coordinates."""
         rows = self._samples.rows
-        misfit = -_product(rows, complements * coordinates) - outside
-        change = self._solved(misfit, complements)
+        misfit = -_product(rows, remainders * coordinates) - outside
+        change = self._solved(misfit, remainders)
         return targets + change, filters * (coordinates + _product(rows.T, change))
 
-    def _solved(self, right: np.ndarray, complements: np.ndarray) -> np.ndarray:
+    def _solved(self, right: np.ndarray, remainders: np.ndarray) -> np.ndarray:
         """(I − H_BB)⁻¹ right (b, F, m); penalties where the iterations stall are not trusted any more."""
         step = self._preconditioned(right)
         if self._is_exact:
@@ -270,7 +270,7 @@ class _BySamples:
         solution, rest, preconditioned = np.zeros_like(right), right.copy(), step
         size = first = np.einsum("bfm,bfm->fm", rest, preconditioned)
         for _ in range(MOST_ITERATIONS):
-            image = self._applied(step, complements)
+            image = self._applied(step, remainders)
             length = _ratio(size, np.einsum("bfm,bfm->fm", step, image))
             solution += length * step
             rest -= length * image
@@ -284,9 +284,9 @@ class _BySamples:
             self.trusted[i] &= not left[columns].any()
         return solution
 
-    def _applied(self, right: np.ndarray, complements: np.ndarray) -> np.ndarray:
+    def _applied(self, right: np.ndarray, remainders: np.ndarray) -> np.ndarray:
         rows, unreached = self._samples.rows, self._samples.unreached
-        image = _product(rows, complements * _product(rows.T, right))
+        image = _product(rows, remainders * _product(rows.T, right))
         return image if unreached is None else image + _product(unreached, right)
 
     def _preconditioned(self, right: np.ndarray) -> np.ndarray:
@@ -310,7 +310,7 @@ class _ByDirections:
         targets: np.ndarray,
         outside: np.ndarray,
         filters: np.ndarray,
-        complements: np.ndarray,
+        remainders: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scaled fits (b, F, m) and coordinates (r, F, m) of the students of targets with these coordinates."""
         root = np.sqrt(filters)

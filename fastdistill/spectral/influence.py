@@ -57,14 +57,14 @@ class Influence:
 
 
 def studentised(
-    residuals: np.ndarray, complements: np.ndarray, noise: np.ndarray, degrees_left: np.ndarray
+    residuals: np.ndarray, share: np.ndarray, noise: np.ndarray, degrees_left: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Internally and externally studentised residuals (students, n, m).
 
-    From scaled residuals (students, n, m), 1 − h (students, n), σ² (students, m) and n − dof (students, 1).
+    From scaled residuals (students, n, m), the `share` 1 − h (students, n), σ² (students, m) and n − dof (students, 1).
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        internal = residuals / np.sqrt(complements[:, :, None] * noise[:, None])
+        internal = residuals / np.sqrt(share[:, :, None] * noise[:, None])
         left = degrees_left[:, None]
         return internal, internal * np.sqrt((left - 1.0) / (left - np.square(internal)))
 
@@ -78,7 +78,8 @@ def movements(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: n
     for family, rows, loo in leave_one_out_blocks(coordinates, rotated, lam, xi):
         kernels.filter_powers(coordinates.d, lam[family], powers)
         # [S_0^(j+1)]_ii, also of the intercept's direction
-        diagonals = rows.squared @ powers.T + rows.intercept_share[:, None]
+        squared = np.square(coordinates.row_block(rows.index.start, rows.index.stop))
+        diagonals = squared @ powers.T + coordinates.frame.intercept_share[rows.index, None]
         root = np.sqrt(rows.weight)[:, None]
         for step, changes in enumerate(target_changes(root * loo, root * rows.y, xi[family])):
             ages = step - np.arange(step + 1)

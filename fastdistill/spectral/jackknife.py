@@ -87,7 +87,7 @@ class Jackknife:
         complement = students.spectral_multipliers(compiled_kernels().RESIDUAL, 1, 2)[0]
         errors = rotated.outside_part[self._used] + coordinates.rows_at(self._used) @ (complement.T * rotated.z)
         with np.errstate(divide="ignore", invalid="ignore"):
-            errors /= leverage_complements(coordinates, complement)[0, self._used, None]
+            errors /= leverage_complements(coordinates, rotated, complement)[0, self._used, None]
         self._residuals = np.abs(errors) / np.sqrt(students.spectrum.frame.each_weight[self._used])[:, None]
         return -errors[None], students.spectral_multipliers(self._form(students), 1, 2)[0]
 

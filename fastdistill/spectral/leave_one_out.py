@@ -96,6 +96,15 @@ def _blocks(
             )
 
 
+def complements(d: np.ndarray, lam: np.ndarray) -> np.ndarray:
+    """1 − a (L, r) without a subtraction; at λ = 0 its part linear in λ, 1 / d."""
+    penalty = lam[:, None]
+    with np.errstate(invalid="ignore"):
+        complement = np.where(np.isinf(penalty), 1.0, penalty / (d + penalty))
+    complement[lam == 0.0] = 1.0 / d
+    return complement
+
+
 def leverages(coordinates: Coordinates, filter_: np.ndarray) -> np.ndarray:
     """Diagonal (n,) of the smoother U F Uᵀ of a filter F (r,), plus that of the intercept's smoother."""
     n, diagonal = coordinates.frame.n_samples, coordinates.frame.intercept_share
@@ -106,35 +115,15 @@ def leverages(coordinates: Coordinates, filter_: np.ndarray) -> np.ndarray:
     return diagonal
 
 
-def leverage_complements(coordinates: Coordinates, complements: np.ndarray) -> np.ndarray:
+def leverage_complements(coordinates: Coordinates, rotated: Rotated, remainders: np.ndarray) -> np.ndarray:
     """1 − h (S, n) of smoothers U F Uᵀ with the given 1 − F (S, r), the intercept's added; without a subtraction."""
     n = coordinates.frame.n_samples
-    out = np.empty((len(complements), n))
+    out = np.empty((len(remainders), n))
     height = max(1, BLOCK_ENTRIES // max(1, coordinates.rank))
     for start in range(0, n, height):
-        index = slice(start, min(start + height, n))
-        squared = np.square(coordinates.row_block(start, index.stop))
-        out[:, index] = complements @ squared.T + _unreached_share(coordinates, squared, index)
+        rows = _Rows(coordinates, rotated, slice(start, min(start + height, n)))
+        out[:, rows.index] = remainders @ rows.squared[:, : coordinates.rank].T + rows.unreached_share
     return out
-
-
-def _unreached_share(coordinates: Coordinates, squared: np.ndarray, index: slice) -> np.ndarray:
-    """1 − h at λ = 0 (rows,) from U² (rows, r); exactly 0 where rounding could have made all of it."""
-    frame = coordinates.frame
-    share = 1.0 - frame.intercept_share[index] - squared.sum(axis=1)
-    if coordinates.is_complete:
-        share[frame.each_weight[index] > 0] = 0.0
-    share[share < 16 * EPS * max(1, coordinates.rank) ** 0.5] = 0.0
-    return share
-
-
-def complement_filters(d: np.ndarray, lam: np.ndarray) -> np.ndarray:
-    """1 − a (P, r) = λ / (d + λ) of penalties lam (P,); at λ = 0 its part linear in λ, 1 / d."""
-    penalty = lam[:, None]
-    with np.errstate(invalid="ignore"):
-        complement = np.where(np.isinf(penalty), 1.0, penalty / (d + penalty))
-    complement[lam == 0.0] = 1.0 / d
-    return complement
 
 
 class _Rows:
@@ -170,7 +159,10 @@ class _Rows:
         u = coordinates.row_block(index.start, index.stop)
         self.squared = np.square(u)
         self.intercept_share = self.weight / frame.total_weight * frame.fit_intercept
-        self.unreached_share = _unreached_share(coordinates, self.squared, index)
+        self.unreached_share = 1.0 - self.intercept_share - self.squared.sum(axis=1)
+        if coordinates.is_complete:
+            self.unreached_share[self.weight > 0] = 0.0
+        self.unreached_share[self.unreached_share < 16 * EPS * max(1, coordinates.rank) ** 0.5] = 0.0
         self.unscaled = coordinates.unscaled_block(index, u)
         self.outside_part = frame.unscaled(rotated.outside_part[index], index).copy()
         self.outside_part[self.unreached_share == 0.0] = 0.0
@@ -195,7 +187,7 @@ class _Families:
     @cached_property
     def complement(self) -> np.ndarray:
         """1 − a (P, r); at λ = 0 its part linear in λ, 1 / d."""
-        return complement_filters(self.d, self.lam)
+        return complements(self.d, self.lam)
 
     @cached_property
     def complement_powers(self) -> np.ndarray:

@@ -18,7 +18,7 @@ from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.folds import LeftOut, checked_splits
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.influence import Influence, movements, studentised
-from fastdistill.spectral.leave_one_out import complement_filters, leverage_complements, leverages
+from fastdistill.spectral.leave_one_out import complements, leverage_complements, leverages
 from fastdistill.spectral.protocol import Decomposed
 from fastdistill.spectral.refits import part_of
 from fastdistill.spectral.students import BLOCK_ENTRIES, Students
@@ -79,9 +79,9 @@ class Resampled(Students):
         array([[1.02469508, 1.02469508]])
         """
         frame, penalties = self.spectrum.frame, self.family_penalties[:, 0]
-        complements = complement_filters(self.spectrum.coordinates.d, penalties)
-        complements[penalties == 0.0] = 0.0
-        share = leverage_complements(self.spectrum.coordinates, complements)
+        remainders = complements(self.spectrum.coordinates.d, penalties)
+        remainders[penalties == 0.0] = 0.0
+        share = leverage_complements(self.spectrum.coordinates, self.rotated, remainders)
         steps = self.family_penalties.shape[1]
         given = self._noise()[::steps] if noise is None else self._noise_variance(noise) / self.targets.unit**2
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -128,10 +128,10 @@ class Resampled(Students):
         coordinates, frame, kernels = self.spectrum.coordinates, self.spectrum.frame, compiled_kernels()
         filters = self.spectral_multipliers(kernels.FILTER, 0, self.n_students)[:, 0]
         residual_filters, degrees_left = self.complements(0, self.n_students)
-        complements = leverage_complements(coordinates, residual_filters[:, 0])
+        share = leverage_complements(coordinates, self.rotated, residual_filters[:, 0])
         noise = self._noise()
         residuals = np.stack([self._scaled_residuals(f) for f in residual_filters[:, 0]])
-        internal, external = studentised(residuals, complements, noise, degrees_left)
+        internal, external = studentised(residuals, share, noise, degrees_left)
         moved = movements(coordinates, self.rotated, self.family_penalties[:, 0], self.family_weights)
         dof = filters.sum(axis=1) + frame.fit_intercept
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -213,7 +213,7 @@ class Resampled(Students):
                     "that do not overlap, or cv_mse, which pools repeated folds."
                 )
             seen[test] = True
-        for test, block in self._held_out(pairs):
+        for test, block in self.held_out(pairs):
             predictions[:, test] = block.reshape(self.n_students, len(test), m) + self.targets.mean
         return self._result(predictions, "held-out predictions", power=1)
 
@@ -224,7 +224,7 @@ class Resampled(Students):
         """
         frame, y = self.spectrum.frame, self.spectrum.frame.unscaled(self.targets.scaled)
         squares, total = np.zeros((self.n_students, self.targets.count)), 0.0
-        for test, block in self._held_out(self._splits(splits)):
+        for test, block in self.held_out(splits):
             weight = frame.each_weight[test]
             used = weight > 0  # targets of zero weight are not kept
             error = block.reshape(self.n_students, len(test), -1)[:, used] - y[test[used]]
@@ -239,10 +239,13 @@ class Resampled(Students):
         y = self.spectrum.frame.unscaled(self.targets.scaled) + self.targets.mean
         return checked_splits(splits, y[:, 0] if self.targets.is_single else y)
 
-    def _held_out(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The test parts, and centred predictions (P, k+1, q, m) for each."""
+    def held_out(self, splits: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Each test part of `splits` and the predictions (P, k+1, q, m) for it without the fold, centred.
+
+        They are what `cv` returns, less `targets.mean` and divided by `targets.unit`; test parts may overlap.
+        """
         left_out = LeftOut(self.spectrum.coordinates, self.rotated, self.family_penalties[:, 0], self.family_weights)
-        for train, test in pairs:
+        for train, test in self._splits(splits):
             predictions, trusted = left_out.predictions(train, test)
             if not trusted.all():
                 predictions[~trusted] = self._refitted(train, test, ~trusted)
