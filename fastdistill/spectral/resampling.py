@@ -234,18 +234,19 @@ class Resampled(Students):
             raise ValueError("splits gives no held-out sample of positive weight; use other splits.")
         return self._result(squares / total, "mean squared errors", power=2)
 
-    def _splits(self, splits: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _splits(self, splits: Any, name: str = "splits") -> list[tuple[np.ndarray, np.ndarray]]:
         """Checked pairs of index arrays."""
         y = self.spectrum.frame.unscaled(self.targets.scaled) + self.targets.mean
-        return checked_splits(splits, y[:, 0] if self.targets.is_single else y)
+        return checked_splits(splits, y[:, 0] if self.targets.is_single else y, name)
 
-    def held_out(self, splits: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def held_out(self, splits: Any, name: str = "splits") -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Each test part of `splits` and the predictions (P, k+1, q, m) for it without the fold, centred.
 
-        They are what `cv` returns, less `targets.mean` and divided by `targets.unit`; test parts may overlap.
+        They are what `cv` returns, less `targets.mean` and divided by `targets.unit`; test parts may overlap. `name` is
+        that of `splits` in errors.
         """
         left_out = LeftOut(self.spectrum.coordinates, self.rotated, self.family_penalties[:, 0], self.family_weights)
-        for train, test in self._splits(splits):
+        for train, test in self._splits(splits, name):
             predictions, trusted = left_out.predictions(train, test)
             if not trusted.all():
                 predictions[~trusted] = self._refitted(train, test, ~trusted)
