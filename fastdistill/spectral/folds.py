@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def checked_splits(splits: Any, y: np.ndarray, name: str = "splits") -> list[Spl
         if folds > n:
             raise ValueError(f"{name}={folds} folds of {n} samples leave some empty; use at most {n}.")
         samples = np.arange(n)
-        pairs = [(np.setdiff1d(samples, test), test) for test in np.array_split(samples, folds)]
+        pairs = [(np.delete(samples, test), test) for test in np.array_split(samples, folds)]
     try:
         if isinstance(pairs, str):
             raise TypeError
@@ -203,10 +204,14 @@ class _Samples:
         self.left_out = left_out
         self.rows = np.ascontiguousarray(_extended(coordinates, coordinates.rows_at(index), index))
         self.y, self.outside = rotated.scaled[index], rotated.outside_part[index]
-        self.unreached: np.ndarray | None = None
-        if not coordinates.is_complete:
-            self.unreached = np.eye(len(index)) - self.rows @ self.rows.T
         self._stored: np.ndarray | None = None
+
+    @cached_property
+    def unreached(self) -> np.ndarray | None:
+        """See the class; not needed by directions, of which there may be far fewer."""
+        if self.left_out.coordinates.is_complete:
+            return None
+        return np.eye(len(self.y)) - self.rows @ self.rows.T
 
     @property
     def is_combined(self) -> bool:

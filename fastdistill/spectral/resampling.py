@@ -204,15 +204,13 @@ class Resampled(Students):
         """
         n, m = self.spectrum.frame.n_samples, self.targets.count
         predictions = np.full((self.n_students, n, m), np.nan)
-        seen = np.zeros(n, dtype=bool)
         pairs = self._splits(splits)
-        for _, test in pairs:
-            if seen[test].any() or len(np.unique(test)) < len(test):
-                raise ValueError(
-                    "splits holds samples in several test parts, so that they have no single prediction: use folds "
-                    "that do not overlap, or cv_mse, which pools repeated folds."
-                )
-            seen[test] = True
+        tested = np.bincount(np.concatenate([test for _, test in pairs]), minlength=n)
+        if tested.max() > 1:
+            raise ValueError(
+                f"splits holds sample {int(tested.argmax())} in several test parts, so that it has no single "
+                f"prediction: use folds that do not overlap, or cv_mse, which pools repeated folds."
+            )
         for test, block in self.held_out(pairs):
             predictions[:, test] = block.reshape(self.n_students, len(test), m) + self.targets.mean
         return self._result(predictions, "held-out predictions", power=1)
