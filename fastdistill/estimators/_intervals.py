@@ -185,16 +185,6 @@ def given_students(penalty: np.ndarray, schedule: np.ndarray, y: np.ndarray) -> 
     return [Chosen(float(alone), own) for alone, own in zip(np.broadcast_to(penalty, m), weights, strict=True)]
 
 
-def tuned_students(model: Any) -> list[Chosen]:
-    """Of the fitted attributes of an estimator that chose them."""
-    if np.ndim(model.alpha_) == 0:
-        each = [(model.alpha_, model.xi_, model.evidence_)]
-    else:
-        evidence = model.evidence_ or [None] * len(model.alpha_)
-        each = list(zip(model.alpha_, model.xi_, evidence, strict=True))
-    return [Chosen(float(lam), xi, found.filter if xi is None else None) for lam, xi, found in each]
-
-
 def design_spectrum(X: Any, weight: Any, fit_intercept: bool, solver: str = "auto") -> Spectrum:
     """The spectrum of a checked design."""
     return Spectrum.from_kept(X, fit_intercept, weight, solver)

@@ -13,8 +13,11 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import get_scorer
 
 from fastdistill.base import validation
+from fastdistill.estimators._intervals import Chosen
 from fastdistill.selection.search import Choices, Score, Search
 from fastdistill.selection.tuning import PENALTIES, checked_bounds
+from fastdistill.spectral.compiled import compiled_kernels
+from fastdistill.spectral.path import DistillationPath
 
 Scorer = Callable[..., float]
 SQUARED = ("loo", "gcv")  # criteria of squared errors
@@ -81,3 +84,17 @@ def record(model: Any, choices: Choices) -> None:
     """Set the fitted attributes that say what was chosen."""
     for name, value in choices.values().items():
         setattr(model, f"{name}_", value)
+
+
+def tuned_students(choices: Choices) -> list[Chosen]:
+    """What was chosen for each target, or for all; without weights the student is known by its filter."""
+    found = []
+    for tuned in choices.tuned:
+        path, last = tuned.path, tuned.path.n_students - 1
+        if isinstance(path, DistillationPath):
+            found.append(Chosen(tuned.lam, path.xi))
+        else:
+            found.append(
+                Chosen(tuned.lam, None, path.spectral_multipliers(compiled_kernels().FILTER, last, last + 1)[0, 0])
+            )
+    return found

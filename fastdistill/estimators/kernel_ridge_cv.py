@@ -28,8 +28,8 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, multiply
-from fastdistill.estimators._intervals import TrainingData, tuned_students
-from fastdistill.estimators._selection import record, search_of
+from fastdistill.estimators._intervals import TrainingData
+from fastdistill.estimators._selection import record, search_of, tuned_students
 from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor
 from fastdistill.selection.search import Choices, Fold
 from fastdistill.spectral.gaussian_process import Posterior
@@ -265,7 +265,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
         coordinates = best.tuned[0].path.spectrum.coordinates
         definite = coordinates.smallest == 0.0
         self._posterior = Posterior(coordinates, np.atleast_1d(self.alpha_)) if definite else None
-        self._training = TrainingData(self._kernel.spectrum, X, given, weight, tuned_students(self), always_stored=True)
+        self._training = TrainingData(self._kernel.spectrum, X, given, weight, tuned_students(best), always_stored=True)
         names = getattr(self, "feature_names_in_", None)
         self._kernel.warn_of_lost_columns(X, float(np.min(self.alpha_)), names)
         return self

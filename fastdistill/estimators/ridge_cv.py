@@ -25,8 +25,8 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, as_linear_model, far_from_zero, means_far_from_zero, multiply
-from fastdistill.estimators._intervals import TrainingData, design_spectrum, tuned_students
-from fastdistill.estimators._selection import record, search_of
+from fastdistill.estimators._intervals import TrainingData, design_spectrum
+from fastdistill.estimators._selection import record, search_of, tuned_students
 from fastdistill.estimators.ridge import LinearRegressor
 from fastdistill.selection.search import Fold
 from fastdistill.spectral.accumulator import GramAccumulator
@@ -204,7 +204,7 @@ class DistilledRidgeCV(LinearRegressor):
         self._means = far_from_zero(spectrum, given, weight)
         multiply(self, scale, "coef_", "intercept_")
         spectrum_of = partial(design_spectrum, fit_intercept=self.fit_intercept, solver=self.solver)
-        self._training = TrainingData(spectrum_of, X, given, weight, tuned_students(self))
+        self._training = TrainingData(spectrum_of, X, given, weight, tuned_students(choices))
         return self
 
     def fit_accumulated(self, acc: GramAccumulator) -> DistilledRidgeCV:
