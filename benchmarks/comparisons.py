@@ -13,6 +13,7 @@ task                twins of fastdistill, the first implementation
 ==================  ====================================================================================
 kernel_path         ``KernelRidge`` refits; ``numpy.linalg.solve`` of the smoother itself, for dof and GCV
 kernel_loo          refits without each sample, by one Cholesky factor each
+kernel_folds        refits without each fold, by one Cholesky factor for each penalty
 design_path         ``Ridge`` refits
 tolerance_rounds    ``scipy.optimize.brentq`` for each round's multiplier
 tune_holdout        ``Ridge`` refits of the pure steps, then least squares
@@ -41,6 +42,7 @@ from benchmarks.solver_comparisons import SOLVER_TASKS
 
 # What a task is run on: (samples, penalties, steps); "full" is the size of the published targets.
 KERNEL_SIZES = {"small": (60, 4, 3), "medium": (500, 10, 5), "full": (2000, 50, 20)}
+FOLD_SIZES = {"small": (60, 4, 5), "medium": (500, 10, 10), "full": (2000, 50, 10)}  # samples, penalties, folds
 DESIGN_SIZES = {"small": (80, 4, 3), "medium": (20_000, 10, 5), "full": (100_000, 50, 20)}
 TOLERANCE_SIZES = {"small": (40, 0.1), "medium": (500, 0.01), "full": (2000, 0.01)}
 TUNE_SIZES = {
@@ -57,6 +59,12 @@ def kernel_problem(size: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
     """A Gaussian kernel matrix (n, n), targets (n,), penalties (L,) and a schedule (k,)."""
     n, n_penalties, n_steps = KERNEL_SIZES[size]
     return *gaussian_kernel(n), np.logspace(-2, 3, n_penalties), np.linspace(1.0, -0.5, n_steps)
+
+
+def folds_problem(size: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """A Gaussian kernel matrix (n, n), targets (n,), penalties (L,), weights of 3 steps, and a number of folds."""
+    n, n_penalties, n_folds = FOLD_SIZES[size]
+    return *gaussian_kernel(n), np.logspace(-2, 3, n_penalties), np.linspace(1.0, -0.5, 3), n_folds
 
 
 def design_problem(size: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -147,6 +155,36 @@ def kernel_loo_scipy(size: str) -> Callable[[], Answers]:
         return np.array(duals) @ K[rest, i]
 
     return lambda: {"loo": np.array([[left_out(i, penalty) for i in range(len(y))] for penalty in lam]).swapaxes(1, 2)}
+
+
+def kernel_folds_fastdistill(size: str) -> Callable[[], Answers]:
+    import fastdistill as fd
+
+    K, y, lam, xi, n_folds = folds_problem(size)
+    return lambda: {"cv": fd.Spectrum.from_kernel(K).path(y, lam, xi).cv(n_folds)}
+
+
+def kernel_folds_scipy(size: str) -> Callable[[], Answers]:
+    from scipy.linalg import cho_factor, cho_solve
+
+    K, y, lam, xi, n_folds = folds_problem(size)
+
+    def left_out(test: np.ndarray, penalty: float) -> np.ndarray:
+        """Predictions (k+1, q) for a fold by students that never saw it."""
+        rest = np.setdiff1d(np.arange(len(y)), test)
+        inner = K[np.ix_(rest, rest)]
+        factor = cho_factor(inner + penalty * np.eye(len(rest)))
+        duals: list[np.ndarray] = []
+
+        def refit(targets: np.ndarray) -> np.ndarray:
+            duals.append(cho_solve(factor, targets))
+            return inner @ duals[-1]
+
+        chain(refit, y[rest], xi)
+        return np.array(duals) @ K[np.ix_(rest, test)]
+
+    folds = np.array_split(np.arange(len(y)), n_folds)
+    return lambda: {"cv": np.array([np.hstack([left_out(fold, penalty) for fold in folds]) for penalty in lam])}
 
 
 def design_path_fastdistill(size: str) -> Callable[[], Answers]:
@@ -490,6 +528,7 @@ TASKS: dict[str, dict[str, Setup]] = {
         "numpy": kernel_path_numpy,
     },
     "kernel_loo": {"fastdistill": kernel_loo_fastdistill, "scipy": kernel_loo_scipy},
+    "kernel_folds": {"fastdistill": kernel_folds_fastdistill, "scipy": kernel_folds_scipy},
     "design_path": {"fastdistill": design_path_fastdistill, "sklearn": design_path_sklearn},
     "tolerance_rounds": {"fastdistill": tolerance_rounds_fastdistill, "brentq": tolerance_rounds_brentq},
     "tune_holdout": {"fastdistill": tune_holdout_fastdistill, "sklearn": tune_holdout_sklearn},

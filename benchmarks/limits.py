@@ -6,6 +6,8 @@ track_ratio_*               ours                                                
 KernelPath.…_eigh           filters, fits, dof, GCV of 50 penalties × 20 steps,   one ``numpy.linalg.eigh(K)``      1.1
                             n = 2000
 KernelLeaveOneOut.…_eigh    the same and exact leave-one-out of each              one ``numpy.linalg.eigh(K)``      1.5
+KernelFolds.…_eigh          exact predictions of 10 folds, 50 penalties × 3       one ``numpy.linalg.eigh(K)``      2.0
+                            steps, n = 2000
 TuneLeaveOneOut.…_ridge_cv  50 penalties, two tuned weights, n = 100 000, p = 50  ``RidgeCV`` of 50 alphas         0.02
 TuneLeaveOneOut.…_floor     the same                                              XᵀX, leverages of each         2
 ManyProblems.…_ridge        100 000 problems 64 × 8, k = 3; time for one of them  one ``Ridge().fit``              0.01
@@ -105,6 +107,12 @@ class KernelLeaveOneOut(KernelPath):
     """Row 2: and exact leave-one-out of each of them for half of one more."""
 
     task, twin_size = "kernel_loo", "small"
+
+
+class KernelFolds(KernelPath):
+    """Row 24: every student refitted without each of ten folds, for the price of one eigendecomposition more."""
+
+    task, twin_size = "kernel_folds", "small"
 
 
 class TuneLeaveOneOut(_AgainstYardstick):

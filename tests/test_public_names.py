@@ -128,11 +128,13 @@ NAMES = {
         rank tolerance_path total_weight
     """,
     "DistillationPath": """
-        coef dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse n_steps
+        coef cv cv_mse dof dof_error dual_coef error_estimate filters fitted gcv influence intercept lam loo loo_mse
+        loo_std mse n_steps
         predict predict_std spectrum standard_error times train_mse xi
     """,
     "DistillationLimit": """
-        coef dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse predict
+        coef cv cv_mse dof dof_error dual_coef error_estimate filters fitted gcv influence intercept lam loo loo_mse
+        loo_std mse predict
         predict_std spectrum standard_error times train_mse xi
     """,
     "ToleranceRounds": """
@@ -141,7 +143,8 @@ NAMES = {
     """,
     "GramAccumulator": "fit_intercept loo_mse merge n_features n_samples partial_fit path",
     "GramAccumulator.path()": """
-        coef dof dof_error dual_coef error_estimate filters fitted gcv intercept lam loo loo_mse mse n_steps
+        coef cv cv_mse dof dof_error dual_coef error_estimate filters fitted gcv influence intercept lam loo loo_mse
+        loo_std mse n_steps
         predict predict_std spectrum standard_error times train_mse xi
     """,
     "Tuned": "evidence lam mixture n_steps path penalty_gain score scores shares xi",
@@ -238,10 +241,10 @@ NAMES = {
     "theory.sparsity_bound()": "d eps n_rounds n_samples observed_rounds y_norm",
     "theory.sparsity_index()": "filters",
     "theory.strict_improvement()": "mixing",
-    "DistilledKernelRidge": "coef_ fit predict score",
-    "DistilledKernelRidgeCV": "coef_ fit predict score",
-    "DistilledRidge": "fit predict score",
-    "DistilledRidgeCV": "fit fit_accumulated predict score",
+    "DistilledKernelRidge": "coef_ fit predict predict_interval score",
+    "DistilledKernelRidgeCV": "coef_ fit predict predict_interval score",
+    "DistilledRidge": "fit predict predict_interval score",
+    "DistilledRidgeCV": "fit fit_accumulated predict predict_interval score",
     "DistilledRidgeClassifier": "decision_function fit predict",
     "DistilledRidgeClassifierCV": "decision_function fit predict",
     "KDSGDClassifier": "decision_function fit partial_fit predict predict_proba",
@@ -294,6 +297,7 @@ BETWEEN_ROOMS = [
     "from_kept",
     "from_kernel_rows",
     "from_symmetric",
+    "held_out",
     "is_decomposed",
     "left_out",
     "mean_left_out",

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import get_scorer
 
 from fastdistill.base import validation
+from fastdistill.estimators._intervals import Chosen
 from fastdistill.selection.search import Choices, Score, Search
 from fastdistill.selection.tuning import PENALTIES, checked_bounds
 
@@ -81,3 +82,12 @@ def record(model: Any, choices: Choices) -> None:
     """Set the fitted attributes that say what was chosen."""
     for name, value in choices.values().items():
         setattr(model, f"{name}_", value)
+
+
+def tuned_students(choices: Choices) -> list[Chosen]:
+    """What was chosen for each target, or for all; without weights the student is known by its filter."""
+    chosen = choices.chosen
+    return [
+        Chosen(float(lam), xi) if xi is not None else Chosen(float(lam), None, filter_)
+        for lam, xi, filter_ in zip(chosen.lam, chosen.xi, chosen.filter.T, strict=True)
+    ]

@@ -23,7 +23,7 @@ standard deviations.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, overload
@@ -34,7 +34,8 @@ from sklearn.metrics.pairwise import kernel_metrics, pairwise_kernels
 from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
-from fastdistill.estimators._common import DATA, Regressor, affine, checked_queries, checked_recursion, last_student
+from fastdistill.estimators._common import DATA, affine, checked_queries, checked_recursion, last_student
+from fastdistill.estimators._intervals import IntervalRegressor, TrainingData, given_students
 from fastdistill.spectral.gaussian_process import Posterior
 from fastdistill.spectral.spectrum import KERNEL_SOLVERS, Spectrum
 
@@ -57,7 +58,7 @@ _ADVICE = {
 }
 
 
-class KernelRegressor(Regressor):
+class KernelRegressor(IntervalRegressor):
     """Base of the kernel regressors, which are Σ_i dual_coef_i kernel(x, x_i) + intercept."""
 
     kernel: Any
@@ -119,6 +120,11 @@ class KernelRegressor(Regressor):
         parts = [self._predict_part(rows, dtype, return_std, kernel_diag) for rows in self._parts(X, kernel_diag)]
         mean = np.concatenate([part[0] for part in parts])
         return (mean, np.concatenate([part[1] for part in parts])) if return_std else mean
+
+    def _query_blocks(self, X: Any) -> Iterator[Any]:
+        for rows in self._parts(X, None):
+            values = self._kernel.values(rows, self.X_fit_)
+            yield values.toarray() if issparse(values) else values
 
     def _parts(self, X: Any, kernel_diag: Any) -> list[Any]:
         """Samples whose kernel values fill a block, so that those of all of them are never stored."""
@@ -339,6 +345,11 @@ class DistilledKernelRidge(KernelRegressor):
             RefusedPosterior() if self.solver == "krylov" else posterior(kernel, spectrum, X, sample_weight, penalties)
         )
         self._kernel = kernel
+        self._training = None
+        if self.solver != "krylov":
+            self._training = TrainingData(
+                kernel.spectrum, X, y, sample_weight, given_students(penalty, schedule, y), always_stored=True
+            )
         kernel.warn_of_lost_columns(X, float(penalties.min()), getattr(self, "feature_names_in_", None))
         return self
 

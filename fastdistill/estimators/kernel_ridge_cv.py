@@ -31,7 +31,8 @@ from sklearn.utils.validation import validate_data
 from fastdistill.base import validation
 from fastdistill.base.progress import checked, reporting
 from fastdistill.estimators._common import DATA, multiply
-from fastdistill.estimators._selection import record, search_of
+from fastdistill.estimators._intervals import TrainingData
+from fastdistill.estimators._selection import record, search_of, tuned_students
 from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor
 from fastdistill.selection.search import Choices, Fold, Search
 from fastdistill.spectral.coordinates import Coordinates
@@ -262,7 +263,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
         checked(self.progress)
         kernels = self._kernels()
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not kernels[0].is_precomputed, **DATA)
-        y, scale = search.in_units(y)
+        given, (y, scale) = y, search.in_units(y)
         weight = validation.sample_weight(sample_weight, X.shape[0])
         splits = None if self.cv is None else list(check_cv(self.cv, y).split(X, y))
         best: Choices | None = None
@@ -294,6 +295,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
         assert coordinates is not None
         definite = coordinates.smallest == 0.0
         self._posterior = Posterior(coordinates, np.atleast_1d(self.alpha_)) if definite else None
+        self._training = TrainingData(self._kernel.spectrum, X, given, weight, tuned_students(best), always_stored=True)
         names = getattr(self, "feature_names_in_", None)
         self._kernel.warn_of_lost_columns(X, float(np.min(self.alpha_)), names)
         return self

@@ -18,6 +18,8 @@ Cost: that of the cheapest solver, at most O(n p min(n, p)), and O(k p min(n, p)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,6 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill.estimators._common import (
     DATA,
-    Regressor,
     affine,
     as_linear_model,
     checked_queries,
@@ -33,6 +34,7 @@ from fastdistill.estimators._common import (
     far_from_zero,
     last_student,
 )
+from fastdistill.estimators._intervals import IntervalRegressor, TrainingData, design_spectrum, given_students
 from fastdistill.spectral.spectrum import DESIGN_SOLVERS, Spectrum
 
 
@@ -52,8 +54,11 @@ class LinearModel:
         return affine(X, self.coef_.T, self.intercept_, np.result_type(X.dtype, self.coef_.dtype), self._means)
 
 
-class LinearRegressor(LinearModel, Regressor):
+class LinearRegressor(LinearModel, IntervalRegressor):
     """Base of the ridge regressors, whose predictions are linear in X."""
+
+    def _query_blocks(self, X: Any) -> Iterator[Any]:
+        yield X
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict with the last student: X coef_ᵀ + intercept_.
@@ -210,4 +215,6 @@ class DistilledRidge(LinearRegressor):
         coef, intercept = last_student(spectrum, y, penalty, schedule, "coef")
         self.coef_, self.intercept_ = as_linear_model(coef, intercept, self.fit_intercept)
         self._means = far_from_zero(spectrum, y, sample_weight)
+        spectrum_of = partial(design_spectrum, fit_intercept=self.fit_intercept)
+        self._training = TrainingData(spectrum_of, X, y, sample_weight, given_students(penalty, schedule, y))
         return self

@@ -16,6 +16,7 @@ Cost: one decomposition (one more per fold with a splitter), then O(n r k) per p
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, as_linear_model, far_from_zero, means_far_from_zero, multiply
-from fastdistill.estimators._selection import record, search_of
+from fastdistill.estimators._intervals import TrainingData, design_spectrum
+from fastdistill.estimators._selection import record, search_of, tuned_students
 from fastdistill.estimators.ridge import LinearRegressor
 from fastdistill.selection.search import Fold
 from fastdistill.spectral.accumulator import GramAccumulator
@@ -213,6 +215,8 @@ class DistilledRidgeCV(LinearRegressor):
         self.coef_, self.intercept_ = as_linear_model(choices.coefficients, choices.intercept, self.fit_intercept)
         self._means = far_from_zero(spectrum, given, weight)
         multiply(self, scale, "coef_", "intercept_")
+        spectrum_of = partial(design_spectrum, fit_intercept=self.fit_intercept, solver=self.solver)
+        self._training = TrainingData(spectrum_of, X, given, weight, tuned_students(choices))
         return self
 
     def fit_accumulated(self, acc: GramAccumulator) -> DistilledRidgeCV:
@@ -270,6 +274,7 @@ class DistilledRidgeCV(LinearRegressor):
         self.coef_, self.intercept_ = as_linear_model(choices.coefficients, choices.intercept, self.fit_intercept)
         self._means = means_far_from_zero(ridge.queries, lambda: ridge.y_mean)
         self.n_features_in_ = acc.n_features
+        self._training = None
         return self
 
     def _folds(self, X: Any, y: np.ndarray, weight: np.ndarray | None) -> Iterator[Fold]:

@@ -166,6 +166,22 @@ class Coordinates:
             return self._rows[start:stop]
         return self._rows.block(start, stop)
 
+    def rows_at(self, index: np.ndarray) -> np.ndarray:
+        """Rows `index` (h,) of U (h, r), as a dense array."""
+        if isinstance(self._rows, np.ndarray):
+            return self._rows[index]
+        out = np.empty((len(index), self.rank))
+        height = max(1, 2**20 // max(1, self.rank))  # 8 MiB
+        for start in range(0, self.frame.n_samples, height):
+            inside = (index >= start) & (index < start + height)
+            if inside.any():
+                out[inside] = self.row_block(start, min(start + height, self.frame.n_samples))[index[inside] - start]
+        return out
+
+    def light_rows_at(self, index: np.ndarray) -> np.ndarray:
+        """W^-½ U (h, r) of light samples `index` (h,), as queries."""
+        return self._light_rows[np.searchsorted(self.frame.light, index)]
+
     def unscaled_block(self, index: slice, u: np.ndarray) -> np.ndarray:
         """W^-½ U of a block of rows u of U; light samples as queries."""
         if self.frame.weight is None:

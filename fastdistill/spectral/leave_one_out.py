@@ -196,6 +196,17 @@ def leverages(coordinates: Coordinates, filter_: np.ndarray) -> np.ndarray:
     return diagonal
 
 
+def leverage_complements(coordinates: Coordinates, rotated: Rotated, remainders: np.ndarray) -> np.ndarray:
+    """1 − h (S, n) of smoothers U F Uᵀ with the given 1 − F (S, r), the intercept's added; without a subtraction."""
+    n = coordinates.frame.n_samples
+    out = np.empty((len(remainders), n))
+    height = max(1, BLOCK_ENTRIES // max(1, coordinates.rank))
+    for start in range(0, n, height):
+        rows = _Rows(coordinates, rotated, slice(start, min(start + height, n)))
+        out[:, rows.index] = remainders @ rows.squared[:, : coordinates.rank].T + rows.unreached_share
+    return out
+
+
 class _Rows:
     """A block of rows of U, and what leave-one-out needs of them.
 

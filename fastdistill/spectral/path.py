@@ -32,6 +32,7 @@ from fastdistill.spectral.compiled import compiled_kernels, fill_multipliers
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.leave_one_out import leave_one_out_blocks, leave_one_out_squares
 from fastdistill.spectral.protocol import Decomposed
+from fastdistill.spectral.resampling import Resampled
 from fastdistill.spectral.students import BLOCK_ENTRIES, Students
 
 # Penalties over the largest eigenvalue: below, 1 / lam overflows beside d; above, fits of usual targets underflow.
@@ -106,7 +107,7 @@ def checked_penalties(penalties: np.ndarray, largest: float) -> np.ndarray:
     return penalties
 
 
-class _Recursion(Students):
+class _Recursion(Resampled):
     """Students of the recursion in P families of k + 1: one penalty and one schedule each.
 
     Attributes
@@ -124,6 +125,10 @@ class _Recursion(Students):
     ) -> None:
         super().__init__(spectrum, targets, shape)
         self.family_penalties, self.family_weights = np.ascontiguousarray(lam), np.ascontiguousarray(xi)
+
+    def _of_part(self, part: Decomposed, targets: Targets, families_used: np.ndarray) -> _Recursion:
+        penalties, weights = self.family_penalties[families_used], self.family_weights[families_used]
+        return _Recursion(part, targets, penalties, weights, penalties.shape)
 
     def _multipliers_at(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
         size = self.family_penalties.shape[1]
@@ -246,15 +251,6 @@ class _Recursion(Students):
         outside = self.outside_multipliers(0, self.n_students)[:, 0] if self.spectrum.is_kernel else None
         error = gaussian_process.standard_error(self.spectrum.coordinates, multipliers, outside, checked)
         return self._result(error[:, :, None] * np.sqrt(variance), "standard errors")
-
-    def _noise_variance(self, noise: Any) -> np.ndarray:
-        """A variance for each target (m,)."""
-        variance = validation.real_array(noise, "noise", ndim=(0, 1))
-        if variance.ndim == 1 and len(variance) != self.targets.count:
-            raise ValueError(f"noise has {len(variance)} entries, but there are {self.targets.count} targets.")
-        if variance.min(initial=0.0) < 0:
-            raise ValueError(f"noise must be at least 0, the variance of the targets' noise, got {variance.min():.6g}.")
-        return np.broadcast_to(variance, self.targets.count)
 
 
 class DistillationPath(_Recursion):

@@ -27,6 +27,7 @@ from fastdistill.spectral.decompositions.centre import Centre
 from fastdistill.spectral.decompositions.eigen import Decomposition
 from fastdistill.spectral.decompositions.sums import Sums, decompose_gram, sums_of_rows
 from fastdistill.spectral.frame import Frame, Targets, check_target_sizes
+from fastdistill.spectral.influence import Influence
 from fastdistill.spectral.leave_one_out import leave_one_out_squares
 from fastdistill.spectral.path import DistillationPath
 from fastdistill.spectral.queries import DesignQueries
@@ -218,7 +219,7 @@ class LeftOut(NamedTuple):
 
 
 class SummedPath(DistillationPath):
-    """A `DistillationPath` without rows: no `fitted`, `loo` or `loo_mse`; everything else is exact."""
+    """A `DistillationPath` without rows: no `fitted`, no leave-one-out, no folds; everything else is exact."""
 
     spectrum: SummedSpectrum
 
@@ -240,6 +241,22 @@ class SummedPath(DistillationPath):
     def loo_mse(self) -> np.ndarray:
         """An error: there are no rows."""
         raise AttributeError(NO_ROWS.format("`loo_mse`"))
+
+    def cv(self, splits: Any) -> np.ndarray:
+        """An error: there are no rows."""
+        raise AttributeError(NO_ROWS.format("`cv`"))
+
+    def cv_mse(self, splits: Any) -> np.ndarray:
+        """An error: there are no rows."""
+        raise AttributeError(NO_ROWS.format("`cv_mse`"))
+
+    def loo_std(self, noise: Any = None) -> np.ndarray:
+        """An error: there are no rows."""
+        raise AttributeError(NO_ROWS.format("`loo_std`"))
+
+    def influence(self) -> Influence:
+        """An error: there are no rows."""
+        raise AttributeError(NO_ROWS.format("`influence`"))
 
     @property
     def y_mean(self) -> Any:
