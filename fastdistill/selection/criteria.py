@@ -17,7 +17,6 @@ Cost per penalty: O(n r m) for plain ridge by "loo", O(r m) by "gcv"; with k ste
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastdistill.base import validation
 from fastdistill.selection.averaging import LeftOut
 from fastdistill.selection.mixtures import MixtureProblem
 from fastdistill.spectral.leave_one_out import leave_one_out_factors, ridge_left_out_squares
@@ -130,15 +128,18 @@ def add_held_out(
         problem.total += float(root @ root) * wanted.shape[1]
 
 
-def cross_validated(pure: DistillationPath, y: Any, cv: Any) -> list[MixtureProblem]:
-    """One problem per penalty over all folds."""
-    spectrum = pure.spectrum
-    values, weight, rows = np.asarray(y), spectrum.frame.weight, spectrum.coordinates.samples()
-    problems = [MixtureProblem(pure.n_steps, 0.0) for _ in pure.lam]
-    for train, test in _splits(cv, rows, values):
-        fold, queries = refitted(spectrum, rows, train, test)
-        path = fold.path(values[train], pure.lam, np.ones(pure.n_steps))
-        add_held_out(problems, path, queries, values[test], None if weight is None else weight[test])
+def cross_validated(pure: DistillationPath, cv: Any) -> list[MixtureProblem]:
+    """One problem per penalty over all folds, whose samples are left out exactly, without a refit."""
+    frame, unit = pure.spectrum.frame, pure.targets.unit
+    y, problems = frame.unscaled(pure.targets.scaled), [MixtureProblem(pure.n_steps, 0.0) for _ in pure.lam]
+    for test, predictions in pure.held_out(cv, "cv"):
+        used = frame.each_weight[test] > 0
+        weight = frame.each_weight[test[used]]
+        root = unit * np.sqrt(weight)[:, None]
+        wanted = (y[test[used]] * root).ravel()
+        for problem, rows in zip(problems, predictions[:, :, used] * root, strict=True):
+            problem.add(rows.reshape(len(rows), -1), wanted)
+            problem.total += float(weight.sum()) * y.shape[1]
     if not problems[0].total:
         raise ValueError("cv gives no held-out sample of positive weight; use other splits.")
     return problems
@@ -160,19 +161,6 @@ def refitted(spectrum: Decomposed, rows: np.ndarray, train: Any, test: Any) -> t
     if spectrum.is_kernel:
         return Spectrum.from_kernel(part @ part.T, spectrum.frame.fit_intercept, weight), rows[test] @ part.T
     return Spectrum.from_design(part, spectrum.frame.fit_intercept, weight), rows[test]
-
-
-def _splits(cv: Any, rows: np.ndarray, y: np.ndarray) -> Any:
-    """Pairs of index arrays (train, test)."""
-    if hasattr(cv, "split"):
-        return cv.split(rows, y)
-    if not isinstance(cv, numbers.Integral):
-        return cv
-    folds = validation.integer(cv, "cv", minimum=2)
-    if folds > len(y):
-        raise ValueError(f"cv={folds} folds of {len(y)} samples leave some empty; use at most {len(y)}.")
-    samples = np.arange(len(y))
-    return [(np.setdiff1d(samples, test), test) for test in np.array_split(samples, folds)]
 
 
 def leave_one_out(pure: DistillationPath) -> Iterator[MixtureProblem]:

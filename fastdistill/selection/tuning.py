@@ -141,9 +141,9 @@ def tune(
 
     Notes
     -----
-    Per penalty O(n r k) for "loo", O(r k) for "gcv", O(q r k) for q held-out samples; with `cv` one decomposition a
-    fold, of rows in the coordinates that the spectrum has. Weights tuned on few samples are
-    optimistic: on i.i.d. data with a well-tuned penalty, freely tuned weights make test errors *larger*.
+    Per penalty O(n r k) for "loo", O(r k) for "gcv", O(q r k) for q held-out samples; with `cv` as `path.cv`, no refit.
+    Weights tuned on few samples are optimistic: on i.i.d. data with a well-tuned penalty, freely tuned weights make test
+    errors *larger*.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def tune(
             raise ValueError(
                 f"cv and criterion={criterion!r} exclude each other: with cv the held-out error is scored."
             )
-        return choose(pure, y, Scores(lambda: cross_validated(pure, y, cv)), n_steps, strategy, limits)
+        return choose(pure, y, Scores(lambda: cross_validated(pure, cv)), n_steps, strategy, limits)
     if not isinstance(criterion, Holdout):
         scores = scores_of(criterion, pure, averaged=strategy == "safe" and n_steps is None)
         return choose(pure, y, scores, n_steps, strategy, limits)
