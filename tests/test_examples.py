@@ -14,7 +14,9 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 
 
 def test_the_list_of_examples():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"million_points.py"}
+    """Those of small problems are run by test_ridge_students.py."""
+    names = {"many_problems.py", "million_points.py", "ridge_in_c.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == names
 
 
 def test_a_million_points(capsys, monkeypatch):

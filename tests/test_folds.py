@@ -285,3 +285,10 @@ def test_the_cheapest_way(rng):
         path = spectrum.path(y, np.logspace(-1, 2, 9), [])
         left = room.LeftOut(spectrum.coordinates, path.rotated, path.lam, path.family_weights)
         assert left._cheapest(left_out, 60 - left_out) is wanted
+
+
+def test_a_fold_of_samples_without_weight(rng):
+    X, y = rng.standard_normal((30, 3)), rng.standard_normal(30)
+    path = fd.Spectrum.from_design(X, True, np.repeat([1.0, 0.0], [20, 10])).path(y, [0.5, 2.0], [0.4])
+    found = path.cv([(np.arange(20), np.arange(20, 30))])
+    np.testing.assert_allclose(found[..., 20:], path.predict(X[20:]), rtol=1e-9)

@@ -34,7 +34,7 @@ from fastdistill.estimators._common import DATA, multiply
 from fastdistill.estimators._intervals import TrainingData
 from fastdistill.estimators._selection import record, search_of, tuned_students
 from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor
-from fastdistill.selection.search import Choices, Fold, Search
+from fastdistill.selection.search import Choices, Fold, Folds, Search
 from fastdistill.spectral.coordinates import Coordinates
 from fastdistill.spectral.gaussian_process import Posterior
 
@@ -167,7 +167,8 @@ class DistilledKernelRidgeCV(KernelRegressor):
     For the other strategies they are exact, teachers refitted too, with the weights held fixed. The choice was made
     on the same samples, so both flatter.
 
-    Cost: O(n³) for each combination of kernel parameters, and once more per fold with `cv`; then O(n² k) per penalty.
+    Cost: O(n³) for each combination of kernel parameters, then O(n² k) per penalty; with `cv` as `path.cv`, and with a
+    scorer besides O(n³) per fold.
     BLAS has threads of its own in each job; processes of joblib share the cores out among the jobs.
 
     References
@@ -353,7 +354,7 @@ def _try(kernel: Kernel, search: Search, X: Any, y: np.ndarray, weight: Any, spl
     admitted = kernel.admitted(spectrum, search.penalties)
     if not admitted.any():
         return _Tried(admitted, None, spectrum.coordinates, kernel.refusal(spectrum, float(search.penalties.max())))
-    folds = None if splits is None else _folds(kernel, X, weight, splits)
+    folds = None if splits is None else Folds(splits, lambda: _folds(kernel, X, weight, splits))
     choices = search.within(admitted, spectrum.coordinates.smallest < 0.0).run(spectrum, y, weight, folds)
     return _Tried(admitted, choices, spectrum.coordinates, kernel.warning(spectrum))
 

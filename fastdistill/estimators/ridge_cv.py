@@ -28,7 +28,7 @@ from fastdistill.estimators._common import DATA, as_linear_model, far_from_zero,
 from fastdistill.estimators._intervals import TrainingData, design_spectrum
 from fastdistill.estimators._selection import record, search_of, tuned_students
 from fastdistill.estimators.ridge import LinearRegressor
-from fastdistill.selection.search import Fold
+from fastdistill.selection.search import Fold, Folds
 from fastdistill.spectral.accumulator import GramAccumulator
 from fastdistill.spectral.spectrum import Spectrum
 
@@ -131,10 +131,11 @@ class DistilledRidgeCV(LinearRegressor):
     For the other strategies they are exact, teachers refitted too, with the weights held fixed. The choice was made
     on the same samples, so both flatter.
 
-    Cost: O(n p min(n, p)) once, and once per fold with `cv`, then O(n min(n, p) k) per penalty; no refit. A scorer
-    keeps the n (k + 1) predictions (times targets) of every penalty. With `alpha_per_target` targets are taken together
-    in blocks, in time O(n min(n, p)) per penalty and target and in little memory beside the results. One by one are
-    taken those whose evidence supports a student, and all with a scorer, "joint", "greedy", or steps and `cv`.
+    Cost: O(n p min(n, p)) once, then O(n min(n, p) k) per penalty; no refit, also with `cv`, whose
+    folds are left out as by `path.cv`. A scorer decomposes once more per fold, and keeps the n (k + 1) predictions
+    (times targets) of every penalty. With `alpha_per_target` targets are taken together in blocks, in time
+    O(n min(n, p)) per penalty and target and in little memory beside the results. One by one are taken those whose
+    evidence supports a student, and all with a scorer, "joint", "greedy", or steps and `cv`.
 
     References
     ----------
@@ -277,8 +278,13 @@ class DistilledRidgeCV(LinearRegressor):
         self._training = None
         return self
 
-    def _folds(self, X: Any, y: np.ndarray, weight: np.ndarray | None) -> Iterator[Fold]:
-        for train, test in check_cv(self.cv, y).split(X, y):
-            part = None if weight is None else weight[train]
-            spectrum = Spectrum.from_kept(X[train], self.fit_intercept, part, self.solver)
-            yield Fold(spectrum, train, test, X[test])
+    def _folds(self, X: Any, y: np.ndarray, weight: np.ndarray | None) -> Folds:
+        splits = list(check_cv(self.cv, y).split(X, y))
+
+        def refitted() -> Iterator[Fold]:
+            for train, test in splits:
+                part = None if weight is None else weight[train]
+                spectrum = Spectrum.from_kept(X[train], self.fit_intercept, part, self.solver)
+                yield Fold(spectrum, train, test, X[test])
+
+        return Folds(splits, refitted)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from fastdistill.spectral.path import DistillationPath
 
 
+NONE_HELD_OUT = "cv gives no held-out sample of positive sample_weight; use other splits."
+
+
 @dataclass(frozen=True, eq=False)
 class Holdout:
     """Criterion: mean squared error on held-out samples.
@@ -130,29 +133,38 @@ def add_held_out(
 
 def cross_validated(pure: DistillationPath, cv: Any) -> list[MixtureProblem]:
     """One problem per penalty over all folds, whose samples are left out exactly, without a refit."""
-    frame, unit = pure.spectrum.frame, pure.targets.unit
-    y, problems = frame.unscaled(pure.targets.scaled), [MixtureProblem(pure.n_steps, 0.0) for _ in pure.lam]
-    for test, predictions in pure.held_out(cv, "cv"):
-        used = frame.each_weight[test] > 0
-        weight = frame.each_weight[test[used]]
-        root = unit * np.sqrt(weight)[:, None]
-        wanted = (y[test[used]] * root).ravel()
-        for problem, rows in zip(problems, predictions[:, :, used] * root, strict=True):
-            problem.add(rows.reshape(len(rows), -1), wanted)
-            problem.total += float(weight.sum()) * y.shape[1]
-    if not problems[0].total:
-        raise ValueError("cv gives no held-out sample of positive weight; use other splits.")
+    problems = [MixtureProblem(pure.n_steps, 0.0) for _ in pure.lam]
+    for wanted, predictions, weight in _left_out_in_folds(pure, cv):
+        for problem, rows in zip(problems, predictions, strict=True):
+            problem.add(rows.reshape(len(rows), -1), wanted.ravel())
+            problem.total += weight * wanted.shape[1]
     return problems
 
 
-def ridge_held_out(ridge: DistillationPath, queries: Any, yq: Any, weight: np.ndarray | None) -> np.ndarray:
-    """Σ w e² (L, m) of a path without steps on held-out samples of weights `weight` (q,), penalty by penalty."""
-    queries, wanted = ridge.check_labelled_queries(queries, yq)
-    predict, squares = ridge.query_map(queries), np.empty((len(ridge.lam), wanted.shape[1]))
-    for i in range(len(squares)):
-        error = predict(i, i + 1)[0] - wanted
-        squares[i] = np.einsum("qm,qm->m", error, error if weight is None else error * weight[:, None])
-    return squares
+def ridge_cross_validated(ridge: DistillationPath, cv: Any) -> np.ndarray:
+    """The mean squared error (L, m) of a path without steps over all folds, for each target alone."""
+    squares, total = np.zeros((len(ridge.lam), ridge.targets.count)), 0.0
+    for wanted, predictions, weight in _left_out_in_folds(ridge, cv):
+        errors = predictions[:, 0] - wanted
+        squares += np.einsum("lqm,lqm->lm", errors, errors)
+        total += weight
+    return _defined(squares / total)
+
+
+def _left_out_in_folds(pure: DistillationPath, cv: Any) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+    """Of each fold targets (q, m) and predictions (L, k+1, q, m), both times √w, and Σ w; at least one is not empty."""
+    frame, unit, total = pure.spectrum.frame, pure.targets.unit, 0.0
+    y = frame.unscaled(pure.targets.scaled)
+    for test, predictions in pure.held_out(cv, "cv"):
+        used = frame.each_weight[test] > 0
+        if not used.any():
+            continue
+        weight = frame.each_weight[test[used]]
+        root = unit * np.sqrt(weight)[:, None]
+        total += float(weight.sum())
+        yield y[test[used]] * root, predictions[:, :, used] * root, float(weight.sum())
+    if not total:
+        raise ValueError(NONE_HELD_OUT)
 
 
 def refitted(spectrum: Decomposed, rows: np.ndarray, train: Any, test: Any) -> tuple[Spectrum, np.ndarray]:

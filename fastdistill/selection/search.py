@@ -5,7 +5,8 @@ For each penalty a criterion gives values p_i of the pure steps and wanted value
     min over λ, w of ‖Σ_i w_i p_i(λ) − v‖² / total,   Σ w = 1
 
 "loo" and "gcv" are those of `fastdistill.tune`. With a splitter p_i are the predictions of held-out samples, v their
-targets, both times sqrt(w), and the rows of all folds are pooled into one problem per penalty. With a function that
+targets, both times sqrt(w), and the rows of all folds are pooled into one problem per penalty; the folds are left out
+exactly, as by `path.cv`. With a function that
 scores predictions, the weights at each penalty still have the smallest squared error of these predictions; the function
 chooses the penalty.
 
@@ -28,7 +29,15 @@ import numpy as np
 from fastdistill.base import validation
 from fastdistill.selection.averaging import Averages, averages_of_each
 from fastdistill.selection.chosen import Chosen, joined, of_each, of_tuned
-from fastdistill.selection.criteria import Scores, add_held_out, each_score, ridge_held_out, scores_of
+from fastdistill.selection.criteria import (
+    NONE_HELD_OUT,
+    Scores,
+    add_held_out,
+    cross_validated,
+    each_score,
+    ridge_cross_validated,
+    scores_of,
+)
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps
 from fastdistill.selection.tuning import Tuned, choose, times
 from fastdistill.spectral.frame import Frame
@@ -38,7 +47,6 @@ from fastdistill.spectral.spectrum import Spectrum
 from fastdistill.spectral.summed_path import NoRowsError
 
 BLOCK_ENTRIES = 2**21  # entries of a block of targets (16 MiB)
-NONE_HELD_OUT = "cv gives no held-out sample of positive sample_weight; use other splits."
 TOO_FEW = "Choosing a penalty needs at least 2 samples of positive weight, got n_samples = 1."
 # of predictions (q[, m]), targets and sample weights (q,) or None; larger is better
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
@@ -52,6 +60,14 @@ class Fold:
     train: np.ndarray
     test: np.ndarray
     queries: Any
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Pairs (train, test) of index arrays, and each refitted, for a function that scores predictions."""
+
+    splits: list[tuple[np.ndarray, np.ndarray]]
+    refitted: Callable[[], Iterable[Fold]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,9 +173,7 @@ class Search:
             return replace(self, penalties=self.penalties[admitted], strategy="ridge", n_steps=0)
         return replace(self, penalties=self.penalties[admitted])
 
-    def run(
-        self, spectrum: Spectrum, y: np.ndarray, weight: np.ndarray | None, folds: Iterable[Fold] | None
-    ) -> Choices:
+    def run(self, spectrum: Spectrum, y: np.ndarray, weight: np.ndarray | None, folds: Folds | None) -> Choices:
         """The choice for the targets y (n,) or (n, m), scored on `folds` or, if None, by leave-one-out or GCV."""
         if spectrum.n_effective < 2:
             raise ValueError(TOO_FEW)
@@ -182,21 +196,19 @@ class Search:
             return False
         return self.n_steps == 0 or (self.strategy == "safe" and (self.n_steps is None or not on_folds))
 
-    def _run_each(
-        self, spectrum: Spectrum, y: np.ndarray, weight: np.ndarray | None, folds: Iterable[Fold] | None
-    ) -> Choices:
+    def _run_each(self, spectrum: Spectrum, y: np.ndarray, weight: np.ndarray | None, folds: Folds | None) -> Choices:
         """The choice for each of the targets y (n, m) alone, block by block."""
         assert isinstance(self.criterion, str)
         _ = spectrum.coordinates  # before any path of one penalty is solved without them
-        blocks, parts, stored = _blocks(y), [], []
-        held_out = None if folds is None else self._ridge_held_out(blocks, y, weight, folds)
+        blocks = _blocks(y, BLOCK_ENTRIES // (1 if folds is None else len(self.penalties)))
+        parts, stored = [], []
         how = (self.criterion, self.n_steps, self.strategy, self.bounds)
         for index, unit in blocks:
             values = y[:, index] if unit == 1.0 else y[:, index] / unit
             ridge = spectrum.path(values, self.penalties, ())
             scores: np.ndarray | Averages
-            if held_out is not None:
-                scores = held_out[:, index]
+            if folds is not None:
+                scores = ridge_cross_validated(ridge, folds.splits)
             elif self.averages:
                 scores = averages_of_each(ridge)
             else:
@@ -208,22 +220,6 @@ class Search:
         chosen = joined(parts) if len(parts) == 1 else joined(parts).ordered(order)
         all_stored = np.concatenate(stored, axis=1)[:, order] if self.store else None
         return Choices(self, spectrum.frame, chosen, True, False, all_stored)
-
-    def _ridge_held_out(
-        self, blocks: list[tuple[Any, float]], y: np.ndarray, weight: np.ndarray | None, folds: Iterable[Fold]
-    ) -> np.ndarray:
-        """The mean squared error (L, m) of plain ridge on the samples held out in all folds, targets in their units."""
-        squares, total = np.zeros((len(self.penalties), y.shape[1])), 0.0
-        for fold in folds:
-            test_weight = None if weight is None else weight[fold.test]
-            total += len(fold.test) if test_weight is None else test_weight.sum()
-            for index, unit in blocks:
-                values = y[:, index] / unit
-                ridge = fold.spectrum.path(values[fold.train], self.penalties, ())
-                squares[:, index] += ridge_held_out(ridge, fold.queries, values[fold.test], test_weight)
-        if not total:
-            raise ValueError(NONE_HELD_OUT)
-        return squares / total
 
     def run_summed(self, ridge: DistillationPath) -> Choices:
         """The choice by GCV for the targets of a path of plain ridge without rows, as of a `GramAccumulator`."""
@@ -249,10 +245,10 @@ class Search:
     def _steps(self, spectrum: Decomposed) -> int:
         return useful_steps(spectrum.coordinates.rank, self.n_steps or 0, self.strategy, self.bounds)
 
-    def _tuned(self, groups: list[TargetGroup], weight: Any, folds: Iterable[Fold] | None) -> list[Tuned]:
+    def _tuned(self, groups: list[TargetGroup], weight: Any, folds: Folds | None) -> list[Tuned]:
         """What is chosen for each group."""
         if folds is not None:
-            scores = [Scores(partial(list, found)) for found in self._held_out(groups, weight, folds)]
+            scores = self._held_out(groups, weight, folds)
         elif isinstance(self.criterion, str):
             scores = [scores_of(self.criterion, group.pure, averaged=self.averages) for group in groups]
         else:
@@ -282,20 +278,21 @@ class Search:
             problems.append(problem)
         return problems
 
-    def _held_out(self, groups: list[TargetGroup], weight: Any, folds: Iterable[Fold]) -> list[list[Any]]:
-        """One problem per group and penalty, of the held-out predictions of the pure steps in all folds."""
+    def _held_out(self, groups: list[TargetGroup], weight: Any, folds: Folds) -> list[Scores]:
+        """Of each group, from the predictions of the pure steps for the samples held out in all folds."""
+        if isinstance(self.criterion, str):
+            return [Scores(partial(cross_validated, group.pure, folds.splits)) for group in groups]
         steps = groups[0].pure.n_steps
         pooled = [[self._problem(steps) for _ in self.penalties] for _ in groups]
-        for fold in folds:
+        for fold in folds.refitted():
             test_weight = None if weight is None else weight[fold.test]
             for group, problems in zip(groups, pooled, strict=True):
                 pure = fold.spectrum.path(group.y[fold.train], self.penalties, np.ones(steps))
                 add_held_out(problems, pure, fold.queries, group.y[fold.test], test_weight)
-                if not isinstance(self.criterion, str):
-                    _add_scored(problems, pure.predict(fold.queries), group.y[fold.test], test_weight)
+                _add_scored(problems, pure.predict(fold.queries), group.y[fold.test], test_weight)
         if pooled[0][0].total == 0.0:
             raise ValueError(NONE_HELD_OUT)
-        return pooled
+        return [Scores(partial(list, problems)) for problems in pooled]
 
     def _leave_one_out(self, groups: list[TargetGroup], y: np.ndarray, weight: Any) -> np.ndarray:
         """Leave-one-out at each penalty (n[, m], L): weighted squared errors or, for a score, predictions.
@@ -313,12 +310,12 @@ class Search:
         return _weighted_errors(y, values, weight) if isinstance(self.criterion, str) else values
 
 
-def _blocks(y: np.ndarray) -> list[tuple[Any, float]]:
-    """Which targets of y (n, m) are taken together, and the unit they are divided by: extreme ones are alone."""
+def _blocks(y: np.ndarray, entries: int) -> list[tuple[Any, float]]:
+    """Which targets of y (n, m) are taken together, so many entries, and their unit: extreme ones are alone."""
     n, m = y.shape
     sizes = np.maximum(y.max(axis=0), -y.min(axis=0))
     extreme = (sizes > validation.LARGEST_TARGET) | ((sizes < 1.0 / validation.LARGEST_TARGET) & (sizes > 0.0))
-    ordinary, width = np.flatnonzero(~extreme), max(1, BLOCK_ENTRIES // n)
+    ordinary, width = np.flatnonzero(~extreme), max(1, entries // n)
     several: list[Any] = [ordinary[start : start + width] for start in range(0, len(ordinary), width)]
     if len(ordinary) == m:  # slices, which copy nothing
         several = [slice(part[0], part[-1] + 1) for part in several]

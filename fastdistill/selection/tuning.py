@@ -142,8 +142,8 @@ def tune(
     Notes
     -----
     Per penalty O(n r k) for "loo", O(r k) for "gcv", O(q r k) for q held-out samples; with `cv` as `path.cv`, no refit.
-    Weights tuned on few samples are optimistic: on i.i.d. data with a well-tuned penalty, freely tuned weights make test
-    errors *larger*.
+    Weights tuned on few samples are optimistic: on i.i.d. data with a well-tuned penalty, freely tuned weights make
+    test errors *larger*.
 
     Examples
     --------

@@ -136,7 +136,7 @@ class LeftOut:
         if is_repeated or not left[test].all():
             return out, trusted
         fold = np.flatnonzero(left & (frame.each_weight > 0))
-        way = self._cheapest(len(fold), frame.n_effective - len(fold))
+        way = self._cheapest(len(fold), frame.n_effective - len(fold)) if len(fold) else None
         if way is None:
             return out, trusted
         samples, at_test = _Samples(self, fold), _Test(self.coordinates, fold, test)
