@@ -156,6 +156,20 @@ def test_extremes(y, penalties, rng):
     assert 1.0 <= model.dof_ <= 4.0
 
 
+@pytest.mark.parametrize("per_target", [False, True])
+def test_an_undefined_penalty_is_left_out(per_target, rng):
+    """Without a penalty, and without another sample in its column, the last one is not predicted."""
+    X, y = problem(rng, 30, 4, 2)
+    X[:, 3] = 0.0
+    X[-1, 3] = 5.0
+    grid = [0.0, *GRID]
+    model = DistilledRidgeCV(grid, alpha_per_target=per_target, fit_intercept=False).fit(X, y)
+    plain = DistilledRidgeCV(GRID, alpha_per_target=per_target, fit_intercept=False).fit(X, y)
+    np.testing.assert_allclose(model.coef_, plain.coef_, rtol=1e-9)
+    for verdict, expected in zip(np.ravel(model.verdict_), np.ravel(plain.verdict_), strict=True):
+        assert verdict.penalty_gain == pytest.approx(expected.penalty_gain, rel=1e-9)
+
+
 def test_a_perfect_or_undefined_penalty_is_left_alone():
     errors = np.array([[[1.0, 2.0, 3.0], [2.0, 1.0, 2.0], [np.nan] * 3], [[0.0] * 3, [1.0] * 3, [1.0] * 3]])
     shares = penalty_shares(errors, np.zeros((2, 3)), np.array([1, 0]))

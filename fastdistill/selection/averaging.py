@@ -1,4 +1,4 @@
-"""Ridge averaged over the penalties between which the data do not decide.
+"""Ridge averaged over the penalties among which the samples do not decide.
 
 Leave-one-out chooses one penalty, and on some hundred samples that choice is little more than a draw: the best single
 penalty in hindsight is 7 % better. So the filter is a mean of ridge filters a(λ) = d / (d + λ), each weighted by how
@@ -117,7 +117,7 @@ class LeftOut:
     @cached_property
     def errors(self) -> np.ndarray:
         """E (L, n), summed over targets."""
-        return np.add.reduce([np.einsum("tln,tln->ln", part, part) for part in self._parts()])
+        return sum((np.einsum("tln,tln->ln", part, part) for part in self._parts()), start=np.zeros(()))
 
     @cached_property
     def scores(self) -> np.ndarray:
@@ -130,9 +130,10 @@ class LeftOut:
         dev = _deviance(self._ridge, self._ridge.rotated).mean(axis=0, keepdims=True)
         best = np.array([int(self.scores.argmin())])
         shares = penalty_shares(_used(self.errors[None], self._ridge), dev, best)
-        averaged = [np.square(np.einsum("l,tln->tn", shares[0], part)).sum(axis=0) for part in self._parts()]
-        gain = _gains(self.errors[best], np.add.reduce(averaged)[None], self._ridge)
-        return Averages(self.scores[:, None], shares, gain)
+        used = np.flatnonzero(shares[0])  # others may be undefined
+        means = (np.einsum("l,tln->tn", shares[0, used], part[:, used]) for part in self._parts())
+        averaged = sum((np.einsum("tn,tn->n", mean, mean) for mean in means), start=np.zeros(()))
+        return Averages(self.scores[:, None], shares, _gains(self.errors[best], averaged[None], self._ridge))
 
 
 def averages_of_each(ridge: DistillationPath) -> Averages:
@@ -144,6 +145,8 @@ def averages_of_each(ridge: DistillationPath) -> Averages:
         scores[:, targets] = _defined(errors.sum(axis=2).T / total)
         best = scores[:, targets].argmin(axis=0)
         shares[targets] = penalty_shares(_used(errors, ridge), dev[targets], best)
+        if not np.isfinite(scores[:, targets]).all():
+            residuals[shares[targets] == 0.0] = 0.0
         averaged = np.square(np.einsum("tl,tln->tn", shares[targets], residuals))
         of_best = np.take_along_axis(errors, best[:, None, None], axis=1)[:, 0]
         gain.append(_gains(of_best, averaged, ridge))
