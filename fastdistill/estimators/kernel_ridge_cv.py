@@ -191,6 +191,11 @@ class DistilledKernelRidgeCV(KernelRegressor):
     With an intercept, which has a flat prior, it is the restricted likelihood, of n - 1 contrasts of the targets. A
     weight of two is then a noise of half the variance, not the sample twice.
 
+    Mean test error of an RBF kernel, ``n_steps=0, alphas="dof"``, over 32 real tables (n = 60 and 150, standardised)
+    beside that of ``gamma="grid"`` by leave-one-out: 1.01 by five folds, 1.00 (standard error 0.03) by the likelihood,
+    1.63 by "gcv", which is unreliable where the fit nearly interpolates (1.18 with the penalties of ``alphas=None``);
+    1.07 with ``gamma="median"``, 1.21 with ``gamma=None``. With the strategy "safe": 0.98.
+
     `fastdistill.selection.evidence` explains and measures the strategy "safe". Where it distils, the leave-one-out
     residuals of the verdict are (y_i − ŷ_i) / (1 − h_i), with the filter held fixed in the eigenbasis of all samples.
     For the other strategies they are exact, teachers refitted too, with the weights held fixed. The choice was made
