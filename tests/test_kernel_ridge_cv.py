@@ -162,15 +162,20 @@ def width(X, w=None, **options):
     return DistilledKernelRidgeCV(1.0, 0, gamma="median", **options).fit(X, y, w).kernel_params_["gamma"]
 
 
+def median(values):
+    """The lower of the two in the middle."""
+    return np.sort(values)[(len(values) - 1) // 2]
+
+
 def test_the_median_heuristic(rng):
     X = rng.uniform(0.0, 1.0, (40, 3)) + 100.0
     X[10:14] = X[9]  # distances between equal samples do not count
     squares, absolute = pdist(X) ** 2, pdist(X, "cityblock")
     sums = -np.log(chi2_kernel(X, gamma=1.0))[np.triu_indices(40, 1)]
     of_kernel = {
-        "rbf": 0.5 / np.median(squares[squares > 0]),
-        "laplacian": 1.0 / np.median(absolute[absolute > 0]),
-        "chi2": 1.0 / np.median(sums[sums > 1e-12]),
+        "rbf": 0.5 / median(squares[squares > 0]),
+        "laplacian": 1.0 / median(absolute[absolute > 0]),
+        "chi2": 1.0 / median(sums[sums > 1e-12]),
     }
     for kernel, gamma in of_kernel.items():
         assert width(X, kernel=kernel) == pytest.approx(gamma, rel=1e-9)
@@ -183,6 +188,8 @@ def test_the_median_heuristic(rng):
         assert grid.gamma == "grid"
     w = np.repeat([0.0, 2.0], [5, 35])
     assert width(X, w=w) == pytest.approx(width(X[5:]), rel=1e-12)
+    counts = rng.integers(0, 4, 40)
+    assert width(X, w=0.3 * counts) == pytest.approx(width(np.repeat(X, counts, axis=0)), rel=1e-9)
     assert width(np.ones((6, 2))) == 1.0
     assert width(1e20 * X) == pytest.approx(1e-40 * of_kernel["rbf"], rel=1e-9)
 

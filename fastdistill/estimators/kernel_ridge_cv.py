@@ -73,8 +73,8 @@ class DistilledKernelRidgeCV(KernelRegressor):
     scoring : None, "loo", "gcv", "marginal_likelihood", str or callable, default=None
         None and "loo": exact leave-one-out squared error. "gcv": generalised cross-validation, not with `cv`.
         "marginal_likelihood": the log likelihood of the targets as a Gaussian process, see Notes; not with `cv`, and
-        it tunes no weights: with the strategies "ridge" and "safe". A
-        scorer, or the name of one, such as "r2", judges the leave-one-out predictions as in
+        only with the strategies "ridge" and "safe", as it tunes no weights. A scorer, or the name of one, such as "r2",
+        judges the leave-one-out predictions as in
         :class:`sklearn.linear_model.RidgeCV`: with `sample_weight`, called with an estimator whose ``predict`` returns
         what it is given. It chooses among the penalties; the weights at each have the smallest squared error.
     cv : int, splitter or iterable, default=None
@@ -95,10 +95,10 @@ class DistilledKernelRidgeCV(KernelRegressor):
     gamma : float, None, "median", "grid", or array-like of numbers, default=None
         Parameter of the kernels "rbf", "laplacian", "poly", "sigmoid" and "chi2", at least 0; None stands for
         scikit-learn's default, 1 / n_features (1 for "chi2"). "median", of "rbf": 1 / (2 median ‖x − z‖²) over pairs of
-        samples that differ, at most 1000 samples; of "laplacian" and "chi2": 1 / the median of their distances. "grid":
-        that times 4^-4, …, 4^2, which is much safer than "median" alone. Several values are tried, as are those of
-        `degree`, `coef0` and `kernel_params`, in every combination, with one decomposition each; "safe" compares them
-        by plain kernel ridge.
+        samples that differ, weighted, of at most 1000 samples; of "laplacian" and "chi2": 1 / the median of their
+        distances; an error for other kernels. "grid": that times 4^-4, …, 4^2, much safer than "median" alone. Several
+        values are tried, as are those of `degree`, `coef0` and `kernel_params`, in every combination, with one
+        decomposition each; "safe" compares them by plain kernel ridge.
     degree : float or array-like, default=3
         Degree of the polynomial kernel.
     coef0 : float or array-like, default=1

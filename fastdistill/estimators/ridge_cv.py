@@ -57,8 +57,8 @@ class DistilledRidgeCV(LinearRegressor):
         after the other [2]_; unguarded, both make ordinary data worse. See `fastdistill.tune`.
     scoring : None, "loo", "gcv", "marginal_likelihood", str or callable, default=None
         None and "loo": exact leave-one-out squared error. "gcv": generalised cross-validation, not with `cv`.
-        "marginal_likelihood": as in :class:`DistilledKernelRidgeCV`. A
-        scorer, or the name of one, such as "r2", judges the leave-one-out predictions as in
+        "marginal_likelihood": as in :class:`DistilledKernelRidgeCV`. A scorer, or the name of one, such as "r2", judges
+        the leave-one-out predictions as in
         :class:`sklearn.linear_model.RidgeCV`: with `sample_weight`, called with an estimator whose ``predict`` returns
         what it is given. It chooses among the penalties; the weights at each have the smallest squared error.
     cv : int, splitter or iterable, default=None
