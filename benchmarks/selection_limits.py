@@ -10,6 +10,11 @@ ManyTargets.…_each            a penalty for each of them                     t
 KernelTargets.…_left_out      ``DistilledKernelRidgeCV`` over 20 penalties,  himalaya ``KernelRidgeCV``,  0.3
                               n = 1000, a penalty for each of 100 targets    5 folds
 KernelTargets.…_folds         the same by the same folds                     the same                     1
+KernelGrid.…_grid_search      7 widths and 40 penalties by 5 folds, n = 500  ``GridSearchCV`` of          0.2
+                                                                             ``KernelRidge``
+KernelGrid.…_left_out         the same by leave-one-out                      the same                     0.05
+KernelGrid.…_dof              7 widths by leave-one-out, penalties spaced    as many penalties, given     1.1
+                              in degrees of freedom
 ============================  =============================================  ===========================  ============
 
 One thread. Targets are linear in all columns, or drawn from the prior of the kernel: none supports distillation, and
@@ -32,6 +37,7 @@ KERNEL_PENALTIES = np.logspace(-4, 3, 20)
 ONE_TARGET = ["80x8"] if REDUCED else ["200x8", "2000x100", "100000x50", "300x20000"]  # samples, features
 TARGETS = [5] if REDUCED else [300, 1000]
 SAMPLES, FEATURES = (80, 8) if REDUCED else (2000, 100)
+GRID_SAMPLES = 60 if REDUCED else 500
 KERNEL_SAMPLES, KERNEL_TARGETS = (60, 4) if REDUCED else (1000, 100)
 
 
@@ -141,3 +147,45 @@ class KernelTargets:
         from sklearn.model_selection import KFold
 
         return self.ratio(*self.problem, cv=KFold(5))
+
+
+class KernelGrid:
+    """Kernel ridge without distillation, its width and penalty chosen; folds of one size give the same scores."""
+
+    timeout = 600
+    alphas, gammas = np.logspace(-4, 3, 40), 0.1 * 4.0 ** np.arange(-4, 3)
+
+    def setup(self) -> None:
+        rng = np.random.default_rng(0)
+        self.X = rng.standard_normal((GRID_SAMPLES, 5))
+        signal = np.sin(self.X[:, 0]) + self.X[:, 1] * self.X[:, 2]
+        self.y = signal + 0.3 * rng.standard_normal(GRID_SAMPLES)
+        threadpool_limits(1)
+
+    def model(self, alphas: Any, cv: int | None) -> Any:
+        import fastdistill as fd
+
+        return fd.DistilledKernelRidgeCV(alphas, 0, gamma=self.gammas, cv=cv, fit_intercept=False)
+
+    def ratio_to_grid_search(self, cv: int | None) -> float:
+        from sklearn.kernel_ridge import KernelRidge
+        from sklearn.model_selection import GridSearchCV
+
+        grid = {"alpha": self.alphas, "gamma": self.gammas}
+        theirs = GridSearchCV(KernelRidge(kernel="rbf"), grid, cv=5, scoring="neg_mean_squared_error")
+        ours = self.model(self.alphas, cv)
+        ratio = interleaved_ratio(lambda: ours.fit(self.X, self.y), lambda: theirs.fit(self.X, self.y), 1)
+        if cv is not None:
+            scores = theirs.cv_results_["mean_test_score"].reshape(len(self.alphas), len(self.gammas)).T
+            np.testing.assert_allclose(ours.cv_results_["scores"][..., 0], scores, rtol=1e-5)
+        return ratio
+
+    def track_ratio_grid_search(self) -> float:
+        return self.ratio_to_grid_search(5)
+
+    def track_ratio_left_out(self) -> float:
+        return self.ratio_to_grid_search(None)
+
+    def track_ratio_dof(self) -> float:
+        ours, given = self.model("dof", None), self.model(self.alphas, None)
+        return interleaved_ratio(lambda: ours.fit(self.X, self.y), lambda: given.fit(self.X, self.y), 7)

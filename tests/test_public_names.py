@@ -252,17 +252,17 @@ NAMES = {
     "SelfDistiller": "decision_function fit get_metadata_routing predict predict_proba score",
     "DistilledKernelRidge.fit()": "X_fit_ dual_coef_ intercept_ n_features_in_",
     "DistilledKernelRidgeCV.fit()": """
-        X_fit_ alpha_ best_score_ cv_results_ dof_ dual_coef_ evidence_ filter_ intercept_ kernel_params_ mixture_
-        n_features_in_ n_steps_ verdict_ xi_
+        X_fit_ alpha_ alphas_ best_score_ cv_results_ dof_ dual_coef_ evidence_ filter_ intercept_ kernel_params_
+        mixture_ n_features_in_ n_steps_ noise_variance_ verdict_ xi_
     """,
     "DistilledRidge.fit()": "coef_ intercept_ n_features_in_",
     "DistilledRidgeCV.fit()": """
-        alpha_ best_score_ coef_ cv_results_ dof_ evidence_ filter_ intercept_ mixture_ n_features_in_ n_steps_
-        verdict_ xi_
+        alpha_ alphas_ best_score_ coef_ cv_results_ dof_ evidence_ filter_ intercept_ mixture_ n_features_in_ n_steps_
+        noise_variance_ verdict_ xi_
     """,
     "DistilledRidgeClassifier.fit()": "classes_ coef_ intercept_ n_features_in_",
     "DistilledRidgeClassifierCV.fit()": """
-        alpha_ best_score_ classes_ coef_ cv_results_ dof_ evidence_ filter_ intercept_ mixture_ n_features_in_
+        alpha_ alphas_ best_score_ classes_ coef_ cv_results_ dof_ evidence_ filter_ intercept_ mixture_ n_features_in_
         n_steps_ verdict_ xi_
     """,
     "KDSGDClassifier.fit()": """

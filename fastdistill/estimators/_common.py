@@ -117,16 +117,16 @@ def r2_of(y: Any, predictions: np.ndarray, sample_weight: Any) -> float:
 
 
 def multiply(model: Any, scale: float, *coefficients: str) -> None:
-    """Turn what was fitted to targets divided by `scale` into what fits the targets: coefficients, errors as scores."""
+    """Turn what was fitted to targets divided by `scale` into what fits the targets: coefficients, scores, noise."""
     if scale == 1.0:
         return
     double = np.dtype(np.float64)
     for name in coefficients:
         values = np.asarray(getattr(model, name))
         setattr(model, name, validation.held(values, "coefficients", values.dtype, scale, 1)[()])
-    model.best_score_ = validation.held(np.asarray(model.best_score_), "scores", double, scale, 2, validation.ROUNDING)[
-        ()
-    ]
+    for name, what in (("best_score_", "scores"), ("noise_variance_", "noise variances")):
+        values = np.asarray(getattr(model, name))
+        setattr(model, name, validation.held(values, what, double, scale, 2, validation.ROUNDING)[()])
     results = model.cv_results_
     if isinstance(results, dict):
         scores = validation.held(results["scores"], "scores", double, scale, 2, validation.ROUNDING)

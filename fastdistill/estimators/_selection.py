@@ -14,11 +14,12 @@ from sklearn.metrics import get_scorer
 
 from fastdistill.base import validation
 from fastdistill.estimators._intervals import Chosen
-from fastdistill.selection.search import Choices, Score, Search
+from fastdistill.selection.grids import is_dof
+from fastdistill.selection.search import LIKELIHOOD, SQUARED, Choices, Score, Search
 from fastdistill.selection.tuning import PENALTIES, checked_bounds
 
 Scorer = Callable[..., float]
-SQUARED = ("loo", "gcv")  # criteria of squared errors
+NAMED = (*SQUARED, LIKELIHOOD)
 
 
 class HeldOut(RegressorMixin, BaseEstimator):
@@ -30,14 +31,16 @@ class HeldOut(RegressorMixin, BaseEstimator):
 
 
 def checked_scoring(scoring: Any) -> str | Scorer:
-    """ "loo", "gcv" or a scorer."""
-    if scoring is None or (isinstance(scoring, str) and scoring in SQUARED):
+    """ "loo", "gcv", "marginal_likelihood" or a scorer."""
+    if scoring is None or (isinstance(scoring, str) and scoring in NAMED):
         return scoring or "loo"
     if isinstance(scoring, str):
         try:
             return get_scorer(scoring)
         except ValueError as err:
-            raise ValueError(f"scoring must be None, 'loo', 'gcv', a scorer or the name of one. {err}") from None
+            raise ValueError(
+                f"scoring must be None, 'loo', 'gcv', a scorer or the name of one, or {LIKELIHOOD!r}. {err}"
+            ) from None
     if not callable(scoring):
         raise TypeError(f"scoring must be None, 'loo', 'gcv', a scorer or the name of one, got {scoring!r}.")
     return scoring
@@ -57,7 +60,11 @@ def search_of(model: Any) -> Search:
     """The search that the parameters of an estimator ask for, checked."""
     for name in ("fit_intercept", "alpha_per_target", "store_cv_results"):
         validation.boolean(getattr(model, name), name)
-    grid = PENALTIES if model.alphas is None else np.atleast_1d(validation.penalties(model.alphas, "alphas"))
+    spaced_in_dof = is_dof(model.alphas, "alphas")
+    if spaced_in_dof:
+        grid = np.empty(0)
+    else:
+        grid = PENALTIES if model.alphas is None else np.atleast_1d(validation.penalties(model.alphas, "alphas"))
     strategy = validation.choice(model.strategy, "strategy", ("safe", "ridge", "joint", "greedy"))
     scoring = checked_scoring(model.scoring)
     n_steps = None if model.n_steps is None else validation.integer(model.n_steps, "n_steps", minimum=0)
@@ -66,16 +73,23 @@ def search_of(model: Any) -> Search:
         n_steps, bounds = 0, None
     if n_steps is None and (strategy != "safe" or bounds is not None):
         raise ValueError('n_steps=None needs strategy="safe" and no bounds; pass a number of steps.')
-    if model.cv is not None and scoring == "gcv":
+    if scoring == LIKELIHOOD and (strategy not in ("safe", "ridge") or n_steps):
+        raise ValueError(
+            f"scoring={LIKELIHOOD!r} is the likelihood of plain ridge, by which no weights of students can be tuned; "
+            f'use strategy="ridge", or "safe" with n_steps=None.'
+        )
+    if model.cv is not None and scoring in ("gcv", LIKELIHOOD):
         raise ValueError(
             f"cv and scoring={validation.shown(scoring)} exclude each other: with cv the held-out error is scored."
         )
     if model.store_cv_results and model.cv is not None:
         raise ValueError("cv!=None and store_cv_results=True are incompatible: it is leave-one-out that is stored.")
-    if model.store_cv_results and scoring == "gcv":
-        raise ValueError("store_cv_results=True stores leave-one-out, which scoring='gcv' does not form.")
+    if model.store_cv_results and scoring in ("gcv", LIKELIHOOD):
+        raise ValueError(f"store_cv_results=True stores leave-one-out, which scoring={scoring!r} does not form.")
     criterion = scoring if isinstance(scoring, str) else score_by(scoring)
-    return Search(grid, n_steps, strategy, criterion, bounds, model.alpha_per_target, model.store_cv_results)
+    return Search(
+        grid, n_steps, strategy, criterion, bounds, model.alpha_per_target, model.store_cv_results, spaced_in_dof
+    )
 
 
 def record(model: Any, choices: Choices) -> None:

@@ -405,7 +405,7 @@ class Kernel:
         # Y=None says that both are the same data, so that the matrix is exactly symmetric
         Y = None if Y is None else Y.astype(np.float64, copy=False)
         if self.kernel == "laplacian":
-            X, Y = _short_indices(X), _short_indices(Y)
+            X, Y = short_indices(X), short_indices(Y)
         if callable(self.kernel):
             return pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **params)
         validation.sized(X.data if issparse(X) else X, "X", smallest=0.0)
@@ -570,7 +570,7 @@ def posterior(
     return DeferredPosterior(kernel, own, None if weight is None else np.array(weight), penalties)
 
 
-def _short_indices(X: Any) -> Any:
+def short_indices(X: Any) -> Any:
     """A sparse X with 32-bit indices where they fit: scikit-learn's Manhattan distance takes no others."""
     if not issparse(X) or max(X.nnz, *X.shape) > np.iinfo(np.int32).max:
         return X

@@ -33,6 +33,7 @@ from fastdistill.base.progress import checked, reporting
 from fastdistill.estimators._common import DATA, multiply
 from fastdistill.estimators._intervals import TrainingData
 from fastdistill.estimators._selection import record, search_of, tuned_students
+from fastdistill.estimators._widths import checked_word, of_data
 from fastdistill.estimators.kernel_ridge import Kernel, KernelRegressor
 from fastdistill.selection.search import Choices, Fold, Folds, Search
 from fastdistill.spectral.coordinates import Coordinates
@@ -43,17 +44,24 @@ KERNEL_PARAMETERS = ("gamma", "degree", "coef0", "kernel_params")  # each may ho
 
 
 class DistilledKernelRidgeCV(KernelRegressor):
-    """Kernel ridge regression with a tuned penalty and kernel, distilled only where there is evidence that this helps.
+    """Kernel ridge regression with built-in cross-validation of penalty and kernel, distilled only where that helps.
 
-    min over kernel, λ, w of ‖Σ_i w_i p_i(kernel, λ) − y‖² with leave-one-out predictions p_i of i pure distillation
-    steps: i = 0 is kernel ridge. With the default strategy the weights are those of kernel ridge unless the data show
-    that kernel ridge of any penalty is the wrong filter of the kernel's spectrum.
+    For those who look for a ``KernelRidgeCV``: ``DistilledKernelRidgeCV(n_steps=0)`` is plain
+    :class:`sklearn.kernel_ridge.KernelRidge` with an intercept, its penalty, and where asked its kernel parameters,
+    chosen by exact leave-one-out at the price of one eigendecomposition for each kernel. It takes sample weights,
+    precomputed kernels, folds instead of leave-one-out, a penalty for each target, and gives standard deviations.
+
+    With steps allowed, it is min over kernel, λ, w of ‖Σ_i w_i p_i(kernel, λ) − y‖² with leave-one-out predictions p_i
+    of i pure distillation steps: i = 0 is kernel ridge. With the default strategy the weights are those of kernel ridge
+    unless the data show that kernel ridge of any penalty is the wrong filter of the kernel's spectrum.
 
     Parameters
     ----------
-    alphas : float or array-like of shape (n_alphas,), default=None
+    alphas : float, array-like of shape (n_alphas,) or "dof", default=None
         Penalties to choose from, at least 0, on the scale of :class:`sklearn.kernel_ridge.KernelRidge`. None stands for
-        ``numpy.logspace(-4, 5, 40)``.
+        ``numpy.logspace(-4, 5, 40)``. "dof" stands for 40 penalties of each kernel spaced in effective degrees of
+        freedom, from next to none to nearly the rank of its matrix on all samples, also with `cv`: they go with the
+        size of the kernel, and the model hardly depends on it.
     n_steps : int or None, default=None
         Number k of distillation steps; 0 is plain kernel ridge. None (strategy "safe" without `bounds`) allows as many
         as the rank of the kernel matrix, with which any filter of its spectrum can be reached [1]_.
@@ -63,9 +71,11 @@ class DistilledKernelRidgeCV(KernelRegressor):
         decide (`fastdistill.selection.averaging`), which on ordinary data is 1 % more accurate. "ridge" is
         ridge of the best penalty, whatever `n_steps` and `bounds`. "joint" tunes k weights at once [1]_, "greedy" one
         after the other [2]_; unguarded, both make ordinary data worse. See `fastdistill.tune`.
-    scoring : None, "loo", "gcv", str or callable, default=None
-        None and "loo": exact leave-one-out squared error. "gcv": generalised cross-validation, not with `cv`. A
-        scorer, or the name of one, such as "r2", judges the leave-one-out predictions as in
+    scoring : None, "loo", "gcv", "marginal_likelihood", str or callable, default=None
+        None and "loo": exact leave-one-out squared error. "gcv": generalised cross-validation, not with `cv`.
+        "marginal_likelihood": the log likelihood of the targets as a Gaussian process, see Notes; not with `cv`, and
+        only with the strategies "ridge" and "safe", as it tunes no weights. A scorer, or the name of one, such as "r2",
+        judges the leave-one-out predictions as in
         :class:`sklearn.linear_model.RidgeCV`: with `sample_weight`, called with an estimator whose ``predict`` returns
         what it is given. It chooses among the penalties; the weights at each have the smallest squared error.
     cv : int, splitter or iterable, default=None
@@ -83,10 +93,13 @@ class DistilledKernelRidgeCV(KernelRegressor):
     kernel : str or callable, default="rbf"
         As in :class:`DistilledKernelRidge`; "precomputed" takes kernel matrices. Of an indefinite kernel, with a
         warning, the penalties above minus the smallest eigenvalue are tried, and "safe" stays with kernel ridge.
-    gamma : float, None, or array-like of these, default=None
+    gamma : float, None, "median", "grid", or array-like of numbers, default=None
         Parameter of the kernels "rbf", "laplacian", "poly", "sigmoid" and "chi2", at least 0; None stands for
-        scikit-learn's default. Several values are tried, as are those of `degree`, `coef0` and `kernel_params`, in
-        every combination, with one decomposition each; "safe" compares them by plain kernel ridge.
+        scikit-learn's default, 1 / n_features (1 for "chi2"). "median", of "rbf": 1 / (2 median ‖x − z‖²) over pairs of
+        samples that differ, weighted, of at most 1000 samples; of "laplacian" and "chi2": 1 / the median of their
+        distances; an error for other kernels. "grid": that times 4^-4, …, 4^2, much safer than "median" alone. Several
+        values are tried, as are those of `degree`, `coef0` and `kernel_params`, in every combination, with one
+        decomposition each; "safe" compares them by plain kernel ridge.
     degree : float or array-like, default=3
         Degree of the polynomial kernel.
     coef0 : float or array-like, default=1
@@ -111,6 +124,8 @@ class DistilledKernelRidgeCV(KernelRegressor):
     alpha_ : float or ndarray of shape (n_targets,)
         Penalty with the best score. Where ridge is averaged over several, the one that it would have alone. This and
         the other choices are per target with `alpha_per_target` and a 2-D y.
+    alphas_ : ndarray of shape (n_alphas,)
+        The penalties that were tried with the chosen kernel.
     kernel_params_ : dict
         Chosen "gamma", "degree", "coef0" and "kernel_params".
     n_steps_ : int or ndarray of shape (n_targets,)
@@ -125,15 +140,20 @@ class DistilledKernelRidgeCV(KernelRegressor):
     dof_ : float or ndarray of shape (n_targets,)
         Effective degrees of freedom, the sum of `filter_`, plus one for an intercept.
     best_score_ : float or ndarray of shape (n_targets,)
-        Score of the choice: -Σ w e² / n as in :class:`sklearn.linear_model.RidgeCV`, minus GCV, or that of the scorer.
-        That of kernel ridge of the penalty `alpha_` where `xi_` is None.
+        Score of the choice: -Σ w e² / n as in :class:`sklearn.linear_model.RidgeCV`, minus GCV, the log marginal
+        likelihood (summed over the targets that share the penalty), or that of the scorer. That of kernel ridge
+        of the penalty `alpha_` where `xi_` is None.
     cv_results_ : dict or ndarray of shape (n_samples, n_alphas) or (n_samples, n_targets, n_alphas)
         A dict with "alpha", the penalties, and "scores" of shape (n_alphas, n_steps + 1[, n_targets]), the best score
         with 0..k steps at each (minus infinity at penalties that an indefinite
         kernel matrix excludes). Where a kernel parameter holds several values also "params", a list of the combinations
-        tried, which is the first axis of "scores". With `store_cv_results` an array as in
-        :class:`sklearn.linear_model.RidgeCV`: squared leave-one-out errors times `sample_weight` or, with a scorer,
-        leave-one-out predictions; of the student of k steps at each penalty, with "safe" of ridge.
+        tried, which is the first axis of "scores" and, with ``alphas="dof"``, of "alpha". With `store_cv_results` an
+        array as in :class:`sklearn.linear_model.RidgeCV`: squared leave-one-out errors times `sample_weight` or, with a
+        scorer, leave-one-out predictions; of the student of k steps at each penalty, with "safe" of ridge.
+    noise_variance_ : float or ndarray of shape (n_targets,)
+        The noise variance σ² of each target at `alpha_`, by the likelihood in the Notes. The standard deviations of
+        ``predict(X, return_std=True)`` are those of a noise variance of `alpha_`; times
+        ``sqrt(noise_variance_ / alpha_)`` they have the unit of y.
     verdict_ : Verdict or list of Verdict
         Paired leave-one-out comparison with the best plain kernel ridge of the chosen kernel: `gain` (share of its
         error), `standard_error`, `n_steps`, `evidence`, and `sentence`. What is held fixed: see Notes.
@@ -159,9 +179,24 @@ class DistilledKernelRidgeCV(KernelRegressor):
     DistilledRidgeCV : The linear model; faster than ``kernel="linear"``.
     DistilledKernelRidge : Penalty, weights and kernel as given.
     fastdistill.tune : What chooses penalty and weights.
+    sklearn.gaussian_process.GaussianProcessRegressor : Chooses kernel parameters by gradients of the likelihood.
 
     Notes
     -----
+    The likelihood of ``scoring="marginal_likelihood"`` is that of y ~ N(b 1, σ² (K / alpha + W⁻¹)): noise of variance
+    σ² / w_i, and a function with covariance σ² / alpha times the kernel, the σ² of each target at its maximum. With d
+    the eigenvalues of W^½ K W^½, z the targets in its eigenbasis and n samples of positive weight,
+
+        -½ [n log(2π σ²) + n + Σ_j log(1 + d_j / alpha) - Σ_i log w_i],   σ² = (1 / n) Σ_j z_j² alpha / (d_j + alpha).
+
+    With an intercept, which has a flat prior, it is the restricted likelihood, of n - 1 contrasts of the targets. A
+    weight of two is then a noise of half the variance, not the sample twice.
+
+    Mean test error of an RBF kernel, ``n_steps=0, alphas="dof"``, over 32 real tables (n = 60 and 150, standardised)
+    beside that of ``gamma="grid"`` by leave-one-out: 1.01 by five folds, 1.00 (standard error 0.03) by the likelihood,
+    1.63 by "gcv", which is unreliable where the fit nearly interpolates (1.18 with the penalties of ``alphas=None``);
+    1.07 with ``gamma="median"``, 1.21 with ``gamma=None``. With the strategy "safe": 0.98.
+
     `fastdistill.selection.evidence` explains and measures the strategy "safe". Where it distils, the leave-one-out
     residuals of the verdict are (y_i − ŷ_i) / (1 − h_i), with the filter held fixed in the eigenbasis of all samples.
     For the other strategies they are exact, teachers refitted too, with the weights held fixed. The choice was made
@@ -180,11 +215,30 @@ class DistilledKernelRidgeCV(KernelRegressor):
 
     Examples
     --------
+    Kernel ridge with neither penalties nor kernel widths to guess:
+
     >>> import numpy as np
     >>> from fastdistill import DistilledKernelRidgeCV
     >>> rng = np.random.default_rng(0)
     >>> X = rng.uniform(0, 1, (60, 1))
     >>> y = np.sin(6 * X[:, 0]) + 0.3 * rng.standard_normal(60)
+    >>> model = DistilledKernelRidgeCV(alphas="dof", n_steps=0, gamma="grid").fit(X, y)
+    >>> mean, std = model.predict([[0.25], [0.5]], return_std=True)
+    >>> mean.round(2), (std * np.sqrt(model.noise_variance_ / model.alpha_)).round(2)
+    (array([0.91, 0.31]), array([0.09, 0.09]))
+    >>> model.cv_results_["scores"].shape  # kernels, penalties, students
+    (7, 40, 1)
+
+    With sample weights, five folds, and a precomputed kernel:
+
+    >>> from sklearn.metrics.pairwise import rbf_kernel
+    >>> K, w = rbf_kernel(X, gamma=10.0), rng.uniform(0.5, 2.0, 60)
+    >>> model = DistilledKernelRidgeCV(n_steps=0, kernel="precomputed", cv=5).fit(K, y, sample_weight=w)
+    >>> model.predict(rbf_kernel([[0.25], [0.5]], X, gamma=10.0)).round(2)
+    array([0.9 , 0.32])
+
+    Distilled where the data support it, which they rarely do:
+
     >>> model = DistilledKernelRidgeCV(gamma=np.logspace(-1, 3, 9)).fit(X, y)
     >>> float(model.kernel_params_["gamma"]), model.n_steps_
     (10.0, 0)
@@ -262,41 +316,43 @@ class DistilledKernelRidgeCV(KernelRegressor):
         search = search_of(self)
         validation.choice(self.solver, "solver", SOLVERS)
         checked(self.progress)
-        kernels = self._kernels()
+        has_word = checked_word(self.gamma, self.kernel)
+        kernels = self._kernels(None if has_word else self.gamma)
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not kernels[0].is_precomputed, **DATA)
         given, (y, scale) = y, search.in_units(y)
         weight = validation.sample_weight(sample_weight, X.shape[0])
+        if has_word:
+            kernels = self._kernels(of_data(self.gamma, self.kernel, X, weight))
         splits = None if self.cv is None else list(check_cv(self.cv, y).split(X, y))
-        best: Choices | None = None
-        coordinates: Coordinates | None = None
-        scores, refusal = [], ""
+        best: _Tried | None = None
+        penalties, scores, refusal = [], [], ""
         tried = self._tried(kernels, search, X, y, weight, splits)
         with reporting(self.progress, len(kernels), "kernels", type(self).__name__) as advance:
-            for kernel, (admitted, choices, of_kernel, message) in zip(kernels, tried, strict=True):
-                scores.append(search.no_scores(y))
+            for kernel, found in zip(kernels, tried, strict=True):
+                penalties.append(found.penalties)
+                scores.append(found.scores)
                 advance(1)
-                if choices is None:
-                    refusal = message
+                if found.choices is None:
+                    refusal = found.message
                     continue
-                if message:
-                    warnings.warn(message, RuntimeWarning, stacklevel=2)
-                scores[-1][admitted] = choices.scores
-                if best is None or choices.error < best.error:
-                    best, self._kernel, coordinates = choices, kernel, of_kernel
-        if best is None:
+                if found.message:
+                    warnings.warn(found.message, RuntimeWarning, stacklevel=2)
+                if best is None or best.choices is None or found.choices.error < best.choices.error:
+                    best, self._kernel = found, kernel
+        if best is None or best.choices is None:
             raise ValueError(refusal)
-        record(self, best)
-        self._complete_results(search.penalties, best.search.penalties, kernels, scores)
+        record(self, best.choices)
+        self._complete_results(best, kernels, penalties, scores)
         self.kernel_params_ = _params(self._kernel)
         # float64 also for float32 data, as they cancel in predictions
-        self.dual_coef_ = best.coefficients
-        self.intercept_ = best.intercept if self.fit_intercept else 0.0
+        self.dual_coef_ = best.choices.coefficients
+        self.intercept_ = best.choices.intercept if self.fit_intercept else 0.0
         multiply(self, scale, "dual_coef_", "intercept_")
         self.X_fit_ = X
-        assert coordinates is not None
-        definite = coordinates.smallest == 0.0
-        self._posterior = Posterior(coordinates, np.atleast_1d(self.alpha_)) if definite else None
-        self._training = TrainingData(self._kernel.spectrum, X, given, weight, tuned_students(best), always_stored=True)
+        definite = best.coordinates.smallest == 0.0
+        self._posterior = Posterior(best.coordinates, np.atleast_1d(self.alpha_)) if definite else None
+        chosen = tuned_students(best.choices)
+        self._training = TrainingData(self._kernel.spectrum, X, given, weight, chosen, always_stored=True)
         names = getattr(self, "feature_names_in_", None)
         self._kernel.warn_of_lost_columns(X, float(np.min(self.alpha_)), names)
         return self
@@ -308,27 +364,24 @@ class DistilledKernelRidgeCV(KernelRegressor):
         return Parallel(n_jobs=self.n_jobs, return_as="generator")(delayed(_try)(kernel, *data) for kernel in kernels)
 
     def _complete_results(
-        self,
-        penalties: np.ndarray,
-        used: np.ndarray,
-        kernels: list[Kernel],
-        scores: list[np.ndarray],
+        self, best: _Tried, kernels: list[Kernel], penalties: list[np.ndarray], scores: list[np.ndarray]
     ) -> None:
         """`cv_results_` of all penalties and kernels; until then of the best kernel and what was used with it."""
+        self.alphas_ = best.penalties.copy()
         if isinstance(self.cv_results_, dict):
-            several = any(_is_several(getattr(self, name)) for name in KERNEL_PARAMETERS)
-            chosen = scores[kernels.index(self._kernel)]
-            self.cv_results_ = {"alpha": penalties.copy(), "scores": np.stack(scores) if several else chosen}
-            if several:
-                self.cv_results_["params"] = [_params(kernel) for kernel in kernels]
-        elif len(used) < len(penalties):
-            stored = np.full((*self.cv_results_.shape[:-1], len(penalties)), np.nan, dtype=self.cv_results_.dtype)
-            stored[..., np.isin(penalties, used)] = self.cv_results_
+            self.cv_results_ = {"alpha": best.penalties.copy(), "scores": best.scores}
+            if len(kernels) > 1 or any(_is_several(getattr(self, name)) for name in KERNEL_PARAMETERS):
+                of_kernels = np.stack(penalties) if isinstance(self.alphas, str) else best.penalties.copy()
+                params = [_params(kernel) for kernel in kernels]
+                self.cv_results_ = {"alpha": of_kernels, "scores": np.stack(scores), "params": params}
+        elif not best.admitted.all():
+            stored = np.full((*self.cv_results_.shape[:-1], len(best.penalties)), np.nan, dtype=self.cv_results_.dtype)
+            stored[..., best.admitted] = self.cv_results_
             self.cv_results_ = stored
 
-    def _kernels(self) -> list[Kernel]:
+    def _kernels(self, gamma: Any) -> list[Kernel]:
         """One for every combination of kernel parameters, checked."""
-        given = [getattr(self, name) for name in KERNEL_PARAMETERS]
+        given = [gamma if name == "gamma" else getattr(self, name) for name in KERNEL_PARAMETERS]
         options = {"kernel": self.kernel, "fit_intercept": self.fit_intercept}
         combinations = product(*(value if _is_several(value) else [value] for value in given))
         kernels = [Kernel(**options, **dict(zip(KERNEL_PARAMETERS, c, strict=True))) for c in combinations]
@@ -340,9 +393,11 @@ class DistilledKernelRidgeCV(KernelRegressor):
 
 
 class _Tried(NamedTuple):
-    """The penalties (L,) that a kernel admits, the choice among them, and a warning; without a choice, why not."""
+    """The penalties (L,) of a kernel, which it admits, their scores, and the choice; without one the message is why."""
 
+    penalties: np.ndarray
     admitted: np.ndarray
+    scores: np.ndarray
     choices: Choices | None
     coordinates: Coordinates
     message: str
@@ -351,12 +406,16 @@ class _Tried(NamedTuple):
 def _try(kernel: Kernel, search: Search, X: Any, y: np.ndarray, weight: Any, splits: list[Any] | None) -> _Tried:
     """Choose penalty and weights for one kernel."""
     spectrum = kernel.spectrum(X, weight)
-    admitted = kernel.admitted(spectrum, search.penalties)
+    search = search.on(spectrum)
+    penalties, scores = search.penalties, search.no_scores(y)
+    admitted = kernel.admitted(spectrum, penalties)
     if not admitted.any():
-        return _Tried(admitted, None, spectrum.coordinates, kernel.refusal(spectrum, float(search.penalties.max())))
+        refusal = kernel.refusal(spectrum, float(penalties.max()))
+        return _Tried(penalties, admitted, scores, None, spectrum.coordinates, refusal)
     folds = None if splits is None else Folds(splits, lambda: _folds(kernel, X, weight, splits))
     choices = search.within(admitted, spectrum.coordinates.smallest < 0.0).run(spectrum, y, weight, folds)
-    return _Tried(admitted, choices, spectrum.coordinates, kernel.warning(spectrum))
+    scores[admitted] = choices.scores
+    return _Tried(penalties, admitted, scores, choices, spectrum.coordinates, kernel.warning(spectrum))
 
 
 def _is_several(value: Any) -> bool:

@@ -248,8 +248,9 @@ class DistilledRidgeClassifierCV(RidgeTargets):
 
     Parameters
     ----------
-    alphas : float or array-like of shape (n_alphas,), default=None
-        Penalties to choose from, at least 0. None stands for ``numpy.logspace(-4, 5, 40)``.
+    alphas : float, array-like of shape (n_alphas,) or "dof", default=None
+        Penalties to choose from, at least 0. None stands for ``numpy.logspace(-4, 5, 40)``, "dof" for 40 penalties
+        spaced in effective degrees of freedom, as in :class:`DistilledRidgeCV`.
     n_steps : int or None, default=None
         Number k of distillation steps; 0 is the plain classifier. None (strategy "safe" without `bounds`) allows as
         many as the rank of the design.
@@ -280,6 +281,8 @@ class DistilledRidgeClassifierCV(RidgeTargets):
     ----------
     alpha_ : float
         Penalty with the best score.
+    alphas_ : ndarray of shape (n_alphas,)
+        The penalties that were tried.
     n_steps_ : int
         Steps of the chosen student; 0 is the plain classifier, and with ``n_steps=None`` the rank is the alternative.
     xi_ : ndarray of shape (n_steps,) or None
@@ -430,6 +433,7 @@ class LabelScorer:
 
 CHOSEN = (
     "alpha_",
+    "alphas_",
     "n_steps_",
     "xi_",
     "mixture_",

@@ -44,9 +44,10 @@ class DistilledRidgeCV(LinearRegressor):
 
     Parameters
     ----------
-    alphas : float or array-like of shape (n_alphas,), default=None
+    alphas : float, array-like of shape (n_alphas,) or "dof", default=None
         Penalties to choose from, at least 0, on the scale of :class:`sklearn.linear_model.Ridge`. None stands for
-        ``numpy.logspace(-4, 5, 40)``.
+        ``numpy.logspace(-4, 5, 40)``. "dof" stands for 40 penalties spaced in effective degrees of freedom, from next
+        to none to nearly the rank of X: they go with the units of X, and `alphas_` holds them.
     n_steps : int or None, default=None
         Number k of distillation steps; 0 is plain ridge. None (strategy "safe" without `bounds`) allows as many as the
         rank of the design, with which any filter of its spectrum can be reached [1]_.
@@ -56,9 +57,10 @@ class DistilledRidgeCV(LinearRegressor):
         decide (`fastdistill.selection.averaging`), which on ordinary data is 1 % more accurate. "ridge" is
         ridge of the best penalty, whatever `n_steps` and `bounds`. "joint" tunes k weights at once [1]_, "greedy" one
         after the other [2]_; unguarded, both make ordinary data worse. See `fastdistill.tune`.
-    scoring : None, "loo", "gcv", str or callable, default=None
-        None and "loo": exact leave-one-out squared error. "gcv": generalised cross-validation, not with `cv`. A
-        scorer, or the name of one, such as "r2", judges the leave-one-out predictions as in
+    scoring : None, "loo", "gcv", "marginal_likelihood", str or callable, default=None
+        None and "loo": exact leave-one-out squared error. "gcv": generalised cross-validation, not with `cv`.
+        "marginal_likelihood": as in :class:`DistilledKernelRidgeCV`. A scorer, or the name of one, such as "r2", judges
+        the leave-one-out predictions as in
         :class:`sklearn.linear_model.RidgeCV`: with `sample_weight`, called with an estimator whose ``predict`` returns
         what it is given. It chooses among the penalties; the weights at each have the smallest squared error.
     cv : int, splitter or iterable, default=None
@@ -82,6 +84,8 @@ class DistilledRidgeCV(LinearRegressor):
     alpha_ : float or ndarray of shape (n_targets,)
         Penalty with the best score. Where ridge is averaged over several, the one that it would have alone. This and
         the other choices are per target with `alpha_per_target` and a 2-D y.
+    alphas_ : ndarray of shape (n_alphas,)
+        The penalties that were tried.
     n_steps_ : int or ndarray of shape (n_targets,)
         Distillation steps of the chosen student; 0 is ridge, and with ``n_steps=None`` the rank is the alternative.
     xi_ : ndarray of shape (n_steps,), None, or a list of these
@@ -101,6 +105,8 @@ class DistilledRidgeCV(LinearRegressor):
         with 0..k steps at each. With `store_cv_results` an array as in
         :class:`sklearn.linear_model.RidgeCV`: squared leave-one-out errors times `sample_weight` or, with a scorer,
         leave-one-out predictions; of the student of k steps at each penalty, with "safe" of ridge.
+    noise_variance_ : float or ndarray of shape (n_targets,)
+        The noise variance of each target at `alpha_`, as in :class:`DistilledKernelRidgeCV`.
     verdict_ : Verdict or list of Verdict
         Paired leave-one-out comparison with the best plain ridge: `gain` (share of its error), `standard_error`,
         `n_steps`, `evidence`, and `sentence`. What is held fixed: see Notes. `penalty_gain` is what averaging over
@@ -211,7 +217,7 @@ class DistilledRidgeCV(LinearRegressor):
         weight = validation.sample_weight(sample_weight, X.shape[0])
         spectrum = Spectrum.from_kept(X, self.fit_intercept, weight, self.solver)
         folds = None if self.cv is None else self._folds(X, y, weight)
-        choices = search.run(spectrum, y, weight, folds)
+        choices = search.on(spectrum).run(spectrum, y, weight, folds)
         record(self, choices)
         self.coef_, self.intercept_ = as_linear_model(choices.coefficients, choices.intercept, self.fit_intercept)
         self._means = far_from_zero(spectrum, given, weight)
@@ -267,6 +273,8 @@ class DistilledRidgeCV(LinearRegressor):
             )
         if acc.fit_intercept != self.fit_intercept:
             raise ValueError(f"fit_intercept is {self.fit_intercept} here, but {acc.fit_intercept} in acc.")
+        if search.spaced_in_dof:
+            search = search.on(acc.path(1.0, []).spectrum)
         ridge = acc.path(search.penalties, [])
         if self.alpha_per_target and ridge.targets.count > 1:
             raise ValueError("alpha_per_target=True needs rows; sum each target in a GramAccumulator of its own.")

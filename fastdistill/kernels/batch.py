@@ -14,7 +14,7 @@ It is inf or NaN where A is not positive definite, and then no coefficient means
 coefficients have ten digits.
 
 `ridge_students` is one problem inside a loop of one's own: no allocation, no Python object, no exception, so that a
-`numba.cfunc` around it serves C (``docs/examples/ridge_from_c.py``). 64 × 8 with three steps takes 4 us.
+`numba.cfunc` around it serves C (``docs/examples/ridge_in_c.py``). 64 × 8 with three steps takes 4 us.
 
 ==========================  ==================================
 paper                       here

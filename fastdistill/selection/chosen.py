@@ -23,6 +23,7 @@ from fastdistill.selection.mixtures import useful_steps
 from fastdistill.selection.tuning import UNDEFINED, Tuned, choose, times
 from fastdistill.selection.verdict import Verdict, verdict, verdict_on_ridge
 from fastdistill.spectral.compiled import compiled_kernels
+from fastdistill.spectral.gaussian_process import noise_variance
 from fastdistill.spectral.path import DistillationPath, MeanRidges
 from fastdistill.spectral.spectrum import Spectrum
 from fastdistill.spectral.students import Students
@@ -42,7 +43,8 @@ class Chosen:
     xi, mixture, evidence, verdict : list of length g
     coefficients : ndarray (p or n, m)
         Primal or dual.
-    intercept : ndarray (m,)
+    intercept, noise : ndarray (m,)
+        `noise` is the variance at the maximum of the likelihood of ridge of the penalty `lam`.
     """
 
     lam: np.ndarray
@@ -57,6 +59,7 @@ class Chosen:
     verdict: list[Verdict | None]
     coefficients: np.ndarray
     intercept: np.ndarray
+    noise: np.ndarray
 
     def replace(self, j: int, other: Chosen) -> None:
         """Put the choice for one target in the place of target j."""
@@ -72,7 +75,7 @@ class Chosen:
 
     def arrays(self) -> list[np.ndarray]:
         """With groups, or targets, on the last axis."""
-        models = [self.filter, self.dof, self.coefficients, self.intercept]
+        models = [self.filter, self.dof, self.coefficients, self.intercept, self.noise]
         return [self.lam, self.n_steps, self.score, self.scores, *models]
 
     def lists(self) -> list[list[Any]]:
@@ -91,9 +94,10 @@ def joined(parts: list[Chosen]) -> Chosen:
 
 def _of_parts(arrays: list[np.ndarray], lists: list[list[Any]]) -> Chosen:
     """From `Chosen.arrays` and `Chosen.lists`."""
-    lam, n_steps, score, scores, filters, dof, coefficients, intercept = arrays
+    lam, n_steps, score, scores, filters, dof, coefficients, intercept, noise = arrays
     xi, mixture, evidence, verdicts = lists
-    return Chosen(lam, n_steps, score, scores, filters, dof, xi, mixture, evidence, verdicts, coefficients, intercept)
+    models = (coefficients, intercept, noise)
+    return Chosen(lam, n_steps, score, scores, filters, dof, xi, mixture, evidence, verdicts, *models)
 
 
 def of_tuned(tuned: Tuned, penalties: np.ndarray, y: Any) -> Chosen:
@@ -113,6 +117,7 @@ def of_tuned(tuned: Tuned, penalties: np.ndarray, y: Any) -> Chosen:
         [None if y is None and tuned.n_steps else verdict(tuned, penalties, y)],
         coefficients[-1].reshape(coefficients.shape[1], -1).copy(),  # a view would hold the arrays of all students
         intercept[-1].reshape(-1).copy(),
+        _noise(tuned.path, np.array([tuned.lam])),
     )
 
 
@@ -159,6 +164,7 @@ def of_each(
         [verdict_on_ridge(found, ridge.lam, *mean) for found, mean in zip(evidence, means, strict=True)],
         coefficients[0],
         intercept[0],
+        _in_units(_noise(ridge, lam), unit),
     )
     for j in (j for j, found in enumerate(evidence) if found is not None and found.supports_filter):
         steps = useful_steps(len(spectrum.coordinates.d), k, strategy, limits)
@@ -186,6 +192,12 @@ def _scores_of_one(criterion: str, pure: DistillationPath, ridge: np.ndarray, is
 def _in_units(errors: np.ndarray, unit: float) -> np.ndarray:
     """Squared errors of targets `unit` times as large."""
     return validation.held(errors, "scores", np.dtype(np.float64), unit, 2, validation.ROUNDING)
+
+
+def _noise(students: Students, lam: np.ndarray) -> np.ndarray:
+    """The noise variance (m,) of each target of the students, at one penalty lam (1,) or its own (m,)."""
+    variance = noise_variance(students.spectrum.coordinates, students.rotated, lam)
+    return _in_units(variance, students.targets.unit)
 
 
 def _linear_model(students: Students) -> tuple[np.ndarray, np.ndarray]:

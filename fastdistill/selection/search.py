@@ -8,7 +8,7 @@ For each penalty a criterion gives values p_i of the pure steps and wanted value
 targets, both times sqrt(w), and the rows of all folds are pooled into one problem per penalty; the folds are left out
 exactly, as by `path.cv`. With a function that
 scores predictions, the weights at each penalty still have the smallest squared error of these predictions; the function
-chooses the penalty.
+chooses the penalty. The marginal likelihood chooses the penalty, and the kernel, of plain ridge.
 
 Targets that each have a penalty of their own are taken in blocks, whose working arrays hold a few MiB; one by one only
 where weights are tuned for each ("joint", "greedy", a number of steps on folds) or a function scores predictions.
@@ -35,9 +35,11 @@ from fastdistill.selection.criteria import (
     add_held_out,
     cross_validated,
     each_score,
+    likelihood_scores,
     ridge_cross_validated,
     scores_of,
 )
+from fastdistill.selection.grids import penalties_of
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps
 from fastdistill.selection.tuning import Tuned, choose, times
 from fastdistill.spectral.frame import Frame
@@ -47,6 +49,8 @@ from fastdistill.spectral.spectrum import Spectrum
 from fastdistill.spectral.summed_path import NoRowsError
 
 BLOCK_ENTRIES = 2**21  # entries of a block of targets (16 MiB)
+LIKELIHOOD = "marginal_likelihood"
+SQUARED = ("loo", "gcv")  # criteria of squared errors
 TOO_FEW = "Choosing a penalty needs at least 2 samples of positive weight, got n_samples = 1."
 # of predictions (q[, m]), targets and sample weights (q,) or None; larger is better
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
@@ -122,18 +126,22 @@ class Search:
     Attributes
     ----------
     penalties : ndarray (L,)
+        Empty until `on` has taken them from a spectrum, where `spaced_in_dof`.
     n_steps : int or None
         k; None with "safe" only: as many as the rank.
     strategy : {"safe", "ridge", "joint", "greedy"}
         "ridge" distils nothing and has ``n_steps=0``.
-    criterion : {"loo", "gcv"} or Score
-        Squared errors, with folds of their samples, or a function that scores predictions.
+    criterion : {"loo", "gcv", "marginal_likelihood"} or Score
+        Squared errors, with folds of their samples; the likelihood of plain ridge as a Gaussian process; or a function
+        that scores predictions.
     bounds : (float, float) or None
         Every ξ within [low, high].
     per_target : bool
         Whether every target has its own penalty and weights.
     store : bool
         Whether leave-one-out of every sample at every penalty is stored.
+    spaced_in_dof : bool
+        Whether the penalties are spaced in degrees of freedom, and so are those of a spectrum.
     """
 
     penalties: np.ndarray
@@ -143,13 +151,23 @@ class Search:
     bounds: tuple[float, float] | None
     per_target: bool
     store: bool
+    spaced_in_dof: bool = False
+
+    def on(self, spectrum: Decomposed) -> Search:
+        """The search over the penalties of this spectrum: itself where they are given."""
+        return replace(self, penalties=penalties_of(spectrum)) if self.spaced_in_dof else self
+
+    @property
+    def is_of_squares(self) -> bool:
+        """Whether scores are squared errors, in the units of y squared."""
+        return self.criterion in SQUARED
 
     def in_units(self, y: np.ndarray) -> tuple[np.ndarray, float]:
         """Targets whose squares float64 can hold, and their unit as of `validation.in_units`.
 
-        With a score of predictions, whose units are not known, the unit is 1, and huge targets are an error.
+        With a score that is no squared error, whose units are not known, the unit is 1, and huge targets are an error.
         """
-        if not isinstance(self.criterion, str):
+        if not self.is_of_squares:
             return validation.sized(y, "y", validation.LARGEST_TARGET), 1.0
         return validation.in_units(y)
 
@@ -192,7 +210,7 @@ class Search:
 
     def _tunes_no_weights(self, on_folds: bool) -> bool:
         """Whether plain ridge is chosen, for each target, unless there is evidence against it."""
-        if not isinstance(self.criterion, str):
+        if not self.is_of_squares:
             return False
         return self.n_steps == 0 or (self.strategy == "safe" and (self.n_steps is None or not on_folds))
 
@@ -239,7 +257,7 @@ class Search:
         return self._choices(ridge.spectrum.frame, [None], tuned, None)
 
     def _group(self, spectrum: Spectrum, y: np.ndarray) -> TargetGroup:
-        y, unit = validation.in_units(y) if isinstance(self.criterion, str) else (y, 1.0)
+        y, unit = validation.in_units(y) if self.is_of_squares else (y, 1.0)
         return TargetGroup(y, unit, spectrum.path(y, self.penalties, np.ones(self._steps(spectrum))))
 
     def _steps(self, spectrum: Decomposed) -> int:
@@ -249,6 +267,8 @@ class Search:
         """What is chosen for each group."""
         if folds is not None:
             scores = self._held_out(groups, weight, folds)
+        elif self.criterion == LIKELIHOOD:
+            scores = [likelihood_scores(group.pure) for group in groups]
         elif isinstance(self.criterion, str):
             scores = [scores_of(self.criterion, group.pure, averaged=self.averages) for group in groups]
         else:
@@ -373,7 +393,7 @@ class Choices:
     @property
     def _scale(self) -> float:
         """Σ w / n: our squared errors are Σ w e² / Σ w, those of scikit-learn Σ w e² / n. 1 for other scores."""
-        return self.frame.total_weight / self.frame.n_samples if isinstance(self.search.criterion, str) else 1.0
+        return self.frame.total_weight / self.frame.n_samples if self.search.is_of_squares else 1.0
 
     @property
     def coefficients(self) -> np.ndarray:
@@ -385,6 +405,11 @@ class Choices:
         """Intercepts ([m,]) of the chosen students."""
         return self.chosen.intercept[0] if self.is_single else self.chosen.intercept
 
+    @property
+    def noise(self) -> Any:
+        """Noise variance ([m]) of each target."""
+        return self.chosen.noise[0].item() if self.is_single else self.chosen.noise.copy()
+
     def values(self) -> dict[str, Any]:
         """What was chosen, by scikit-learn's names of fitted attributes, without their underscore."""
         chosen, penalties = self.chosen, self.search.penalties
@@ -392,6 +417,8 @@ class Choices:
         lists = {name: getattr(chosen, name) for name in ("xi", "mixture", "evidence", "verdict")}
         numbers["dof"] = chosen.dof
         return {
+            "alphas": penalties.copy(),
+            "noise_variance": self.noise,
             "filter": chosen.filter.T.copy() if self.separate else chosen.filter[:, 0],
             **{name: values if self.separate else values[0].item() for name, values in numbers.items()},
             **{name: values if self.separate else values[0] for name, values in lists.items()},

@@ -31,6 +31,7 @@ from fastdistill.selection.criteria import (
     scores_of,
 )
 from fastdistill.selection.evidence import Evidence, weigh_evidence
+from fastdistill.selection.grids import is_dof, penalties_of
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps, xi_from_mixture
 from fastdistill.selection.paired import grouped_folds, relative_gain, squared_errors, squares
 from fastdistill.spectral.compiled import compiled_kernels
@@ -103,8 +104,9 @@ def tune(
         Of the training samples.
     y : array-like (n,) or (n, m)
         Training targets; several targets share the penalty and the weights.
-    lam_grid : float or array-like (L,)
-        Penalties to choose from.
+    lam_grid : float, array-like (L,) or "dof"
+        Penalties to choose from; "dof" stands for 40 spaced in effective degrees of freedom, from next to none to
+        nearly the rank (`fastdistill.selection.grids`).
     n_steps : int or None
         k; 0 chooses the penalty of plain ridge. None ("safe" only, without a holdout) allows as many steps as the
         rank, which give any filter. Where k is above the rank, only as many weights as the rank are tuned, after steps
@@ -160,7 +162,8 @@ def tune(
     """
     if not isinstance(spectrum, Spectrum):
         raise TypeError(f"spectrum must be a Spectrum (Spectrum.from_design(X)), got {type(spectrum).__name__}.")
-    grid = np.atleast_1d(validation.penalties(lam_grid, "lam_grid"))
+    spaced_in_dof = is_dof(lam_grid, "lam_grid")
+    grid = penalties_of(spectrum) if spaced_in_dof else np.atleast_1d(validation.penalties(lam_grid, "lam_grid"))
     validation.choice(strategy, "strategy", ("safe", "joint", "greedy"))
     if not isinstance(criterion, Holdout):
         validation.choice(criterion, "criterion", tuple(CRITERIA))

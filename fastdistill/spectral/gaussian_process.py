@@ -14,6 +14,15 @@ mean ȳ and the variance λ / Σ w, and is independent of the rest::
 
 which is the limit c → ∞ of the covariance k + c; se_t² gains noise / Σ w. A design is the kernel xᵀ z.
 
+The targets themselves have the covariance σ² (W⁻¹ + K / λ): a function of variance σ² / λ times k, and noise of
+variance σ² / w_i. With σ² at the maximum of the likelihood, N = n, and Σ log w over the samples of positive weight::
+
+    log p(y | λ) = −½ [N log(2π σ̂²) + N + Σ_j log(1 + d_j / λ) − Σ_i log w_i]
+    σ̂² = (Σ_j z_j² λ / (d_j + λ) + outside) / N
+
+With an intercept this is the restricted likelihood, the density of the n − 1 contrasts of y, in which the constant does
+not appear: N = n − 1, d and z are those of the centred problem, and − log(n / Σ w) joins the bracket.
+
 =================================================  ===================================================
 G (Borup and Andersen 2023)                        here
 =================================================  ===================================================
@@ -23,7 +32,8 @@ distribution-centric: the teacher's posterior is   no distillation: the penalty 
 the prior, under which y is seen once more         ``S.path(y, lam / (t + 1), [])``
 =================================================  ===================================================
 
-Cost: O(q n r) for the coordinates of q queries, then O(q r) per penalty (variances) or per student (standard errors).
+Cost: O(q n r) for the coordinates of q queries, then O(q r) per penalty (variances) or per student (standard errors);
+O(r) per penalty and target for the likelihood.
 """
 
 from __future__ import annotations
@@ -33,7 +43,8 @@ from typing import Any
 import numpy as np
 
 from fastdistill.base import validation
-from fastdistill.spectral.coordinates import Coordinates
+from fastdistill.spectral.coordinates import Coordinates, Rotated
+from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.queries import DesignQueries, KernelQueries
 
 # Directions with d below this fraction of λ are treated as one, of d = 0. That overstates their Σ Q² / (d + λ) by at
@@ -131,6 +142,40 @@ def standard_error(
     of_intercept = np.sqrt(coordinates.frame.fit_intercept / coordinates.frame.total_weight)
     # `of_outside` is divided by λ, and its square can overflow where λ is next to nothing
     return np.hypot(np.hypot(of_slopes, of_intercept), of_outside)
+
+
+def log_marginal_likelihood(
+    coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, resolved: np.ndarray
+) -> np.ndarray:
+    """log p(y | λ) (L, m) at penalties `lam` (L,), the noise variance of each target at its maximum.
+
+    Minus infinity without a penalty, where there is no noise. A target whose square sum is not above `resolved` (m,),
+    that of its rounding errors, has no noise to estimate: its likelihood is given without the term N log(2π σ̂²).
+    """
+    d, frame = coordinates.d, coordinates.frame
+    n, positive = frame.degrees, lam > 0
+    penalties = lam[positive, None]
+    variance = np.array([noise_variance(coordinates, rotated, penalty) for penalty in penalties])
+    variance = variance.reshape(len(penalties), len(rotated.outside))
+    varies = np.square(rotated.z).sum(axis=0) + rotated.outside > resolved
+    of_noise = n * np.log(2 * np.pi * variance, out=np.zeros_like(variance), where=varies)
+    values = np.full((len(lam), variance.shape[1]), -np.inf)
+    values[positive] = -0.5 * (of_noise + n + np.log1p(d / penalties).sum(axis=1)[:, None]) + _of_weights(frame)
+    return values
+
+
+def noise_variance(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> np.ndarray:
+    """σ̂² (m,), the noise variance at the maximum of each likelihood, at one penalty (1,) or one a target (m,)."""
+    left = lam / (coordinates.d[:, None] + lam)
+    return ((left * np.square(rotated.z)).sum(axis=0) + rotated.outside) / coordinates.frame.degrees
+
+
+def _of_weights(frame: Frame) -> float:
+    """Half of Σ log w and, with an intercept, log(n / Σ w): what weights add to the log density of W^½ y."""
+    if frame.weight is None:
+        return 0.0
+    of_noise = float(np.log(frame.weight[frame.weight > 0]).sum())
+    return 0.5 * (of_noise + frame.fit_intercept * float(np.log(frame.n_effective / frame.total_weight)))
 
 
 def _design_variance(coordinates: Coordinates, design: DesignQueries, lam: np.ndarray, queries: Any) -> np.ndarray:
