@@ -222,3 +222,16 @@ def test_outputs_are_compared():
     for shown in ("a 1.232 b 7", "a 1.234 b 8", "c 1.234 b 7"):
         with pytest.raises(AssertionError):
             assert_same_output(["a 1.234 b 7"], [shown], "x")
+
+
+def test_the_messages_of_the_troubleshooting_page_exist():
+    """Each piece of a message between dots stands in the package."""
+    package = Path(fd.__file__).parent
+    sources = "\n".join(path.read_text() for path in package.rglob("*.py")).replace('\\"', '"')
+    literals = re.sub(r"""["']\s*\n\s*f?["']""", "", sources)
+    table = (DOCS / "troubleshooting.rst").read_text()
+    messages = re.findall(r"^   \* - \*(.+)\*$", table, re.MULTILINE)
+    assert len(messages) > 30
+    for message in messages:
+        for piece in message.split("…"):
+            assert piece.strip(" :;") in literals, f"no message of the package has {piece.strip()!r}"
