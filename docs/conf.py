@@ -39,6 +39,8 @@ html_theme_options = {
     "footer_end": [],
 }
 html_show_sourcelink = False
+ALONE = ("start", "choose", "troubleshooting", "design", "glossary", "changelog")  # pages of no section
+html_sidebars: dict[str, list[str]] = {name: [] for name in ALONE}
 
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
