@@ -24,7 +24,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "examples", "gallery", "sg_execution_times.rst"]
+exclude_patterns = ["_build", "examples", "gallery", "**sg_execution_times.rst"]
 templates_path, html_static_path, html_css_files = ["_templates"], ["_static"], ["site.css"]
 default_role = "py:obj"
 highlight_language = "text"  # of blocks that name none: equations
