@@ -150,7 +150,7 @@ class TopK(Compressor):
 
 @dataclass(frozen=True)
 class RandomRounding(Compressor):
-    """Round |x_j| / ‖x‖ to multiples of 1 / levels, up or down at random without bias."""
+    """Round ``|x_j| / ‖x‖`` to multiples of 1 / levels, up or down at random without bias."""
 
     levels: int
     kind = "ROUNDED"
