@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -227,9 +228,35 @@ def test_text_of_a_diagnosis(rng):
     text = str(fd.diagnose(X, y, n_steps=3, penalties=GRID, folds=2))
     for word in ("student", "ridge", "1 step ", "3 steps", "the default", "No distillation", "held out", "flatter"):
         assert word in text
-    assert max(len(line) for line in text.splitlines()[:8]) < 120
+    head, _, what, why, where, _, *rest = text.splitlines()
+    assert head.startswith("'y' from 3 columns")
+    assert (what.split(":")[0], why.split(":")[0]) == ("What to do", "Why")
+    assert "Directions" in where or "direction" in where
+    assert max(len(line) for line in rest[:6]) < 120
     assert "smallest penalty tried" in str(fd.diagnose(X, y, penalties=[10.0, 100.0], folds=0))
     assert "largest penalty tried" in str(fd.diagnose(X, rng.standard_normal(len(y)), penalties=[0.1, 1.0], folds=0))
+
+
+def test_advice_first(rng):
+    """It names the model, says what it gained in samples held out, and what may be tried besides."""
+    X, y = problem(rng)
+    found = fd.diagnose(X, y, n_steps=1, penalties=GRID, folds=3)
+    assert found.advice.startswith(
+        "Fit DistilledRidgeCV(): it does not distil these data, and averages ridge over penal"
+    )
+    assert (
+        f"{abs(found.safe.held_out_gain):.1%} ± {found.safe.held_out_gain_se:.1%} in samples held out" in found.advice
+    )
+    assert fd.diagnose(X, y, penalties=[2.0], folds=0).advice.startswith("Fit ridge with the penalty 2:")
+    assert "held out" not in fd.diagnose(X, y, penalties=GRID, folds=0).advice
+    tempting = replace(found, steps=[found.steps[0], replace(found.steps[1], held_out_gain=0.3, held_out_gain_se=0.1)])
+    assert (
+        'DistilledRidgeCV(n_steps=1, strategy="joint") may be worth a trial on other samples: less' in tempting.advice
+    )
+    distilled = replace(found, safe=replace(found.safe, n_steps=3, held_out_gain=-0.02, held_out_gain_se=0.01))
+    assert distilled.advice.startswith(
+        "Fit DistilledRidgeCV(): it distils these data: more error than tuned ridge by 2.0%"
+    )
 
 
 # -- Command and page ------------------------------------------------------------------------------

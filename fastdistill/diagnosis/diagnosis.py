@@ -113,7 +113,8 @@ class Diagnosis:
     notes : list of str
         What was done to the table.
     verdict : Verdict
-        Whether to distil, in a sentence: that of ``DistilledRidgeCV`` with these penalties.
+        Whether to distil, and why, in a sentence: that of ``DistilledRidgeCV`` with these penalties. `advice` says what
+        to do, `where` where the signal sits.
     steps : list of k + 1 Row
         The best ridge and the best students of 1..k steps, weights tuned jointly and unguarded.
     safe : Row
@@ -159,6 +160,27 @@ class Diagnosis:
         return np.maximum(1.0 - self.noise / np.maximum(self.signal, np.finfo(float).tiny), 0.0)
 
     @property
+    def advice(self) -> str:
+        """What to do, in a sentence or two."""
+        held_out = "" if np.isnan(self.safe.held_out_gain) else f": {_held_out(self.safe)}"
+        if self.safe.n_steps:
+            text = f"Fit DistilledRidgeCV(): it distils these data{held_out}."
+        elif self.safe.penalty is None:
+            text = (
+                f"Fit DistilledRidgeCV(): it does not distil these data, and averages ridge over penalties{held_out}."
+            )
+        else:
+            text = f"Fit ridge with the penalty {self.safe.penalty:.3g}: distillation has nothing to add."
+        tempting = [row for row in self.steps[1:] if row.held_out_gain > 2.0 * row.held_out_gain_se]
+        if tempting:
+            best = max(tempting, key=lambda row: row.held_out_gain)
+            text += (
+                f' DistilledRidgeCV(n_steps={best.n_steps}, strategy="joint") may be worth a trial on other samples: '
+                f"{_held_out(best)}."
+            )
+        return text
+
+    @property
     def where(self) -> str:
         """Where the signal sits, in a sentence."""
         if self.noise is None:
@@ -194,7 +216,8 @@ class Diagnosis:
         padded = [map(str.ljust, row, widths) for row in cells]
         lines = ["  ".join(row).rstrip() for row in padded]
         notes = [f"* {note}" for note in (*self.notes, OPTIMISTIC, HELD_OUT)]
-        return "\n".join([head, "", *lines, "", str(self.verdict), self.where, "", *notes])
+        first = [f"What to do: {self.advice}", f"Why: {self.verdict}", self.where]
+        return "\n".join([head, "", *first, "", *lines, "", *notes])
 
 
 def diagnose(
@@ -497,6 +520,11 @@ def _weights(xi: np.ndarray) -> str:
     zeros = int(used[0]) if len(used) else len(xi)
     start = [f"{zeros} × 0"] if zeros > 2 else ["0"] * zeros
     return ", ".join([*start, *(f"{value:.3g}" for value in xi[zeros:])])
+
+
+def _held_out(row: Row) -> str:
+    change = f"{abs(row.held_out_gain):.1%} ± {row.held_out_gain_se:.1%}"
+    return f"{'less' if row.held_out_gain >= 0 else 'more'} error than tuned ridge by {change} in samples held out"
 
 
 def _gain(gain: float, standard_error: float) -> str:

@@ -41,7 +41,7 @@ def write(diagnosis: Diagnosis, out: Path) -> Path:
     """Page, CSV and PNG files of a diagnosis into the folder `out`, all or nothing; the path of the page."""
     text = PageText(
         f"Would self-distillation help to predict {diagnosis.target}?",
-        str(diagnosis.verdict),
+        f"{diagnosis.advice} Why: {diagnosis.verdict}",
         "How to read this, and what was done to the table",
         FOOTER,
     )
