@@ -322,7 +322,10 @@ def test_leave_one_out_in_blocks_of_rows(rng, monkeypatch):
     whole = fd.tune(S, y, GRID, n_steps=2, criterion="loo", strategy="joint")
     monkeypatch.setattr(room, "BLOCK_ENTRIES", 60)
     blocks = fd.tune(S, y, GRID, n_steps=2, criterion="loo", strategy="joint")
-    np.testing.assert_allclose(blocks.scores, whole.scores, rtol=1e-10)
+    # rounding of the predictions is multiplied by the weights, which are large where steps hardly differ
+    weights = [np.abs(fd.tune(S, y, [lam], n_steps=2, strategy="joint").mixture).sum() for lam in GRID]
+    for found, expected, size in zip(blocks.scores, whole.scores, weights, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=16 * np.finfo(float).eps * max(1.0, size))
 
 
 @pytest.mark.parametrize("q", [1, 2, 3, 5])
