@@ -247,6 +247,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if arguments.readme and arguments.only:
         parser.error("--readme needs all rows")
+    if arguments.readme and not TABLE.search(README.read_text(encoding="utf-8")):
+        parser.error("README.md has no lines '<!-- begin: python -m benchmarks.report --readme -->' and '<!-- end -->'")
     where = conditions()
     print(f"{where}\n\n{HEAD}", end="")
     short = []

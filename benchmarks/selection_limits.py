@@ -118,8 +118,8 @@ class KernelTargets:
 
     def setup(self) -> None:
         if find_spec("himalaya") is None:
-            # by this asv knows that a benchmark is to be skipped
-            raise NotImplementedError("himalaya is not installed: pip install himalaya")
+            missing = "himalaya is not installed: pip install himalaya"
+            raise NotImplementedError(missing)  # by this asv knows that a benchmark is to be skipped
         self.problem = kernel_targets(KERNEL_SAMPLES, KERNEL_TARGETS)
         self.ratio(*kernel_targets(30, 3), cv=None)
         threadpool_limits(1)

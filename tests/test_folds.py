@@ -12,7 +12,8 @@ from sklearn.model_selection import GroupKFold, KFold, RepeatedKFold, ShuffleSpl
 import fastdistill as fd
 from fastdistill.spectral import folds as room
 from tests import oracle
-from tests.test_path import make_rows, make_spectrum
+from tests.test_leave_one_out import problem_of
+from tests.test_path import make_spectrum
 
 SCHEDULES = (np.empty(0), np.ones(3), np.array([-1.5, 2.5]), np.array([0.3, 0.7, 4.0]))
 TABLE = list(product(("design", "kernel"), oracle.REGIMES, (False, True), oracle.WEIGHTS))
@@ -50,14 +51,8 @@ def way(request, monkeypatch):
 @pytest.mark.parametrize(("cell", "case"), list(enumerate(TABLE)), ids=["-".join(map(str, c)) for c in TABLE])
 def test_equals_refitting_without_each_fold(cell, case, rng):
     """A design in both its forms, every other one with zeros, and a kernel; folds of samples that are no neighbours."""
-    data, regime, fit_intercept, kind = case
-    has_zeros = data == "design" and (cell + cell // 4 + cell // 8) % 2
-    rows, _ = make_rows("sparse" if has_zeros else data, regime, rng)
-    y = rng.standard_normal((len(rows), 2)) + 1.5
-    w = oracle.weights(kind, len(rows), rng)
-    forms = ["kernel"] if data == "kernel" else ["design", "sparse"]
-    spectra = [make_spectrum(form, rows, fit_intercept=fit_intercept, sample_weight=w) for form in forms]
-    top = spectra[0].d[0] if spectra[0].rank else 1.0
+    rows, y, w, spectra, top = problem_of(cell, case, rng)
+    data, _, fit_intercept, _ = case
     xi = SCHEDULES[cell % 4]
     splits = list(KFold(2 + cell % 4, shuffle=True, random_state=cell).split(rows))
     paths = [spectrum.path(y, top * np.array([1e-3, 0.1, 10.0]), xi) for spectrum in spectra]

@@ -21,9 +21,8 @@ def relative(ours, exact):
     return np.abs(ours - exact).max() / max(np.abs(exact).max(), 1e-300)
 
 
-@pytest.mark.parametrize(("cell", "case"), list(enumerate(TABLE)), ids=["-".join(map(str, c)) for c in TABLE])
-def test_equals_refitting_without_each_sample(cell, case, rng):
-    """A design in both its forms, every other one with zeros, and a kernel."""
+def problem_of(cell, case, rng):
+    """Rows, two targets, weights, the spectra of the rows in both forms (or of the kernel), and the largest d."""
     data, regime, fit_intercept, kind = case
     has_zeros = data == "design" and (cell + cell // 4 + cell // 8) % 2
     rows, _ = make_rows("sparse" if has_zeros else data, regime, rng)
@@ -32,6 +31,14 @@ def test_equals_refitting_without_each_sample(cell, case, rng):
     forms = ["kernel"] if data == "kernel" else ["design", "sparse"]
     spectra = [make_spectrum(form, rows, fit_intercept=fit_intercept, sample_weight=w) for form in forms]
     top = spectra[0].d[0] if spectra[0].rank else 1.0
+    return rows, y, w, spectra, top
+
+
+@pytest.mark.parametrize(("cell", "case"), list(enumerate(TABLE)), ids=["-".join(map(str, c)) for c in TABLE])
+def test_equals_refitting_without_each_sample(cell, case, rng):
+    """A design in both its forms, every other one with zeros, and a kernel."""
+    rows, y, w, spectra, top = problem_of(cell, case, rng)
+    data, _, fit_intercept, _ = case
     xi = SCHEDULES[cell % 4]
     paths = [spectrum.path(y, top * np.array([1e-3, 0.1, 10.0]), xi) for spectrum in spectra]
     for i, lam in enumerate(paths[0].lam):

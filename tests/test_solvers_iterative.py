@@ -417,7 +417,7 @@ class TestMessages:
         expected = fd.Spectrum.from_design(X).path(y, 1.0, [0.5])
         np.testing.assert_allclose(spectrum.path(y, 1.0, [0.5]).coef, expected.coef, rtol=1e-7)
         with pytest.raises(ValueError, match=r"a LinearOperator has solver='krylov' only"):
-            spectrum.d  # noqa: B018
+            spectrum.d  # noqa: B018  # reading it decomposes
 
     def test_memory_maps(self, rng, tmp_path):
         X = memory_map(rng.standard_normal((3000, 60)), tmp_path)

@@ -306,7 +306,7 @@ def test_what_needs_rows_says_so(rng):
         with pytest.raises(AttributeError, match=r"no rows.*acc\.loo_mse\(blocks, lam, xi\)"):
             getattr(path, name)
     with pytest.raises(AttributeError, match="no dual_coef"):
-        path.dual_coef  # noqa: B018
+        path.dual_coef  # noqa: B018  # reading it raises
 
 
 BAD = {

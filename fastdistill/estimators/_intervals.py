@@ -41,7 +41,7 @@ class IntervalRegressor(Regressor):
 
     def _query_blocks(self, X: Any) -> Iterator[Any]:
         """Checked samples X, as queries of the spectrum, block by block."""
-        raise NotImplementedError
+        raise TypeError("IntervalRegressor is a base class; use DistilledRidge or another regressor.")
 
     def predict_interval(self, X: Any, level: float = 0.9) -> np.ndarray:
         """Prediction intervals for new targets, by the jackknife+ [1]_.

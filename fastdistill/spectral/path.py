@@ -108,15 +108,7 @@ def checked_penalties(penalties: np.ndarray, largest: float) -> np.ndarray:
 
 
 class _Recursion(Resampled):
-    """Students of the recursion in P families of k + 1: one penalty and one schedule each.
-
-    Attributes
-    ----------
-    family_penalties : ndarray (P, k+1)
-        The penalty of each student; one value per family.
-    family_weights : ndarray (P, k)
-        Imitation weights.
-    """
+    """Students of the recursion in P families of k + 1, as `Resampled` has them."""
 
     lam: np.ndarray
 
