@@ -6,6 +6,7 @@ from fastdistill.estimators.ridge_classifier import DistilledRidgeClassifier as 
 from fastdistill.estimators.ridge_classifier import DistilledRidgeClassifierCV as DistilledRidgeClassifierCV
 from fastdistill.estimators.ridge_cv import DistilledRidgeCV as DistilledRidgeCV
 from fastdistill.estimators.self_distiller import SelfDistiller as SelfDistiller
+from fastdistill.estimators.self_trained import SelfTrainedRidge as SelfTrainedRidge
 from fastdistill.estimators.sgd import KDSGDRegressor as KDSGDRegressor
 from fastdistill.estimators.sgd_classifier import KDSGDClassifier as KDSGDClassifier
 
