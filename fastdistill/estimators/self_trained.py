@@ -88,8 +88,8 @@ class SelfTrainedRidge(LinearModel, Regressor):
     Notes
     -----
     Assumes that unlabelled inputs are drawn like the labelled ones and independently of them; then the leave-one-out
-    error is exactly that of refitting the whole chain at the same penalties, and GCV its usual approximation, good where leverages are alike
-    (many features, none dominant). The smallest of so many estimates is a little optimistic.
+    error is exactly that of refitting the whole chain at the same penalties, and GCV its usual approximation, good
+    where leverages are alike (many features, none dominant). The smallest of so many estimates is a little optimistic.
 
     At a penalty that is too small, steps can lower the risk far. Beside the best penalty little is left to gain, and
     choosing steps and penalty together may cost more than that: in simulations with 5 strong among 145 weak directions

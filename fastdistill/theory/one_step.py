@@ -117,15 +117,20 @@ def optimal_mixing(d: Any, theta: Any, gamma: float, n_samples: int, lam: Any) -
     signal, noise, n = signal_and_noise(d, theta, gamma, n_samples)
     penalties = check.penalties(lam, positive=True)
     d = np.asarray(d, dtype=np.float64)
+    return mixing_of_filters(penalties, d, signal / n, np.full_like(signal, noise / n))
+
+
+def mixing_of_filters(penalties: np.ndarray, d: np.ndarray, signal: np.ndarray, noise: np.ndarray) -> OptimalMixing:
+    """For risks Σ_j signal_j (1 − F_j)² + noise_j F_j² of the filters F."""
     a = d / (d + penalties[..., None])
     b = penalties[..., None] / (d + penalties[..., None])  # 1 − a without cancellation
     ab = a * b
-    return _mixing(
+    return mixing_of(
         penalties,
-        risk=(b**2 @ signal + noise * (a**2).sum(axis=-1)) / n,
-        slope=2.0 * (ab * (b * signal - noise * a)).sum(axis=-1) / n,
-        distance=ab**2 @ (signal + noise) / n,
-        margin=2.0 * (ab * b * (a * noise - b * signal)).sum(axis=-1) / n,
+        risk=b**2 @ signal + a**2 @ noise,
+        slope=2.0 * (ab * (b * signal - noise * a)).sum(axis=-1),
+        distance=ab**2 @ (signal + noise),
+        margin=2.0 * (ab * b * (a * noise - b * signal)).sum(axis=-1),
     )
 
 
@@ -183,7 +188,7 @@ def empirical_mixing(lam: Any, pure: Any, wanted: Any) -> OptimalMixing:
     p = p.reshape(*penalties.shape, steps, v.size)
     ridge, once, twice = (p[..., i, :] for i in range(3))
     error, change = ridge - v.ravel(), once - ridge
-    return _mixing(
+    return mixing_of(
         penalties,
         risk=np.square(error).mean(axis=-1),
         slope=2.0 * (change * error).mean(axis=-1),
@@ -247,7 +252,7 @@ def strict_improvement(mixing: OptimalMixing) -> Any:
     return np.greater(mixing.gain, SMALLEST_COSINE**2 * np.asarray(mixing.risk))[()]
 
 
-def _mixing(lam: np.ndarray, risk: Any, slope: Any, distance: Any, margin: Any) -> OptimalMixing:
+def mixing_of(lam: np.ndarray, risk: Any, slope: Any, distance: Any, margin: Any) -> OptimalMixing:
     """From R, λ R', D and λ² R'' / 2 − D."""
     slope, distance = np.asarray(slope), np.asarray(distance)
     xi = np.divide(-0.5 * slope, distance, out=np.zeros_like(slope), where=distance > 0)
