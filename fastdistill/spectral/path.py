@@ -39,7 +39,7 @@ from fastdistill.spectral.students import BLOCK_ENTRIES, Students
 SMALLEST_RATIO, LARGEST_RATIO = 1e-304, 1e200
 
 
-def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> np.ndarray:
+def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None, per_step: bool = False) -> np.ndarray:
     """The recursion alone: f_0 = a, f_t = a ((1 − ξ_t) + ξ_t f_{t−1}), a = d / (d + λ).
 
     Parameters
@@ -50,6 +50,8 @@ def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> n
     xi : float, array-like (k,) or (Q, k)
         Imitation weights; a scalar needs `n_steps`.
     n_steps : int, optional
+    per_step : bool
+        Whether `lam` (k+1,) has a penalty for each step, a_t = d / (d + λ_t); the axis (L,) is then absent.
 
     Returns
     -------
@@ -76,7 +78,11 @@ def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None) -> n
     values = np.array(
         validation.spectrum_values(d, largest=validation.LARGEST_LINEAR)
     )  # writeable and contiguous: other arrays compile anew
-    penalties, schedules, shape = families(validation.penalties(lam), validation.schedule(xi, n_steps))
+    given, weights = validation.penalties(lam), validation.schedule(xi, n_steps)
+    if validation.boolean(per_step, "per_step"):
+        penalties, schedules, shape = step_families(given, weights)
+    else:
+        penalties, schedules, shape = families(given, weights)
     out = np.empty((*penalties.shape, len(values)))
     fill_multipliers(values, penalties, schedules, compiled_kernels().FILTER, out)
     return out.reshape(*shape, len(values)).astype(validation.result_dtype(d), copy=False)
@@ -92,6 +98,18 @@ def families(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, t
     steps = xi.shape[-1] + 1
     penalties = np.repeat(lam.ravel(), len(schedules))[:, None] * np.ones(steps)
     return penalties, np.tile(schedules, (lam.size, 1)), (*lam.shape, *xi.shape[:-1], steps)
+
+
+def step_families(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """`families` of penalties (k+1,), one for each step: (Q, k+1) penalties, (Q, k) weights, the axes (Q,)(k+1,)."""
+    steps = xi.shape[-1] + 1
+    if lam.shape != (steps,):
+        raise ValueError(
+            f"lam has shape {lam.shape}, but with per_step=True it must hold {steps} penalties, one for each of the "
+            f"steps 0..{steps - 1}."
+        )
+    schedules = np.atleast_2d(xi).copy()
+    return np.tile(lam, (len(schedules), 1)), schedules, (*xi.shape[:-1], steps)
 
 
 def checked_penalties(penalties: np.ndarray, largest: float) -> np.ndarray:
@@ -258,9 +276,11 @@ class DistillationPath(_Recursion):
     n_steps : int
     """
 
+    _families = staticmethod(families)
+
     def __init__(self, spectrum: Decomposed, targets: Targets, lam: np.ndarray, xi: np.ndarray) -> None:
         self.lam, self.xi, self.n_steps = lam, xi, xi.shape[-1]
-        penalties, schedules, shape = families(lam, xi)
+        penalties, schedules, shape = self._families(lam, xi)
         super().__init__(spectrum, targets, penalties, schedules, shape)
 
 

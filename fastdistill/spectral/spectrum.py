@@ -33,6 +33,7 @@ from fastdistill.spectral.coordinates import Coordinates
 from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.path import DistillationLimit, DistillationPath, ToleranceRounds, checked_penalties
 from fastdistill.spectral.path_solvers import PathSolvers
+from fastdistill.spectral.per_step import PerStepPath
 from fastdistill.spectral.problems import DesignProblem, ImplicitDesign, ImplicitKernel, KernelProblem, Problem
 from fastdistill.spectral.queries import Queries
 
@@ -380,7 +381,7 @@ class Spectrum:
             shape, method = f"{shape}, rank={self.rank}", self.method
         return f"Spectrum({shape}, method={method!r}, fit_intercept={self.fit_intercept})"
 
-    def path(self, y: Any, lam: Any, xi: Any, n_steps: int | None = None) -> DistillationPath:
+    def path(self, y: Any, lam: Any, xi: Any, n_steps: int | None = None, per_step: bool = False) -> DistillationPath:
         """Every student from plain ridge (step 0) to step k: f_t = a ((1 − ξ_t) + ξ_t f_{t−1}), a = d / (d + λ).
 
         Parameters
@@ -393,11 +394,14 @@ class Spectrum:
             `n_steps`.
         n_steps : int, optional
             k, the number of distillation steps, for a scalar `xi`.
+        per_step : bool
+            Whether `lam` (k+1,) has a penalty for each step, a_t = d / (d + λ_t): a teacher with another penalty than
+            its student. Needs a decomposition; `loo_std` and `influence` are not defined, and folds are refitted.
 
         Returns
         -------
         DistillationPath
-            Its result axes are (L,)(Q,)(k+1,)..., each present only if the input had it.
+            Its result axes are (L,)(Q,)(k+1,)..., each present only if the input had it; without (L,) if `per_step`.
 
         Raises
         ------
@@ -421,11 +425,15 @@ class Spectrum:
         array([[0.4 , 0.5 ],
                [0.32, 0.25]])
         """
+        changing = validation.boolean(per_step, "per_step")
         targets, penalties, schedules = (
             self.frame.targets(y),
             validation.penalties(lam),
             validation.schedule(xi, n_steps),
         )
+        if changing:
+            largest = float(self.coordinates.d[0]) if self.rank else 0.0
+            return PerStepPath(self, targets, checked_penalties(penalties, largest), schedules)
         with self._lock:
             solved = None if self._solvers is None else self._solvers.path(self, targets, penalties, schedules)
         if solved is not None:
