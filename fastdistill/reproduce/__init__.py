@@ -11,6 +11,7 @@ paper                  module
 [P] arXiv 2407.04600   ``pareek``: excess risk of repeated distillation
 [D] arXiv 2602.17565   ``dang``: the best weight of one step, and its sign
 [S] arXiv 2305.17581   ``safaryan``: distillation as partial variance reduction of SGD
+nine later papers      ``later``: claim by claim, simulated
 =====================  ============================================================
 
 A module of a paper offers ``reproduce(folder, progress) -> Report``. Cost: a few seconds for each.

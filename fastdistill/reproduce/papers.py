@@ -27,4 +27,5 @@ PAPERS = {
         "Safaryan, Peste, Alistarh 2023: a teacher takes away part of the noise of SGD",
         datasets=("mnist",),
     ),
+    "later": Paper("Nine papers of 2023 to 2026 on other teachers, synthetic labels and label noise: claim by claim"),
 }
