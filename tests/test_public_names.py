@@ -94,7 +94,8 @@ NAMES = {
         Bernoulli ConvergenceWarning Diagnosis DistillationLimit DistillationPath DistilledKernelRidge
         DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
         DistilledRidgeClassifierCV Geometric GramAccumulator Holdout InverseTime KDSGDClassifier KDSGDRegressor
-        Mask RandK RandomRounding SGDRun SelfDistiller Spectrum TeacherOutputs ToleranceRounds TopK Tuned __version__
+        Mask RandK RandomRounding ResidualTeacherRidge SGDRun SelfDistiller SelfTrainedRidge Spectrum TeacherOutputs
+        ToleranceRounds TopK Tuned __version__
         batched_path deep_linear_distillation diagnose distributed estimators kernels mixture_from_xi multistep_filter
         optimal_kd_weight run_sgd theory tune xi_from_mixture
     """,
@@ -110,17 +111,19 @@ NAMES = {
         student_grid tolerance_root tolerance_rounds tridiagonal_students xi_from_mixture
     """,
     "fd.theory": """
-        BestMixture FixedDesign KDNeighbourhood KDStationary OptimalMixing Smoothness best_mixture
-        best_step_weight best_student collapse_bound compressed_distance_bound convergence_rate
-        early_stopping_filter empirical_mixing equivalent_spectrum excess_risk excess_risk_quadratic
-        filter_ratios kd_distance_bound kd_loss_bound kd_neighbourhood kd_stationary kd_stationary_weight
-        largest_stable_step limit_filter limit_penalty multiplier_bounds optimal_mixing oracle_filter
-        oracle_risk risk_derivative separation_family sign_rule smoothness sparsity_bound sparsity_index
-        strict_improvement
+        BestFraction BestMixture FixedDesign KDNeighbourhood KDStationary OptimalMixing OptimalSurrogate
+        Smoothness WeakToStrong asymptotic_one_step best_mixture best_real_fraction best_step_weight
+        best_student collapse_bound compressed_distance_bound convergence_rate early_stopping_filter
+        empirical_mixing equivalent_spectrum estimation_mixing excess_risk excess_risk_quadratic filter_ratios
+        generation_risk kd_distance_bound kd_loss_bound kd_neighbourhood kd_stationary kd_stationary_weight
+        largest_stable_step limit_filter limit_penalty mixture_error multiplier_bounds optimal_mixing
+        optimal_surrogate oracle_filter oracle_risk risk_derivative separation_family sign_rule smoothness
+        sparsity_bound sparsity_index strict_improvement weak_to_strong_risk
     """,
     "fd.estimators": """
         DistilledKernelRidge DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
-        DistilledRidgeClassifierCV KDSGDClassifier KDSGDRegressor SelfDistiller
+        DistilledRidgeClassifierCV KDSGDClassifier KDSGDRegressor ResidualTeacherRidge SelfDistiller
+        SelfTrainedRidge
     """,
     "fd.distributed": "accumulate loo_mse",
     "Spectrum": """
@@ -167,7 +170,7 @@ NAMES = {
     """,
     "mixture_from_xi()": "xi",
     "xi_from_mixture()": "w",
-    "multistep_filter()": "d lam n_steps xi",
+    "multistep_filter()": "d lam n_steps per_step xi",
     "run_sgd()": """
         X average batch_size callback coef_init compressor fit_intercept kd_weight l2 loss momentum n_epochs
         n_jobs order random_state record_every reference sample_weight step_size teacher teacher_every
@@ -197,16 +200,23 @@ NAMES = {
         n_iter_no_change order random_state step_size teacher teacher_every tol validation_fraction variant
         warm_start
     """,
+    "ResidualTeacherRidge()": "method student teacher",
     "SelfDistiller()": "cv estimator n_steps xi",
+    "SelfTrainedRidge()": "alphas criterion fit_intercept fresh max_steps",
     "distributed.accumulate()": "X fit_intercept sample_weight y",
     "distributed.loo_mse()": "X acc lam n_steps sample_weight xi y",
+    "theory.BestFraction()": "fraction risk",
     "theory.BestMixture()": "excess_risk filters lam weights",
     "theory.FixedDesign()": "d gamma n_samples theta",
     "theory.KDNeighbourhood()": "curvature moments step_size",
     "theory.KDStationary()": "covariance mean optimum second_moment",
     "theory.OptimalMixing()": "curvature_margin derivative gain lam risk xi",
     "theory.Smoothness()": "expected lipschitz pl sample_lipschitz strong_convexity",
+    "theory.OptimalSurrogate()": "mask masked_risk risk surrogate true_risk",
+    "theory.WeakToStrong()": "student teacher",
+    "theory.asymptotic_one_step()": "gamma lam n_samples theta variances",
     "theory.best_mixture()": "d gamma lam n_samples n_steps theta",
+    "theory.best_real_fraction()": "covariates gamma lam n_samples theta variances",
     "theory.best_step_weight()": "f0 f1 reference sample_weight",
     "theory.best_student()": "d gamma n_samples n_steps theta",
     "theory.collapse_bound()": "d eps n_samples y_norm",
@@ -217,9 +227,13 @@ NAMES = {
     "theory.early_stopping_filter()": "d n_iter step_size",
     "theory.empirical_mixing()": "lam pure wanted",
     "theory.equivalent_spectrum()": "d multipliers",
+    "theory.estimation_mixing()": "d gamma lam theta",
     "theory.excess_risk()": "d filters gamma n_samples theta",
     "theory.excess_risk_quadratic()": "d gamma lam n_samples n_steps theta",
     "theory.filter_ratios()": "filters",
+    "theory.generation_risk()": """
+        covariates gamma lam n_generations n_samples real_fraction theta variances
+    """,
     "theory.kd_distance_bound()": "constants initial n_steps neighbourhood step_size variant",
     "theory.kd_loss_bound()": "constants initial n_steps neighbourhood step_size variant",
     "theory.kd_neighbourhood()": """
@@ -230,8 +244,10 @@ NAMES = {
     "theory.largest_stable_step()": "X batch_size fit_intercept l2 replace",
     "theory.limit_filter()": "d lam xi",
     "theory.limit_penalty()": "d lam xi",
+    "theory.mixture_error()": "flip labels lam n_features n_samples n_stages separation",
     "theory.multiplier_bounds()": "d eps n_samples y_norm",
     "theory.optimal_mixing()": "d gamma lam n_samples theta",
+    "theory.optimal_surrogate()": "gamma lam n_samples theta variances",
     "theory.oracle_filter()": "d gamma theta",
     "theory.oracle_risk()": "d gamma n_samples theta",
     "theory.risk_derivative()": "d gamma lam n_samples theta",
@@ -241,6 +257,9 @@ NAMES = {
     "theory.sparsity_bound()": "d eps n_rounds n_samples observed_rounds y_norm",
     "theory.sparsity_index()": "filters",
     "theory.strict_improvement()": "mixing",
+    "theory.weak_to_strong_risk()": """
+        gamma lam lam_student n_samples n_student student_weights theta variances weights
+    """,
     "DistilledKernelRidge": "coef_ fit predict predict_interval score",
     "DistilledKernelRidgeCV": "coef_ fit predict predict_interval score",
     "DistilledRidge": "fit predict predict_interval score",
@@ -249,7 +268,9 @@ NAMES = {
     "DistilledRidgeClassifierCV": "decision_function fit predict",
     "KDSGDClassifier": "decision_function fit partial_fit predict predict_proba",
     "KDSGDRegressor": "fit partial_fit predict",
+    "ResidualTeacherRidge": "fit predict score",
     "SelfDistiller": "decision_function fit get_metadata_routing predict predict_proba score",
+    "SelfTrainedRidge": "fit predict score",
     "DistilledKernelRidge.fit()": "X_fit_ dual_coef_ intercept_ n_features_in_",
     "DistilledKernelRidgeCV.fit()": """
         X_fit_ alpha_ alphas_ best_score_ cv_results_ dof_ dual_coef_ evidence_ filter_ intercept_ kernel_params_
@@ -271,12 +292,14 @@ NAMES = {
     "KDSGDRegressor.fit()": """
         coef_ intercept_ loss_curve_ n_features_in_ n_iter_ step_size_ validation_scores_
     """,
+    "ResidualTeacherRidge.fit()": "n_features_in_ student_ teacher_",
     "SelfDistiller.fit()": "cv_results_ estimator_ estimators_ n_features_in_ verdict_ xi_",
+    "SelfTrainedRidge.fit()": "alpha_ alphas_ coef_ intercept_ n_features_in_ n_steps_ scores_",
     "Spectrum methods": """
         from_design(X) from_design(fit_intercept) from_design(sample_weight) from_design(solver)
         from_design(tol) from_kernel(K) from_kernel(fit_intercept) from_kernel(sample_weight)
-        from_kernel(solver) from_kernel(tol) limit(lam) limit(xi) limit(y) path(lam) path(n_steps) path(xi)
-        path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
+        from_kernel(solver) from_kernel(tol) limit(lam) limit(xi) limit(y) path(lam) path(n_steps)
+        path(per_step) path(xi) path(y) tolerance_path(eps) tolerance_path(max_rounds) tolerance_path(y)
     """,
     "GramAccumulator methods": """
         loo_mse(blocks) loo_mse(lam) loo_mse(n_steps) loo_mse(progress) loo_mse(xi) merge(other)

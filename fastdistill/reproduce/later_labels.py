@@ -174,12 +174,13 @@ def imitation_claims() -> Iterator[Claim]:
     for d, theta in problems:
         found = fd.theory.estimation_mixing(d, theta, 1.0, grid)
         gains.append(found.risk.min() / (found.risk - found.gain).min())
-    yield always(
+    better_than_all = int((np.array(gains) > 1.0001).sum())
+    yield Claim(
         DAS,
         "the best student can be better than the best ridge (the paper says when)",
-        f"by up to {max(gains) - 1:.1%}; better by over 0.01 %",
-        np.array(gains) > 1.0001,
-    )._replace(holds=YES[bool(max(gains) > 1.0001)])
+        f"by up to {max(gains) - 1:.1%}, by over 0.01 % in {better_than_all} of {len(gains)} problems of noise 1",
+        YES[better_than_all > 0],
+    )
     ratios = [_estimation_gain(seed) for seed in range(SEEDS)]
     yield better(DAS, "simulated with noise 3: that weight against the best weight in [0, 1]", "error ratio", ratios)
 
@@ -266,11 +267,12 @@ def _same_inputs(seed: int) -> tuple[float, float, float]:
     grid = np.array(PENALTIES)
     first = fd.Spectrum.from_design(X).path(y, grid, []).coef[:, 0]  # (L, p)
     values = X @ first.T
-    found = [_errors(first, size).min()]
+    errors = [_errors(first, size)]
     for labels in (np.sign(values), values):
         again = fd.Spectrum.from_design(X).path(labels, grid, []).coef[:, 0]  # (L, p, L)
-        found.append(_errors(np.moveaxis(again, 1, 2), size).min())
-    return float(found[0]), float(found[1]), float(found[2])
+        errors.append(_errors(np.moveaxis(again, 1, 2), size))
+    plain, hard, soft = (float(each.min()) for each in errors)
+    return plain, hard, soft
 
 
 def _errors(coef: np.ndarray, size: float) -> np.ndarray:
