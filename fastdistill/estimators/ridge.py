@@ -54,11 +54,8 @@ class LinearModel:
         return affine(X, self.coef_.T, self.intercept_, np.result_type(X.dtype, self.coef_.dtype), self._means)
 
 
-class LinearRegressor(LinearModel, IntervalRegressor):
-    """Base of the ridge regressors, whose predictions are linear in X."""
-
-    def _query_blocks(self, X: Any) -> Iterator[Any]:
-        yield X
+class LinearPredictor(LinearModel):
+    """A linear model whose predictions are its values."""
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict with the last student: X coef_ᵀ + intercept_.
@@ -81,6 +78,13 @@ class LinearRegressor(LinearModel, IntervalRegressor):
             Another number of features or other names than in `fit`; NaN or inf.
         """
         return self._linear_values(X)
+
+
+class LinearRegressor(LinearPredictor, IntervalRegressor):
+    """Base of the ridge regressors, whose predictions are linear in X."""
+
+    def _query_blocks(self, X: Any) -> Iterator[Any]:
+        yield X
 
 
 class DistilledRidge(LinearRegressor):

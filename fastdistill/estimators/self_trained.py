@@ -31,14 +31,14 @@ from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, Regressor
-from fastdistill.estimators.ridge import DistilledRidge, LinearModel
+from fastdistill.estimators.ridge import DistilledRidge, LinearPredictor
 from fastdistill.spectral.spectrum import Spectrum
 
 CRITERIA = ("gcv", "loo")
 ALPHAS = tuple(10.0 ** (i / 2) for i in range(-6, 7))
 
 
-class SelfTrainedRidge(LinearModel, Regressor):
+class SelfTrainedRidge(LinearPredictor, Regressor):
     """Ridge regression that goes on to train on unlabelled inputs, for as many steps as iterated GCV finds worthwhile.
 
     Each step is ridge on unlabelled inputs whose labels are the predictions of the step before. A step averages noise
@@ -184,28 +184,6 @@ class SelfTrainedRidge(LinearModel, Regressor):
             model = step.fit(rows, model.predict(rows))
         self._use_model_of(model)
         return self
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict with the last student: X coef_ᵀ + intercept_.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Predictions; float32 if the training data and X are.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            Another number of features or other names than in `fit`; NaN or inf.
-        """
-        return self._linear_values(X)
 
 
 class _Chain:
