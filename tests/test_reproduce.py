@@ -15,7 +15,17 @@ import pytest
 
 from fastdistill import cli, reproduce
 from fastdistill.pages import files
-from fastdistill.reproduce import borup, data, mobahi, pareek, report, safaryan, safaryan_runs
+from fastdistill.reproduce import (
+    borup,
+    data,
+    later_labels,
+    later_students,
+    mobahi,
+    pareek,
+    report,
+    safaryan,
+    safaryan_runs,
+)
 
 MULTIPLIERS = (2.70525292e-06, 8.76276117e-05, 2.73755413e-04, 7.90017653e-04)
 ROUND_ERRORS = (0.14183, 0.0627, 0.1104, 0.27945)
@@ -31,11 +41,14 @@ UCI = {
 
 @pytest.fixture(scope="module", autouse=True)
 def short_runs():
-    """Stochastic runs kept short, on few small images: what they find is tested in test_reproduce_safaryan."""
+    """Stochastic runs kept short, on few images and seeds: what they find is tested in test_reproduce_safaryan, _later."""
     full = data.digits()
     few = full._replace(pixels=full.pixels[:60].reshape(60, 4, 2, 4, 2).mean(axis=(2, 4)), labels=full.labels[:60])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(safaryan, "digits", lambda: few)
+        for module, name in ((later_students, "SEEDS"), (later_students, "FEWER"), (later_labels, "SEEDS")):
+            patch.setattr(module, name, 2)
+        patch.setattr(later_students, "STUDENT_PENALTIES", np.array([0.1, 1.0]))
         patch.setattr(safaryan_runs, "DIGITS", safaryan_runs.Plan(0.05, 6, (1, 2, 3), 8, 2, 6))
         yield
 
@@ -177,7 +190,7 @@ def test_the_folder_holds_the_page_and_for_every_picture_png_and_csv(everything)
     assert "report.html" in names
     pictures = {name.removesuffix(".png") for name in names if name.endswith(".png")}
     assert {name.split("-")[0] for name in pictures} == set(reproduce.PAPERS)
-    assert len(pictures) == 21
+    assert len(pictures) == 24
     for name in pictures:
         assert (everything / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert len(rows_of(everything / f"{name}.csv")) > 5

@@ -29,7 +29,7 @@ def chain(X, y, blocks, alpha, fit_intercept=True, weight=None):
     return models
 
 
-@parametrize_with_checks([SelfTrainedRidge(), SelfTrainedRidge(0.1, criterion="loo", fit_intercept=False)])
+@parametrize_with_checks([SelfTrainedRidge([0.1, 10.0])])
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 

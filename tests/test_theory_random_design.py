@@ -181,9 +181,9 @@ def test_surrogate_amplifies_strong_directions_and_drops_weak_ones():
 
 
 @pytest.mark.parametrize("covariates", ["fresh", "same"])
-@pytest.mark.parametrize(("n", "lam"), [(250, 0.0), (50, 0.0), (90, 20.0)])
+@pytest.mark.parametrize(("n", "lam"), [(160, 0.0), (35, 0.0), (60, 20.0)])
 def test_generations_against_simulation(n, lam, covariates):
-    s, theta = population(9, 120)
+    s, theta = population(9, 80)
     rng, samples = np.random.default_rng(10), []
     fixed = inputs(rng, n, s)
     if covariates == "same":
@@ -212,11 +212,11 @@ def test_the_best_share_is_that_of_many_generations():
         if covariates == "same" and n < 30:
             s[n:] = 0.0  # the rank of n inputs
         best = theory.best_real_fraction(s, 3 * theta, GAMMA, n, lam, covariates)
-        shares = np.linspace(0.2, 1.0, 41)
-        after = theory.generation_risk(s, 3 * theta, GAMMA, n, lam, 200, shares, covariates)[:, -1]
-        assert best.risk == pytest.approx(after.min(), rel=2e-3)
+        shares = np.linspace(0.2, 1.0, 21)
+        after = theory.generation_risk(s, 3 * theta, GAMMA, n, lam, 100, shares, covariates)[:, -1]
+        assert best.risk == pytest.approx(after.min(), rel=5e-3)
         assert best.risk <= after.min() * (1 + 1e-9)
-        assert abs(best.fraction - shares[after.argmin()]) < 0.021
+        assert abs(best.fraction - shares[after.argmin()]) < 0.041
 
 
 def test_golden_ratio_and_linear_growth():
@@ -277,12 +277,12 @@ def test_best_weight_for_estimation_exceeds_one_where_noise_is_large():
 
 @pytest.mark.parametrize(
     ("separation", "n", "p", "flip", "lam", "labels"),
-    [(2.0, 500, 250, 0.3, 100.0, "hard"), (2.0, 500, 250, 0.3, 20.0, "soft"), (3.0, 300, 400, 0.2, 200.0, "hard")],
+    [(2.0, 400, 200, 0.3, 80.0, "hard"), (2.0, 400, 200, 0.3, 16.0, "soft"), (3.0, 220, 300, 0.2, 150.0, "hard")],
 )
 def test_mixture_error_against_simulation(separation, n, p, flip, lam, labels):
     expected = theory.mixture_error(separation, n, p, flip, lam, 2, labels)
     mean, samples, rng = np.r_[separation, np.zeros(p - 1)], [], np.random.default_rng(13)
-    for _ in range(40):
+    for _ in range(30):
         coef, each = mean, []
         for t in range(3):
             truth = rng.choice([-1.0, 1.0], n)
