@@ -41,7 +41,7 @@ UCI = {
 
 @pytest.fixture(scope="module", autouse=True)
 def short_runs():
-    """Stochastic runs kept short, on few images and seeds: what they find is tested in test_reproduce_safaryan, _later."""
+    """Stochastic runs kept short, on few images and seeds: what they find is tested in files of their own."""
     full = data.digits()
     few = full._replace(pixels=full.pixels[:60].reshape(60, 4, 2, 4, 2).mean(axis=(2, 4)), labels=full.labels[:60])
     with pytest.MonkeyPatch.context() as patch:

@@ -90,8 +90,7 @@ class ResidualTeacherRidge(Regressor):
     Assumes squared loss, a student that is plain ridge, and a teacher whose predictions are linear in its targets. Then
     (λ I + W T φ(X)) α = W T y in the dual coefficients α of the student, bordered by the condition Σ α = 0 of an
     unpenalised intercept. With U = X, a teacher that is plain ridge and no intercepts the system has a solution for
-    every λ > 0 (its matrix is λ I plus a product of two positive semi-definite ones); else it has one except at isolated
-    λ.
+    every λ > 0 (its matrix is λ I plus a product of two positive semi-definite ones); else except at isolated λ.
 
     It pays where the teacher is biased, as one that smooths too much: matching cannot undo that, while here the bias
     vanishes with the student's penalty. It does not pay where the teacher is good: then matching has less variance.
