@@ -26,7 +26,7 @@ _INVERSE_LN2 = 1.4426950408889634
 
 @jit_fused
 def _exp(x):
-    """e^x for |x| ≤ 700 without a branch or a call: 2^k times the polynomial that is 2^f at Chebyshev points, |f| ≤ ½."""
+    """e^x for |x| ≤ 700 without a branch or a call: 2^k times a polynomial that is 2^f at Chebyshev points."""
     shifted = x * _INVERSE_LN2 + SHIFT
     f = x * _INVERSE_LN2 - (shifted - SHIFT)
     power = 4.4558179083360645e-10

@@ -57,7 +57,7 @@ import numpy as np
 
 from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.coordinates import Rotated
-from fastdistill.spectral.leave_one_out import ridge_left_out
+from fastdistill.spectral.leave_one_out import WORTH_COMPILING, ridge_left_out
 from fastdistill.spectral.path import DistillationPath
 
 STORED = 2**22  # entries of leave-one-out residuals that are kept for a second use (32 MiB)
@@ -140,6 +140,8 @@ class LeftOut:
 
     def _sums_of_groups(self, group: np.ndarray) -> np.ndarray:
         """Sums (1, L, groups) of E over the groups of samples (1, n)."""
+        if self.errors.size >= WORTH_COMPILING:
+            return _sums_of_groups(np.sqrt(self.errors)[None], group)
         rows = np.arange(len(self.errors))[:, None] << GROUP_BITS
         shape = (1, len(self.errors), 1 << GROUP_BITS)
         return np.bincount((rows + group).ravel(), self.errors.ravel(), math.prod(shape)).reshape(shape)

@@ -262,7 +262,7 @@ class _Rows:
     @cached_property
     def unreached_share(self) -> np.ndarray:
         """See the class; asked for near interpolation only."""
-        unreached = 1.0 - self.squared.sum(axis=1)
+        unreached = 1.0 - self.squared @ np.ones(self.squared.shape[1])
         if self._coordinates.is_complete:
             unreached[self.weight > 0] = 0.0
         unreached[unreached < 16 * EPS * max(1, self._coordinates.rank) ** 0.5] = 0.0
