@@ -48,7 +48,7 @@ def short_runs():
         patch.setattr(safaryan, "digits", lambda: few)
         for module, name in ((later_students, "SEEDS"), (later_students, "FEWER"), (later_labels, "SEEDS")):
             patch.setattr(module, name, 2)
-        patch.setattr(later_students, "STUDENT_PENALTIES", np.array([0.1, 1.0]))
+        patch.setattr(later_students, "STUDENT_PENALTIES", np.array([0.01, 0.1, 1.0]))
         patch.setattr(safaryan_runs, "DIGITS", safaryan_runs.Plan(0.05, 6, (1, 2, 3), 8, 2, 6))
         yield
 
