@@ -231,6 +231,19 @@ def test_golden_ratio_and_linear_growth():
         np.testing.assert_allclose(growth, GAMMA**2 * 0.4 / 0.6, rtol=1e-9)
 
 
+@pytest.mark.parametrize("covariates", ["fresh", "same"])
+def test_the_best_share_is_at_least_one_half_for_random_signals(covariates):
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        s = np.ones(30) if seed % 2 else np.exp(rng.standard_normal(30))
+        n, lam, gamma = int(rng.integers(10, 60)), float(10.0 ** rng.uniform(-1, 3)), float(10.0 ** rng.uniform(-1, 1))
+        theta = np.full(30, 30**-0.5)  # of the size that random effects have in the mean
+        assert theory.best_real_fraction(s, theta, gamma, n, lam, covariates).fraction >= 0.5
+    if covariates == "fresh":  # not for every signal: this one is hidden in directions too weak to learn
+        hidden = np.r_[np.full(5, 100.0), np.full(55, 0.01)], np.r_[np.zeros(5), np.full(55, 1.0)]
+        assert theory.best_real_fraction(*hidden, 0.01, 20, 10.0).fraction < 0.1
+
+
 # --- label noise ---
 
 
@@ -311,6 +324,7 @@ def test_mixture_error_against_simulation(separation, n, p, flip, lam, labels):
         ),
         (lambda: theory.optimal_surrogate([1.0] * 3, [1.0] * 3, 1.0, 3), "The risk is infinite"),
         (lambda: theory.generation_risk([1.0], [1.0], 1.0, 5, [1.0, 2.0], 3), "lam must be one number, or 4"),
+        (lambda: theory.generation_risk([1.0], [1.0], 1.0, 0, 1.0, 3, 0.5, "same"), "n_samples must be at least 1"),
         (lambda: theory.generation_risk([1.0], [1.0], 1.0, 5, 1.0, 3, 1.5), "real_fraction must be between 0 and 1"),
         (lambda: theory.generation_risk([1.0], [1.0], 1.0, 5, 1.0, 3, 0.5, "old"), "covariates must be one of"),
         (

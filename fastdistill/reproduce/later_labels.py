@@ -159,7 +159,7 @@ def _share_of_problem(seed: int, covariates: str) -> float:
         d, V = np.linalg.eigh(X.T @ X / n)
         s, theta = np.where(d > 1e-10, d, 0.0), V.T @ theta
     lam = float(10.0 ** rng.uniform(-1, 2.5))
-    noise = float(10.0 ** rng.uniform(-1, 0.5))
+    noise = float(10.0 ** rng.uniform(-1, 1.5))
     return fd.theory.best_real_fraction(s, theta, noise, n, lam, covariates).fraction
 
 

@@ -108,15 +108,15 @@ def generation_risk(
     population = checked_population(variances, theta, gamma)
     steps = check.integer(n_generations, "n_generations", minimum=0) + 1
     penalties = for_each(check.penalties(lam), steps, "lam")
-    counts = for_each(np.asarray(n_samples), steps, "n_samples")
+    counts = [check.integer(n, "n_samples", minimum=1) for n in for_each(np.asarray(n_samples), steps, "n_samples")]
     shares = _checked_shares(real_fraction)
     check.choice(covariates, "covariates", COVARIATES)
     if covariates == "same":
-        if np.any(counts != counts[0]):
+        if set(counts) != {counts[0]}:
             raise ValueError("n_samples must be one number with covariates='same'.")
-        curves = [_same_inputs(population, int(counts[0]), penalties, float(w)) for w in shares.ravel()]
+        curves = [_same_inputs(population, counts[0], penalties, float(w)) for w in shares.ravel()]
     else:
-        pairs = [(check.integer(n, "n_samples", minimum=1), float(x)) for n, x in zip(counts, penalties, strict=True)]
+        pairs = [(n, float(x)) for n, x in zip(counts, penalties, strict=True)]
         made = {pair: stage(population.variances, *pair) for pair in set(pairs)}
         ridges = [made[pair] for pair in pairs]
         curves = [_fresh_inputs(population, ridges, float(w)) for w in shares.ravel()]
@@ -190,8 +190,11 @@ def best_real_fraction(
     Assumptions as of `generation_risk`. The limit is a fixed point, given in closed form, and searched for the best
     share. On the same inputs and without a penalty it is (√5 − 1) / 2 = 0.618 for every spectrum and signal: then w
     changes only the noise (Garg, Bhattacharya and Sur 2025, arXiv:2509.22341, for interpolation; only the abstract
-    could be had). On fresh inputs the same holds for least squares; interpolation with more features than samples loses
-    signal in every generation, so that the best share is larger and depends on the signal.
+    could be had, and does not say which inputs are meant). On fresh inputs the same holds for least squares, but
+    interpolation with more features than samples loses signal in every generation, and the best share depends on the
+    signal. With a penalty it is at least 1/2 for isotropic inputs, random signals and a spike that carries the signal,
+    in all problems tried; a signal hidden in weak directions can have a share near 0 on fresh inputs: then it is best
+    to lose it.
 
     Examples
     --------
