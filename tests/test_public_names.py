@@ -232,7 +232,7 @@ NAMES = {
     "theory.excess_risk_quadratic()": "d gamma lam n_samples n_steps theta",
     "theory.filter_ratios()": "filters",
     "theory.generation_risk()": """
-        covariates gamma lam n_generations n_samples real_fraction theta variances
+        covariates gamma lam n_generations n_samples real_fraction synthetic_gamma theta variances
     """,
     "theory.kd_distance_bound()": "constants initial n_steps neighbourhood step_size variant",
     "theory.kd_loss_bound()": "constants initial n_steps neighbourhood step_size variant",

@@ -192,12 +192,12 @@ def test_generations_against_simulation(n, lam, covariates):
         problem = d, V.T @ theta
     else:
         problem = s, theta
-    expected = theory.generation_risk(*problem, GAMMA, n, lam, 3, 0.3, covariates)
+    expected = theory.generation_risk(*problem, GAMMA, n, lam, 3, 0.3, covariates, synthetic_gamma=0.3)
     for _ in range(80):
         coef, each = theta, []
         for t in range(4):
             X = fixed if covariates == "same" else inputs(rng, n, s)
-            real, own = X @ theta + GAMMA * rng.standard_normal(n), X @ coef + GAMMA * rng.standard_normal(n)
+            real, own = X @ theta + GAMMA * rng.standard_normal(n), X @ coef + 0.3 * rng.standard_normal(n)
             coef = ridge(X, real if t == 0 else 0.3 * real + 0.7 * own, lam)
             each.append(np.mean((fixed @ (coef - theta)) ** 2) if covariates == "same" else s @ (coef - theta) ** 2)
         samples.append(each)
@@ -217,6 +217,18 @@ def test_the_best_share_is_that_of_many_generations():
         assert best.risk == pytest.approx(after.min(), rel=5e-3)
         assert best.risk <= after.min() * (1 + 1e-9)
         assert abs(best.fraction - shares[after.argmin()]) < 0.041
+
+
+def test_noise_of_synthetic_labels():
+    s, theta = population(14, 40)
+    same = theory.generation_risk(s, theta, GAMMA, 60, 4.0, 3, 0.5)
+    np.testing.assert_array_equal(same, theory.generation_risk(s, theta, GAMMA, 60, 4.0, 3, 0.5, synthetic_gamma=GAMMA))
+    curve = theory.generation_risk(s, theta, GAMMA, 60, 4.0, 1, synthetic_gamma=0.0)
+    chained = theory.weak_to_strong_risk(s, theta, GAMMA, 60, 4.0, 60, 4.0)
+    np.testing.assert_allclose(curve, [chained.teacher, chained.student], rtol=1e-12)
+    scale = np.r_[np.full(5, 9.0), np.full(145, 0.09)]
+    training = theory.generation_risk(scale, np.r_[np.ones(5), np.zeros(145)], 5.0, 75, 10.0, 8, synthetic_gamma=0.0)
+    assert 0 < training.argmin() < 8  # falls, then rises
 
 
 def test_golden_ratio_and_linear_growth():
@@ -330,6 +342,10 @@ def test_mixture_error_against_simulation(separation, n, p, flip, lam, labels):
         (
             lambda: theory.generation_risk([1.0], [1.0], 1.0, [5, 6], 1.0, 1, 0.5, "same"),
             "n_samples must be one number with covariates='same'",
+        ),
+        (
+            lambda: theory.generation_risk([1.0], [1.0], 1.0, 5, 1.0, 1, synthetic_gamma=-1.0),
+            "synthetic_gamma must be at least 0",
         ),
         (lambda: theory.best_real_fraction([1.0], [1.0], 0.0, 5, 0.0), "every share of real labels"),
         (lambda: theory.estimation_mixing([1.0, 0.0], [1.0, 1.0], 1.0, 1.0), "d must be positive"),

@@ -84,6 +84,7 @@ class SelfTrainedRidge(LinearPredictor, Regressor):
     --------
     DistilledRidgeCV : Steps on the labelled inputs.
     ResidualTeacherRidge : A teacher of another kind on unlabelled inputs.
+    fastdistill.theory.generation_risk : The risk of every step in the limit, with ``synthetic_gamma=0``.
 
     Notes
     -----

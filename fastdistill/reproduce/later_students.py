@@ -296,22 +296,29 @@ def self_training_claims(found: SelfTraining) -> Iterator[Claim]:
         f"0, {steps} and 8 steps, {SEEDS} seeds",
         YES[bool(0 < steps < 8)],
     )
+    yield agrees(WU, "the limit gives the risk along the steps", "simulated / predicted", _over_predicted(found))
     ratios = found.estimated / found.true.mean(axis=0)
     yield agrees(WU, "iterated GCV estimates the risk along the steps", "estimated / true", ratios.reshape(SEEDS, -1))
     excess = found.chosen - LARGE**2
     chosen = spread(excess[:, 0] / excess[:, 2])
-    yield Claim(
-        WU,
-        "it selects the stopping time: less risk than none at the small penalty alpha = 1",
-        f"ratio of excess risks {spread(_gain_at_smallest(found))}",
-        YES[bool(np.mean(_gain_at_smallest(found)) > 1)],
-    )
+    claim = "it selects the stopping time: less risk than without steps, at the small penalty alpha = 1"
+    yield better(WU, claim, "plain / self-trained excess risk", _gain_at_smallest(found))
     yield better(
         "(not claimed)",
         f"choosing penalty and steps beats choosing the penalty (the best of all is better by {chosen})",
         "ridge / self-trained excess risk",
         excess[:, 1] / excess[:, 0],
     )
+
+
+def _over_predicted(found: SelfTraining) -> np.ndarray:
+    """Risks (seeds, penalties · steps) over those in the limit, with 60 labelled and 75 inputs of each step."""
+    signal, sizes = np.r_[np.ones(5), np.zeros(145)], np.r_[60, np.full(8, 75)]
+    predicted = [
+        fd.theory.generation_risk(SPIKED**2, signal, LARGE, sizes, alpha * sizes / 60, 8, synthetic_gamma=0.0)
+        for alpha in found.alphas
+    ]
+    return (found.true / (np.array(predicted) + LARGE**2)).reshape(len(found.true), -1)
 
 
 def _gain_at_smallest(found: SelfTraining) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Generation 0 is ridge on real labels y = xᵀ θ + noise. Generation t has the labels
 
-    w (xᵀ θ + ε) + (1 − w) (xᵀ θ̂_{t−1} + ε'),    both noises of variance γ²: together γ² ν, ν = w² + (1 − w)²
+    w (xᵀ θ + ε) + (1 − w) (xᵀ θ̂_{t−1} + ε'),    noises of variance γ², unless the second is given; together γ² ν, ν = w² + (1 − w)²
 
 with the share w of real labels. On fresh inputs in every generation (random design, as in `random_design`; a, g, v, Q
 of ridge) the mean squares c of the coordinates of the labels' coefficients, w θ + (1 − w) θ̂_{t−1}, carry the recursion
@@ -20,6 +20,7 @@ reciprocal of the golden ratio, 0.618.
 paper                                          here
 =============================================  ==========================================
 Dohmatob, Feng and Kempe 2024: T, n            `n_samples`, `n_generations`; ``real_fraction=0``
+Wu, Yang and Sun 2026: noiseless labels        ``synthetic_gamma=0``
 Garg, Bhattacharya and Sur 2025: w             `real_fraction`, `BestFraction.fraction`
 =============================================  ==========================================
 
@@ -56,6 +57,7 @@ def generation_risk(
     n_generations: int,
     real_fraction: Any = 0.0,
     covariates: str = "fresh",
+    synthetic_gamma: float | None = None,
 ) -> Any:
     """Excess risk of every generation of models that learn from the labels of the one before.
 
@@ -76,6 +78,9 @@ def generation_risk(
     covariates : {"fresh", "same"}, default="fresh"
         Whether every generation has new inputs, and the risk is that on new inputs; or all have the same, and the risk
         is that on those.
+    synthetic_gamma : float, optional
+        Standard deviation of the noise in labels of a generation; that of real ones, `gamma`, if None. With 0 and
+        ``real_fraction=0`` this is self-training: the risk of `fastdistill.SelfTrainedRidge` step by step.
 
     Returns
     -------
@@ -90,14 +95,16 @@ def generation_risk(
 
     Notes
     -----
-    Assumes a linear truth and independent noise of the same variance in real and synthetic labels. Fresh inputs:
+    Assumes a linear truth and independent noise in real and synthetic labels. Fresh inputs:
     Σ^½ z with independent entries of z, and numbers of samples that grow in proportion to p (a limit). The same inputs:
     exact for any X.
 
     Without real labels, without a penalty and with fewer features than samples every generation adds
     γ² (p / n) / (1 − p / n): the risk grows linearly (Dohmatob, Feng and Kempe 2024, arXiv:2402.07712); with more
-    features than samples the signal itself is lost by a factor a in every generation. Only the papers' abstracts could
-    be had; the recursions are derived here (see the head of the module) and tested against simulation.
+    features than samples the signal itself is lost by a factor a in every generation. Without noise in synthetic labels
+    noise averages out while the signal is lost (Wu, Yang and Sun 2026, arXiv:2602.14029): the risk falls, then rises.
+    Only the papers' abstracts could be had; the recursions are derived here (see the head of the module) and tested
+    against simulation.
 
     Examples
     --------
@@ -106,6 +113,7 @@ def generation_risk(
     array([1., 2., 3., 4.])
     """
     population = checked_population(variances, theta, gamma)
+    own = gamma if synthetic_gamma is None else check.scalar(synthetic_gamma, "synthetic_gamma", minimum=0.0)
     steps = check.integer(n_generations, "n_generations", minimum=0) + 1
     penalties = for_each(check.penalties(lam), steps, "lam")
     counts = [check.integer(n, "n_samples", minimum=1) for n in for_each(np.asarray(n_samples), steps, "n_samples")]
@@ -114,22 +122,22 @@ def generation_risk(
     if covariates == "same":
         if set(counts) != {counts[0]}:
             raise ValueError("n_samples must be one number with covariates='same'.")
-        curves = [_same_inputs(population, counts[0], penalties, float(w)) for w in shares.ravel()]
+        curves = [_same_inputs(population, own**2, counts[0], penalties, float(w)) for w in shares.ravel()]
     else:
         pairs = [(n, float(x)) for n, x in zip(counts, penalties, strict=True)]
         made = {pair: stage(population.variances, *pair) for pair in set(pairs)}
         ridges = [made[pair] for pair in pairs]
-        curves = [_fresh_inputs(population, ridges, float(w)) for w in shares.ravel()]
+        curves = [_fresh_inputs(population, own**2, ridges, float(w)) for w in shares.ravel()]
     return np.array(curves).reshape(*shares.shape, steps)
 
 
-def _fresh_inputs(population: Population, ridges: list[Stage], share: float) -> list[float]:
+def _fresh_inputs(population: Population, own: float, ridges: list[Stage], share: float) -> list[float]:
     s, theta, noise = population
     target, of_labels, risks = known(theta), noise, []
     for ridge in ridges:
         found = learned(ridge, target, s, of_labels)
         risks.append(excess_of(s, theta, found))
-        target, of_labels = _mixed(theta, found, share), noise * _noise_share(share)
+        target, of_labels = _mixed(theta, found, share), _mixed_noise(noise, own, share)
     return risks
 
 
@@ -140,11 +148,11 @@ def _mixed(theta: np.ndarray, found: Moments, share: float) -> Moments:
     return Moments(mean, kept**2 * found.square + share * theta * (share * theta + 2.0 * kept * found.mean))
 
 
-def _noise_share(share: float) -> float:
-    return share**2 + (1.0 - share) ** 2
+def _mixed_noise(noise: float, own: float, share: float) -> float:
+    return share**2 * noise + (1.0 - share) ** 2 * own
 
 
-def _same_inputs(population: Population, n: int, penalties: np.ndarray, share: float) -> list[float]:
+def _same_inputs(population: Population, own: float, n: int, penalties: np.ndarray, share: float) -> list[float]:
     s, theta, noise = population
     f = u = np.zeros_like(s)
     real, of_labels, risks = 1.0, noise, []
@@ -152,7 +160,7 @@ def _same_inputs(population: Population, n: int, penalties: np.ndarray, share: f
         a = _filter(s, n, float(lam))
         f, u = a * (real + (1.0 - real) * f), np.square(a) * (of_labels + (1.0 - real) ** 2 * u)
         risks.append(float(s @ np.square(theta * (1.0 - f)) + u.sum() / n))
-        real, of_labels = share, noise * _noise_share(share)
+        real, of_labels = share, _mixed_noise(noise, own, share)
     return risks
 
 
@@ -234,7 +242,7 @@ def best_real_fraction(
 def _limit_on_same_inputs(population: Population, n: int, a: np.ndarray, share: float) -> float:
     s, theta, noise = population
     f = share * a / (1.0 - (1.0 - share) * a)
-    u = np.square(a) * noise * _noise_share(share) / (1.0 - np.square((1.0 - share) * a))
+    u = np.square(a) * _mixed_noise(noise, noise, share) / (1.0 - np.square((1.0 - share) * a))
     return float(s @ np.square(theta * (1.0 - f)) + u.sum() / n)
 
 
@@ -248,7 +256,7 @@ def _limit_on_fresh_inputs(population: Population, ridge: Stage, share: float) -
     growth = ridge.free - kept**2 * float(g2 @ (ridge.spread * carried))
     if growth <= 0.0:
         return np.inf  # the noise is amplified in every generation
-    start = float(g2 @ (known_part * (1.0 + kept**2 * a2 * carried))) + noise * _noise_share(share)
+    start = float(g2 @ (known_part * (1.0 + kept**2 * a2 * carried))) + _mixed_noise(noise, noise, share)
     square = carried * (a2 * known_part + ridge.spread * start / growth)
     return excess_of(s, theta, Moments(mean, square))
 
