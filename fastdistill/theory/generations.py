@@ -2,10 +2,11 @@
 
 Generation 0 is ridge on real labels y = xᵀ θ + noise. Generation t has the labels
 
-    w (xᵀ θ + ε) + (1 − w) (xᵀ θ̂_{t−1} + ε'),    noises of variance γ², unless the second is given; together γ² ν, ν = w² + (1 − w)²
+    w (xᵀ θ + ε) + (1 − w) (xᵀ θ̂_{t−1} + ε'),    both noises of variance γ²: together γ² ν, ν = w² + (1 − w)²
 
-with the share w of real labels. On fresh inputs in every generation (random design, as in `random_design`; a, g, v, Q
-of ridge) the mean squares c of the coordinates of the labels' coefficients, w θ + (1 − w) θ̂_{t−1}, carry the recursion
+with the share w of real labels; the second noise may have another variance. On fresh inputs in every generation
+(random design, as in `random_design`; a, g, v, Q of ridge) the mean squares c of the coordinates of the labels'
+coefficients, w θ + (1 − w) θ̂_{t−1}, carry the recursion
 
     E θ̂_t² = a² c + v τ²,    τ² = (Σ s g² c + γ² ν) / Q
 
