@@ -71,7 +71,8 @@ def own_members(cls: type) -> dict[str, list[str]]:
 def public_classes() -> dict[str, dict[str, list[str]]]:
     """Of every public class its members, for the template of classes."""
     named = [(f"fastdistill.{name}", getattr(fd, name)) for name in fd.__all__]
-    named += [(f"fastdistill.theory.{name}", getattr(fd.theory, name)) for name in fd.theory.__all__]
+    for room in (fd.plot, fd.theory):
+        named += [(f"{room.__name__}.{name}", getattr(room, name)) for name in room.__all__]
     for path in ("selection.evidence.Evidence", "selection.verdict.Verdict"):
         module, _, name = path.rpartition(".")
         named.append((f"fastdistill.{path}", getattr(import_module(f"fastdistill.{module}"), name)))

@@ -92,9 +92,9 @@ def assert_same_output(printed: list[str], shown: list[str], where: str) -> None
 def public_names() -> set[str]:
     """Names as the API pages write them, with their module."""
     modules = {"fastdistill": fd.__all__, "fastdistill.estimators": []}
-    for room in ("theory", "kernels", "distributed"):
+    for room in ("theory", "kernels", "distributed", "plot"):
         modules[f"fastdistill.{room}"] = getattr(fd, room).__all__
-    rooms = {"distributed", "estimators", "kernels", "theory"}
+    rooms = {"distributed", "estimators", "kernels", "plot", "theory"}
     return {f"{module}.{name}" for module, names in modules.items() for name in names if name not in rooms}
 
 
