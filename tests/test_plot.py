@@ -178,6 +178,7 @@ def test_the_spectrum_of_a_path():
     assert of_y.get_ydata()[-1] == pytest.approx(display.share.sum())
     heights = [bar.get_height() for bar in display.plot(kind="filters", bars=True).ax_.patches]
     np.testing.assert_array_equal(heights, ONE.filters.ravel())
+    assert display.plot(kind="filters", log=True).ax_.get_yscale() == "log"
     (line,) = display.plot(kind="eigenvalues").ax_.get_lines()
     np.testing.assert_array_equal(line.get_ydata(), display.d)
 

@@ -193,6 +193,7 @@ class SpectrumDisplay(Display):
         kind: str = "signal",
         against: str = "direction",
         bars: bool = False,
+        log: bool = False,
         styles: Sequence[dict[str, Any]] | None = None,
         legend: bool = True,
     ) -> Self:
@@ -209,6 +210,8 @@ class SpectrumDisplay(Display):
             What filters are drawn against: the number of the direction, or its eigenvalue on a logarithmic axis.
         bars : bool, default=False
             Filters as bars, side by side.
+        log : bool, default=False
+            Filters on a logarithmic axis, for values near zero.
         styles : sequence of dict, optional
             Keywords of matplotlib's lines (bars), one dict for each filter.
         legend : bool, default=True
@@ -232,7 +235,7 @@ class SpectrumDisplay(Display):
             raise ValueError("kind='filters' needs filters: pass filters, or a path.")
         ax = self._on(ax)
         if kind == "filters":
-            self._draw_filters(ax, against, bars, styles)
+            self._draw_filters(ax, against, bars, log, styles)
         else:
             {"signal": self._draw_signal, "cumulated": self._draw_shares, "eigenvalues": self._draw_eigenvalues}[kind](
                 ax
@@ -277,7 +280,9 @@ class SpectrumDisplay(Display):
         ax.set_ylim(0, 1.02)
         figures.label(ax, "Cumulated share of the first j directions", "j")
 
-    def _draw_filters(self, ax: Any, against: str, bars: bool, styles: Sequence[dict[str, Any]] | None) -> None:
+    def _draw_filters(
+        self, ax: Any, against: str, bars: bool, log: bool, styles: Sequence[dict[str, Any]] | None
+    ) -> None:
         from fastdistill.pages import figures
 
         r, count = len(self.d), len(self.filters)
@@ -300,10 +305,13 @@ class SpectrumDisplay(Display):
                 ax.plot(x, self.filters[t], **{"marker": mark, "linewidth": 1.4, **style})
         if against == "eigenvalue":
             ax.set_xscale("log")
-        drawn = self.filters[np.isfinite(self.filters)]
-        low, high = drawn.min(initial=0.0), drawn.max(initial=0.0)
-        bottom = max(-0.6, low - 0.05) if low < 0 else (0.0 if bars else -0.05)
-        ax.set_ylim(bottom, max(1.0 if bars else 1.05, min(1.6, high + 0.05)))
+        if log:
+            ax.set_yscale("log")
+        else:
+            drawn = self.filters[np.isfinite(self.filters)]
+            low, high = drawn.min(initial=0.0), drawn.max(initial=0.0)
+            bottom = max(-0.6, low - 0.05) if low < 0 else (0.0 if bars else -0.05)
+            ax.set_ylim(bottom, max(1.0 if bars else 1.05, min(1.6, high + 0.05)))
         figures.label(ax, "Spectral filters", BY_EIGENVALUE if against == "direction" else "eigenvalue d", "share kept")
 
 

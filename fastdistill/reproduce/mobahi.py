@@ -324,9 +324,7 @@ def _early_stopping(spectrum: Any, rounds: Any) -> Picture:
     )
     for ax, title, filters, names in kinds:
         display = fd.plot.SpectrumDisplay(d, filters=filters, names=names)
-        display.plot(ax, kind="filters", styles=styles, legend=False)
-        ax.set_yscale("log")
-        ax.set_ylim(0.5 * min(rounds.filters.min(), descent.min()), 1.5)
+        display.plot(ax, kind="filters", log=True, styles=styles, legend=False)
         figures.label(ax, title, "k, largest eigenvalue first", "filter value" if ax is left else "")
     for ax in (left, right):
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False, fontsize=9)
