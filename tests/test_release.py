@@ -20,9 +20,8 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(".")))
 
 
-FLOORS = dict(
-    re.findall(r"([\w-]+)>=([\d.]+)", " ".join(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["all"]))
-)
+REQUIRED = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["all"]
+FLOORS = dict(re.findall(r"([\w-]+)>=([\d.]+)", " ".join(REQUIRED)))
 PYTHONS = re.findall(r"Python :: (3\.\d+)", " ".join(PROJECT["classifiers"]))
 
 
@@ -32,7 +31,7 @@ def test_floors_are_no_newer_than_spec_0_asks(name):
 
 
 def test_every_dependency_has_a_floor_and_none_a_ceiling():
-    for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["all"]:
+    for requirement in REQUIRED:
         assert re.fullmatch(r"[\w-]+>=[\d.]+", requirement), requirement
 
 
@@ -59,10 +58,8 @@ def test_publishing_needs_no_token_and_follows_the_checks():
     assert "secrets." not in release
     assert "password" not in release
     assert "id-token: write" in release
-    order = [
-        release.index(step)
-        for step in ("python -m build", "twine check", "check-wheel-contents dist", "gh-action-pypi")
-    ]
+    steps = ("python -m build", "twine check --strict", "check-wheel-contents dist", "gh-action-pypi-publish")
+    order = [release.index(step) for step in steps]
     assert order == sorted(order)
 
 

@@ -363,7 +363,8 @@ def download(keys: Iterable[str], folder: Path, progress: Callable[[str], None])
             content = _fetched(IDX_MIRROR + original, folder / name, IDX_MIRROR + original)
             if hashlib.sha256(content).hexdigest() != SHA256[original]:
                 raise InputError(
-                    f"{IDX_MIRROR}{original} is not the file of MNIST any more (SHA-256); look for {original} elsewhere."
+                    f"{IDX_MIRROR}{original} is not the file of MNIST any more, by its SHA-256; look for {original} "
+                    f"elsewhere."
                 )
             _put(folder / name, content)
 
