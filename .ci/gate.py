@@ -32,7 +32,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLE, RESULTS, MACHINE = ROOT / "benchmarks" / "aa.json", ROOT / ".asv" / "results", "gate"
+TABLE, PAGE = ROOT / "benchmarks" / "aa.json", ROOT / "docs" / "measured" / "gate.md"
+RESULTS, MACHINE = ROOT / ".asv" / "results", "gate"
 BENCH = r"\.(track_ratio|time)_"
 
 LEAST, UNKNOWN, ROOM, TOO_NOISY = 1.2, 1.3, 1.1, 1.5
@@ -172,6 +173,12 @@ def write_table(rounds: Sequence[Round]) -> None:
     where = f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores"
     stored |= {"measured": f"{datetime.date.today().isoformat()}, {where}"}
     TABLE.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+    lines = ["| benchmark | ratios of identical code | allowed |", "|---|---|---|"]
+    for name, seen in stored["ratios"].items():
+        limit = allowed(name, stored["ratios"])
+        word = f"{limit:.2f}" if limit <= TOO_NOISY else f"{limit:.2f}: not judged"
+        lines.append(f"| {name} | {min(seen):.3f} to {max(seen):.3f} in {len(seen)} rounds | {word} |")
+    PAGE.write_text("\n".join([*lines, "", f"{stored['measured']}."]) + "\n", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ is computed another way, in digits that float64 holds::
     kernel    one kernel ridge fit, n = 1500         against an eigendecomposition of K by numpy
     left out  errors of 30 penalties, 300 × 40       against as many refits as there are samples and penalties
 
-The command rewrites ``docs/performance_curves.md`` and ``docs/performance.png``. One thread for BLAS and OpenMP.
+The command rewrites ``docs/measured/curves.md`` and ``curves.png``. One thread for BLAS and OpenMP.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import fastdistill as fd
 from benchmarks import REDUCED
 from benchmarks.limits import seconds
 
-DOCS = Path(__file__).parents[1] / "docs"
+MEASURED = Path(__file__).parents[1] / "docs" / "measured"
 TOLERANCES = tuple(10.0**-k for k in range(2, 11, 2))
 ROUNDS = 2 if REDUCED else 5
 LEAST = 1e-17  # a relative error of zero has no place on a logarithmic axis
@@ -215,9 +215,11 @@ def draw(found: list[Point], file: Path) -> None:
     for ax, (job, (_, title)) in zip(axes, JOBS.items(), strict=True):
         own = [point for point in found if point.job == job]
         methods = list(dict.fromkeys(point.who for point in own))
-        for who, colour in zip(methods, (figures.BLUE, figures.SKY, *figures.LINES[2:]), strict=False):
+        ours, theirs = iter((figures.BLUE, figures.SKY)), iter((figures.ORANGE, figures.GREEN, figures.PINK))
+        for who in methods:
             line = [(point.error, point.seconds) for point in own if point.who == who]
-            mark = "o-" if who.startswith("fastdistill") else "s--"
+            is_ours = who.startswith("fastdistill")
+            mark, colour = ("o-", next(ours)) if is_ours else ("s--", next(theirs))
             ax.loglog(*zip(*line, strict=True), mark, color=colour, markersize=5, label=who)
         ax.invert_xaxis()
         figures.label(ax, title, "measured relative error, smaller to the right", "seconds")
@@ -231,8 +233,8 @@ def main() -> None:
         where = conditions()
     text = "\n".join([table(found), "", *(f"* {line}" for line in where)]) + "\n"
     print(text)
-    (DOCS / "performance_curves.md").write_text(text, encoding="utf-8")
-    draw(found, DOCS / "performance.png")
+    (MEASURED / "curves.md").write_text(text, encoding="utf-8")
+    draw(found, MEASURED / "curves.png")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from benchmarks import latency, limits, out_of_core, processes, selection_limits, sgd_limits, solver_limits
 
 ROOT = Path(__file__).parents[1]
-README, TARGETS = ROOT / "README.md", ROOT / "docs" / "performance_targets.md"
+README, TARGETS = ROOT / "README.md", ROOT / "docs" / "measured" / "targets.md"
 TABLE = re.compile(r"(?<=<!-- begin: python -m benchmarks.report --readme -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 

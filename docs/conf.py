@@ -24,7 +24,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "examples", "gallery", "**sg_execution_times.rst"]
+exclude_patterns = ["_build", "examples", "gallery", "measured", "**sg_execution_times.rst"]
 templates_path, html_static_path, html_css_files = ["_templates"], ["_static"], ["site.css"]
 default_role = "py:obj"
 highlight_language = "text"  # of blocks that name none: equations
@@ -39,7 +39,7 @@ html_theme_options = {
     "footer_end": [],
 }
 html_show_sourcelink = False
-ALONE = ("start", "choose", "troubleshooting", "design", "glossary", "changelog")  # pages of no section
+ALONE = ("start", "choose", "performance", "troubleshooting", "design", "glossary", "changelog")  # pages of no section
 html_sidebars: dict[str, list[str]] = {name: [] for name in ALONE}
 
 numpydoc_show_class_members = False
