@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # pictures of the gallery do not depend on the machine's cores
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 import fastdistill as fd
 
@@ -19,6 +23,7 @@ version = release = fd.__version__
 extensions = [
     "myst_parser",
     "numpydoc",
+    "reproduced",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx_design",
