@@ -1,4 +1,4 @@
-"""The directive ``.. reproduced:: PAPER``: the tables and pictures of ``fastdistill reproduce PAPER``, made while building.
+"""The directive ``.. reproduced:: PAPER``: tables and pictures of ``fastdistill reproduce PAPER``, made while building.
 
 On data that scikit-learn bundles, as the command without ``--data``; half a minute for all five papers.
 """
