@@ -189,7 +189,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.aa:
         base, head = git("rev-parse", "HEAD"), copy_of_head()
-        write_table([measured(base, head, arguments.bench, None) for _ in range(arguments.aa)])
+        rounds: list[Round] = []
+        for _ in range(arguments.aa):
+            rounds.append(measured(base, head, arguments.bench, None))
+            write_table(rounds)  # after each, for an hour of work not to be lost
         return 0
     if len(arguments.commits) != 2:
         parser.error("two commits are needed: gate.py $(git merge-base origin/main HEAD) HEAD")
