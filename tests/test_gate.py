@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -43,8 +44,9 @@ def replayed(rounds):
 def test_the_stored_table_is_of_identical_code():
     assert STORED["measured"]
     assert JUDGED
-    for values in TABLE.values():
-        assert all(0.3 < value < 3.0 for value in values)
+    assert all(value > 0 for values in TABLE.values() for value in values)
+    for name in JUDGED:  # others show what other work on a machine does
+        assert 1 / gate.TOO_NOISY < median(TABLE[name]) < gate.TOO_NOISY
 
 
 def test_unchanged_code_passes_five_times():
