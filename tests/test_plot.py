@@ -12,6 +12,7 @@ matplotlib.use("agg")
 import numpy as np
 import pytest
 from matplotlib import pyplot
+from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics.pairwise import rbf_kernel
 
@@ -99,6 +100,11 @@ def test_a_kernel_estimator_over_penalties():
     model = fd.DistilledKernelRidge(gamma=0.1, xi=[1.0, 0.5], n_steps=2, fit_intercept=True)
     expected = fd.Spectrum.from_kernel(rbf_kernel(X, gamma=0.1), fit_intercept=True).path(Y, GRID, [1.0, 0.5])
     np.testing.assert_allclose(PathDisplay.from_estimator(model, X, Y, GRID).errors, expected.loo_mse, rtol=1e-9)
+    sparse = PathDisplay.from_estimator(model, csr_array(X), Y, GRID)
+    np.testing.assert_allclose(sparse.errors, expected.loo_mse, rtol=1e-9)
+    model.set_params(kernel="precomputed")
+    given = PathDisplay.from_estimator(model, rbf_kernel(X, gamma=0.1).tolist(), Y, GRID)
+    np.testing.assert_allclose(given.errors, expected.loo_mse, rtol=1e-9)
 
 
 def test_the_band_is_one_standard_error_of_its_line():
@@ -212,6 +218,13 @@ def test_the_trace_of_a_run():
     assert display.ax_.get_yscale() == "log"
     assert display.plot(quantity="kd_cosine").ax_.get_yscale() == "linear"
     assert TraceDisplay.from_run(found, names=["a", "b"]).frame().run.unique().tolist() == ["a", "b"]
+
+
+def test_the_trace_of_deep_linear_students():
+    found = fd.deep_linear_distillation(X, Y, [np.ones((1, 6))], kd_weight=0.5, step_size=0.01, n_epochs=2)
+    display = TraceDisplay.from_run(found)
+    assert display.names == ["run"]
+    np.testing.assert_array_equal(display.values["loss"][0], found.trace["loss"])
 
 
 def test_the_loss_curve_of_an_estimator():

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 
 from fastdistill.base import validation
 from fastdistill.estimators.kernel_ridge import DistilledKernelRidge, Kernel
@@ -165,7 +166,7 @@ class PathDisplay(Display):
         if isinstance(estimator, DistilledKernelRidge):
             kernel = Kernel.of(estimator)
             kernel.check()
-            spectrum = kernel.spectrum(X if kernel.is_precomputed else np.asarray(X), sample_weight)
+            spectrum = kernel.spectrum(X if issparse(X) else np.asarray(X), sample_weight)
         elif isinstance(estimator, DistilledRidge):
             spectrum = Spectrum.from_design(X, estimator.fit_intercept, sample_weight)
         else:

@@ -24,8 +24,12 @@ WORDS = {
     "distance": "distance to the reference",
     "kd_cosine": "cosine of student's and teacher's gradients",
     "validation_score": "score on the validation samples",
+    "kd_loss": "distillation loss",
+    "prediction_error": "mean squared distance to the teacher's predictions",
+    "step_cosine": "mean cosine of the two gradients over the steps",
+    "step_cosine_min": "smallest cosine of the two gradients over the steps",
 }
-LINEAR = ("kd_cosine", "validation_score")  # of either sign
+LINEAR = ("kd_cosine", "step_cosine", "step_cosine_min", "validation_score")  # of either sign
 
 
 class TraceDisplay(Display):
@@ -82,8 +86,8 @@ class TraceDisplay(Display):
 
         Parameters
         ----------
-        run : SGDRun or DeepRun
-            What `fastdistill.run_sgd` returned; anything with a ``trace``, a dict with "epoch".
+        run : SGDRun, or what `fastdistill.deep_linear_distillation` returned
+            What `fastdistill.run_sgd` returned.
         names : sequence of Q str, optional
             Of the configurations; by default what tells them apart, ``kd_weight`` or ``step_size``.
 
