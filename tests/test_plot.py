@@ -221,7 +221,8 @@ def test_the_trace_of_a_run():
 
 
 def test_the_trace_of_deep_linear_students():
-    found = fd.deep_linear_distillation(X, Y, [np.ones((1, 6))], kd_weight=0.5, step_size=0.01, n_epochs=2)
+    teacher = [np.ones((1, 6))]
+    found = fd.deep_linear_distillation(X, Y, teacher, kd_weight=0.5, step_size=0.01, n_epochs=2, random_state=0)
     display = TraceDisplay.from_run(found)
     assert display.names == ["run"]
     np.testing.assert_array_equal(display.values["loss"][0], found.trace["loss"])
