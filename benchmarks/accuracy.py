@@ -1,4 +1,4 @@
-"""Time against *measured* error, ours beside scikit-learn's: ``python -m benchmarks.accuracy``, about two minutes.
+"""Time against *measured* error, ours beside scikit-learn's: ``python -m benchmarks.accuracy``, about a minute.
 
 Every point is one call: its fewest seconds over rounds, and the relative error of its result against a reference that
 is computed another way, in digits that float64 holds::
