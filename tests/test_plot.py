@@ -200,6 +200,16 @@ def test_the_filter_that_an_estimator_uses():
     np.testing.assert_allclose(tuned.filters[-1], model.filter_, rtol=1e-9)
 
 
+def test_the_filter_of_a_kernel_estimator():
+    model = fd.DistilledKernelRidgeCV(GRID, gamma=[0.01, 0.1], strategy="ridge").fit(X, Y)
+    display = SpectrumDisplay.from_estimator(model, X, Y)
+    gamma = model.kernel_params_["gamma"]
+    expected = fd.Spectrum.from_kernel(rbf_kernel(X, gamma=gamma), fit_intercept=True).path(Y, model.alpha_, [])
+    np.testing.assert_allclose(display.d, expected.spectrum.d, rtol=1e-9, atol=1e-12)
+    for row in display.filters:
+        np.testing.assert_allclose(row, expected.filters[0], rtol=1e-8, atol=1e-12)
+
+
 def test_directions_above_the_noise():
     display = SpectrumDisplay([3.0, 2.0, 1.0], [0.5, 0.04, 0.0], noise=0.01, wanted=[0.98, 0.75, 0.0])
     assert display.above_noise.tolist() == [True, False, False]
@@ -285,8 +295,8 @@ ERRORS = {
     "spectrum of y": (lambda: SpectrumDisplay.from_path(Y), TypeError, "path must be a path"),
     "no share": (lambda: SpectrumDisplay([1.0]).plot(), ValueError, "needs the shares"),
     "no filters": (lambda: SpectrumDisplay([1.0]).plot(kind="filters"), ValueError, "needs filters"),
-    "kernel model": (
-        lambda: SpectrumDisplay.from_estimator(fd.DistilledKernelRidge(), X, Y),
+    "classifier": (
+        lambda: SpectrumDisplay.from_estimator(fd.DistilledRidgeClassifier(), X, Y),
         TypeError,
         "SpectrumDisplay.from_path",
     ),

@@ -7,6 +7,7 @@ module                  what it has
 ``curves``              `PathDisplay`: error against penalty, a line for each step
 ``choices``             `TuningDisplay`: leave-one-out curves, the choice, gains with standard errors
 ``spectra``             `SpectrumDisplay`: eigenvalues, where the signal sits, filters
+``training``            the spectrum that an estimator has of its training samples
 ``traces``              `TraceDisplay`: what SGD records, a line for each configuration
 ======================  ============================================================================
 

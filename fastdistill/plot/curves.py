@@ -14,11 +14,8 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from scipy.sparse import issparse
 
 from fastdistill.base import validation
-from fastdistill.estimators.kernel_ridge import DistilledKernelRidge, Kernel
-from fastdistill.estimators.ridge import DistilledRidge
 from fastdistill.pages.parts import grid_data
 from fastdistill.plot.display import (
     Display,
@@ -28,9 +25,9 @@ from fastdistill.plot.display import (
     checked_styles,
     step_name,
 )
+from fastdistill.plot.training import GIVEN, students_of, training_spectrum
 from fastdistill.selection.paired import mean_and_error
 from fastdistill.spectral.path import DistillationPath
-from fastdistill.spectral.spectrum import Spectrum
 
 QUANTITIES = {"loo": "leave-one-out mean squared error", "gcv": "GCV", "train": "mean squared training error"}
 ON_NEW_SAMPLES = "mean squared error on new samples"
@@ -163,19 +160,13 @@ class PathDisplay(Display):
         ValueError, TypeError
             As `from_path`; an estimator of another kind.
         """
-        if isinstance(estimator, DistilledKernelRidge):
-            kernel = Kernel.of(estimator)
-            kernel.check()
-            spectrum = kernel.spectrum(X if issparse(X) else np.asarray(X), sample_weight)
-        elif isinstance(estimator, DistilledRidge):
-            spectrum = Spectrum.from_design(X, estimator.fit_intercept, sample_weight)
-        else:
+        if not isinstance(estimator, GIVEN):
             raise TypeError(
                 f"estimator must be a DistilledRidge or a DistilledKernelRidge, got {type(estimator).__name__}; "
                 f"TuningDisplay.from_estimator shows those that tune themselves."
             )
-        steps = estimator.n_steps if np.ndim(estimator.xi) == 0 else None
-        return cls.from_path(spectrum.path(y, checked_grid(penalties), estimator.xi, steps), error=error)
+        spectrum = training_spectrum(estimator, X, sample_weight)
+        return cls.from_path(students_of(estimator, spectrum, y, checked_grid(penalties)), error=error)
 
     def best(self, name: str) -> tuple[float, float]:
         """The penalty with the smallest error on the line of that name, and this error."""

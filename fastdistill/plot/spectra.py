@@ -17,11 +17,9 @@ from typing import Any, Self
 import numpy as np
 
 from fastdistill.base import validation
-from fastdistill.estimators.ridge import DistilledRidge
-from fastdistill.estimators.ridge_cv import DistilledRidgeCV
 from fastdistill.plot.display import ABOVE_NOISE, Display, checked_lines, checked_names, checked_styles, step_name
+from fastdistill.plot.training import GIVEN, TUNED, students_of, training_spectrum
 from fastdistill.spectral.path import DistillationPath, FilteredStudents, MeanRidges
-from fastdistill.spectral.spectrum import Spectrum
 
 KINDS = ("signal", "cumulated", "filters", "eigenvalues")
 BY_EIGENVALUE = "direction j, largest eigenvalue first"
@@ -120,37 +118,33 @@ class SpectrumDisplay(Display):
 
         Parameters
         ----------
-        estimator : DistilledRidge or DistilledRidgeCV
-            A `DistilledRidge` shows every step at its `alpha`; a fitted `DistilledRidgeCV` ridge of the penalty
-            ``alpha_`` beside the filter that is used. For kernels pass a path to `from_path`.
+        estimator : DistilledRidge, DistilledKernelRidge, DistilledRidgeCV or DistilledKernelRidgeCV
+            With given weights: every step at its `alpha`. Tuned, and fitted: ridge of the penalty ``alpha_`` beside
+            the filter that is used.
         X : array-like (n, p)
+            Training samples; with ``kernel="precomputed"`` the kernel matrix.
         y : array-like (n,)
         sample_weight : array-like (n,), optional
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            A `DistilledRidgeCV` before `fit`.
+            A tuned estimator before `fit`.
         ValueError
             Other samples than those of `fit` (another rank); a penalty for each target.
         TypeError
             An estimator of another kind.
         """
-        if isinstance(estimator, DistilledRidge):
-            spectrum = Spectrum.from_design(X, estimator.fit_intercept, sample_weight)
-            steps = estimator.n_steps if np.ndim(estimator.xi) == 0 else None
-            return cls.from_path(spectrum.path(y, estimator.alpha, estimator.xi, steps))
-        if not isinstance(estimator, DistilledRidgeCV):
+        if not isinstance(estimator, (*GIVEN, *TUNED)):
             raise TypeError(
-                f"estimator must be a DistilledRidge or a DistilledRidgeCV, got {type(estimator).__name__}; for others "
-                f"pass a path: SpectrumDisplay.from_path(S.path(y, lam, xi))."
+                f"estimator must be a ridge or kernel ridge regressor, got {type(estimator).__name__}; for "
+                f"others pass a path: SpectrumDisplay.from_path(S.path(y, lam, xi))."
             )
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(estimator)
+        spectrum = training_spectrum(estimator, X, sample_weight)
+        if isinstance(estimator, GIVEN):
+            return cls.from_path(students_of(estimator, spectrum, y, estimator.alpha))
         if np.ndim(estimator.alpha_):
             raise ValueError("Every target was tuned alone; pass a path of one: SpectrumDisplay.from_path.")
-        spectrum = Spectrum.from_design(X, estimator.fit_intercept, sample_weight)
         ridge = spectrum.path(y, estimator.alpha_, [])
         if ridge.filters.shape[-1] != len(estimator.filter_):
             raise ValueError(
