@@ -77,6 +77,12 @@ def test_a_path_is_drawn_as_it_is(error, wanted):
     assert display.frame().set_index(["penalty", "student"]).error[GRID[2], "1 step"] == display.errors[2, 1]
 
 
+def test_penalties_come_in_any_order():
+    shuffled = PathDisplay(GRID[::-1], np.arange(7.0)[:, None], standard_errors=np.ones((7, 1)), names=["a"])
+    line, _ = shuffled.plot(band="a").ax_.get_lines()
+    np.testing.assert_array_equal(line.get_xydata(), np.c_[GRID, np.arange(7.0)[::-1]])
+
+
 def test_errors_on_new_samples_and_their_standard_errors():
     display = PathDisplay.from_path(PATH, XQ, YQ)
     squares = np.square(PATH.predict(XQ) - YQ)

@@ -225,15 +225,16 @@ class PathDisplay(Display):
         defaults = [
             {"color": colour, "linewidth": 1.6, "label": name} for colour, name in zip(colours, self.names, strict=True)
         ]
+        order = np.argsort(self.penalties)
         for t, style in enumerate(checked_styles(styles, defaults)):
-            (line,) = ax.plot(self.penalties, self.errors[:, t], **style)
+            (line,) = ax.plot(self.penalties[order], self.errors[order, t], **style)
             if dots and not np.isnan(self.errors[:, t]).all():
                 size = max(9.5 - 1.5 * t, 4.0)  # the same best error is seen for several steps
                 ax.plot(*self.best(self.names[t]), "o", color=line.get_color(), markersize=size)
             if t == shaded and self.standard_errors is not None:
-                middle, error = self.errors[:, t], self.standard_errors[:, t]
+                middle, error = self.errors[order, t], self.standard_errors[order, t]
                 ax.fill_between(
-                    self.penalties, middle - error, middle + error, color=line.get_color(), alpha=0.15, lw=0
+                    self.penalties[order], middle - error, middle + error, color=line.get_color(), alpha=0.15, lw=0
                 )
         ax.set_xscale("log")
         figures.label(ax, ax.get_title(), "penalty λ", self.quantity)
