@@ -6,7 +6,8 @@ answers are equal is tested (``tests/test_comparisons.py``) and tracked by ``tra
 
     python -m benchmarks.report                  # all rows, about 20 minutes
     python -m benchmarks.report --only 4 16 21   # some of them, by the number in the first column
-    python -m benchmarks.report --readme         # all, and the short table of README.md rewritten
+    python -m benchmarks.report --readme         # a row for each kind of work, into the table of README.md
+    python -m benchmarks.report --docs           # all rows, into the page Performance of the documentation
 
 A row whose ratio is above its target is marked. Ratios move by some percent between runs, and by more on a machine that
 does other work: a row counts once several runs say the same.
@@ -26,7 +27,8 @@ from typing import Any, NamedTuple
 
 from benchmarks import latency, limits, out_of_core, processes, selection_limits, sgd_limits, solver_limits
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README, TARGETS = ROOT / "README.md", ROOT / "docs" / "measured" / "targets.md"
 TABLE = re.compile(r"(?<=<!-- begin: python -m benchmarks.report --readme -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
@@ -243,23 +245,25 @@ def _processor() -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", type=int, nargs="+", metavar="N", help="the rows of these numbers")
-    parser.add_argument("--readme", action="store_true", help="rewrite the short table of README.md")
+    parser.add_argument("--readme", action="store_true", help="only the short table of README.md, which is rewritten")
+    parser.add_argument("--docs", action="store_true", help=f"rewrite {TARGETS.relative_to(ROOT)} with all rows")
     arguments = parser.parse_args(argv)
-    if arguments.readme and arguments.only:
-        parser.error("--readme needs all rows")
+    if bool(arguments.only) + arguments.readme + arguments.docs > 1:
+        parser.error("--only, --readme and --docs exclude each other")
     if arguments.readme and not TABLE.search(README.read_text(encoding="utf-8")):
         parser.error("README.md has no lines '<!-- begin: python -m benchmarks.report --readme -->' and '<!-- end -->'")
     where = conditions()
     print(f"{where}\n\n{HEAD}", end="")
-    short = []
+    lines = []
     for row in ROWS:
-        if arguments.only is None or row.number in arguments.only:
-            text = line(row, measure(row))
-            print(text, flush=True)
-            short += [text] * row.in_readme
+        if (row.in_readme or not arguments.readme) and (arguments.only is None or row.number in arguments.only):
+            lines.append(line(row, measure(row)))
+            print(lines[-1], flush=True)
+    table = HEAD + "\n".join(lines) + f"\n\n{where}.\n"
     if arguments.readme:
-        table = HEAD + "\n".join(short) + f"\n\n{where}.\n"
         README.write_text(TABLE.sub(lambda _: table, README.read_text(encoding="utf-8")), encoding="utf-8")
+    if arguments.docs:
+        TARGETS.write_text(table, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # pictures of the gallery do not depend on the machine's cores
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 import fastdistill as fd
 
@@ -19,12 +23,13 @@ version = release = fd.__version__
 extensions = [
     "myst_parser",
     "numpydoc",
+    "reproduced",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "examples", "gallery", "**sg_execution_times.rst"]
+exclude_patterns = ["_build", "examples", "gallery", "measured", "**sg_execution_times.rst"]
 templates_path, html_static_path, html_css_files = ["_templates"], ["_static"], ["site.css"]
 default_role = "py:obj"
 highlight_language = "text"  # of blocks that name none: equations
@@ -39,7 +44,7 @@ html_theme_options = {
     "footer_end": [],
 }
 html_show_sourcelink = False
-ALONE = ("start", "choose", "troubleshooting", "design", "glossary", "changelog")  # pages of no section
+ALONE = ("start", "choose", "performance", "troubleshooting", "design", "glossary", "changelog")  # pages of no section
 html_sidebars: dict[str, list[str]] = {name: [] for name in ALONE}
 
 numpydoc_show_class_members = False
@@ -71,7 +76,8 @@ def own_members(cls: type) -> dict[str, list[str]]:
 def public_classes() -> dict[str, dict[str, list[str]]]:
     """Of every public class its members, for the template of classes."""
     named = [(f"fastdistill.{name}", getattr(fd, name)) for name in fd.__all__]
-    named += [(f"fastdistill.theory.{name}", getattr(fd.theory, name)) for name in fd.theory.__all__]
+    for room in (fd.plot, fd.theory):
+        named += [(f"{room.__name__}.{name}", getattr(room, name)) for name in room.__all__]
     for path in ("selection.evidence.Evidence", "selection.verdict.Verdict"):
         module, _, name = path.rpartition(".")
         named.append((f"fastdistill.{path}", getattr(import_module(f"fastdistill.{module}"), name)))

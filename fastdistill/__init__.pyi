@@ -1,6 +1,7 @@
 from fastdistill import distributed as distributed
 from fastdistill import estimators as estimators
 from fastdistill import kernels as kernels
+from fastdistill import plot as plot
 from fastdistill import theory as theory
 from fastdistill.base.linear_losses import optimal_kd_weight as optimal_kd_weight
 from fastdistill.base.status import ConvergenceWarning as ConvergenceWarning

@@ -44,6 +44,9 @@ def test_importing_the_package_loads_nothing_heavy():
         ("from fastdistill.estimators import DistilledRidge, DistilledKernelRidge", {"numba", "matplotlib"}),
         ("import fastdistill as fd; fd.DistilledRidgeCV, fd.SelfDistiller", {"numba", "matplotlib"}),
         ("import fastdistill as fd; fd.KDSGDRegressor, fd.KDSGDClassifier", {"matplotlib"}),
+        ("import fastdistill as fd; fd.plot, dir(fd.plot)", {"numba", "sklearn", "matplotlib", "pandas"}),
+        ("import fastdistill as fd; fd.plot.PathDisplay, fd.plot.TuningDisplay", {"numba", "matplotlib"}),
+        ("import fastdistill as fd; fd.plot.SpectrumDisplay, fd.plot.TraceDisplay", {"numba", "matplotlib"}),
     ],
 )
 def test_rooms_load_only_what_they_need(statement, unwanted):

@@ -30,8 +30,8 @@ ROOMS = (
     "estimators",
     "",  # the package itself: its public names
     "pages",
-    "diagnosis",
     "plot",
+    "diagnosis",
     "reproduce",
     "distributed",
     "cli",

@@ -39,7 +39,7 @@ def found() -> dict[str, set[str]]:
     X = rng.standard_normal((12, 3))
     y = X @ [1.0, -1.0, 0.5] + rng.standard_normal(12)
     spectrum = fd.Spectrum.from_design(X)
-    rooms = ("kernels", "theory", "estimators", "distributed")
+    rooms = ("kernels", "theory", "estimators", "distributed", "plot")
     modules = {"fd": fd, **{f"fd.{name}": getattr(fd, name) for name in rooms}}
     run = fd.run_sgd(X, y, step_size=0.01, n_epochs=1)
     tuned = fd.tune(spectrum, y, [0.1, 1.0], n_steps=1)
@@ -71,6 +71,8 @@ def found() -> dict[str, set[str]]:
         **{name: of_object(value) for name, value in objects.items()},
         **{f"{name}()": parameters(getattr(fd, name)) for name in [*functions, *ESTIMATORS]},
         **{f"theory.{name}()": parameters(getattr(fd.theory, name)) for name in fd.theory.__all__},
+        **{f"plot.{name}()": parameters(getattr(fd.plot, name)) for name in fd.plot.__all__},
+        **{f"plot.{name}": own_methods(getattr(fd.plot, name)) for name in fd.plot.__all__ if name != "Choice"},
         **{f"distributed.{name}()": parameters(getattr(fd.distributed, name)) for name in fd.distributed.__all__},
         **{name: own_methods(type(model)) for name, model in fitted.items()},
         **{f"{name}.fit()": {key for key in vars(model) if key.endswith("_")} for name, model in fitted.items()},
@@ -97,7 +99,7 @@ NAMES = {
         Mask RandK RandomRounding ResidualTeacherRidge SGDRun SelfDistiller SelfTrainedRidge Spectrum TeacherOutputs
         ToleranceRounds TopK Tuned __version__
         batched_path deep_linear_distillation diagnose distributed estimators kernels mixture_from_xi multistep_filter
-        optimal_kd_weight run_sgd theory tune xi_from_mixture
+        optimal_kd_weight plot run_sgd theory tune xi_from_mixture
     """,
     "fd.kernels": """
         ACCURATE COEF COLLAPSED DUAL FILTER ILL_CONDITIONED INFEASIBLE LANES LARGEST_INFLATION LOGISTIC
@@ -126,6 +128,7 @@ NAMES = {
         SelfTrainedRidge
     """,
     "fd.distributed": "accumulate loo_mse",
+    "fd.plot": "Choice PathDisplay SpectrumDisplay TraceDisplay TuningDisplay",
     "Spectrum": """
         d fit_intercept from_design from_kernel is_kernel limit method n_effective n_features n_samples path
         rank tolerance_path total_weight
@@ -205,6 +208,15 @@ NAMES = {
     "SelfTrainedRidge()": "alphas criterion fit_intercept fresh max_steps",
     "distributed.accumulate()": "X fit_intercept sample_weight y",
     "distributed.loo_mse()": "X acc lam n_steps sample_weight xi y",
+    "plot.Choice()": "error error_se gain gain_se held_out_gain held_out_gain_se name penalty",
+    "plot.PathDisplay()": "errors names penalties quantity standard_errors",
+    "plot.SpectrumDisplay()": "d filters names noise share wanted",
+    "plot.TraceDisplay()": "epochs names values",
+    "plot.TuningDisplay()": "choices names penalties quantity scores",
+    "plot.PathDisplay": "best columns frame from_estimator from_path plot",
+    "plot.SpectrumDisplay": "above_noise columns frame from_estimator from_path plot",
+    "plot.TraceDisplay": "columns frame from_estimator from_run plot",
+    "plot.TuningDisplay": "columns frame from_estimator from_tuned gains plot",
     "theory.BestFraction()": "fraction risk",
     "theory.BestMixture()": "excess_risk filters lam weights",
     "theory.FixedDesign()": "d gamma n_samples theta",

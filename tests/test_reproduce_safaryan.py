@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -285,6 +286,8 @@ def test_mnist_itself(data_dir):
     assert found.pixels.shape == (10_000, 28, 28)
     assert found.pixels.max() == 1.0
     assert np.bincount(found.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    for name, original in zip(NAMES, ORIGINAL, strict=True):
+        assert hashlib.sha256((data_dir / name).read_bytes()).hexdigest() == data.SHA256[original]
 
 
 @pytest.mark.usefixtures("blank_pictures")
@@ -346,6 +349,8 @@ def test_missing_files_are_downloaded_and_kept(tmp_path, monkeypatch):
         return (source / url.rpartition("/")[2]).read_bytes()
 
     monkeypatch.setattr(data, "fetch", fetch)
+    made = {name: hashlib.sha256((source / name).read_bytes()).hexdigest() for name in ORIGINAL}
+    monkeypatch.setattr(data, "SHA256", made)
     folder = tmp_path / "data"
     for _ in range(2):
         data.download(["mnist"], folder, silent)
@@ -362,5 +367,5 @@ def test_a_failed_download_leaves_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, "fetch", offline)
     assert "no route to host" in fails(capsys, *arguments)
     monkeypatch.setattr(data, "fetch", lambda url: b"<html>moved</html>")
-    assert "no gzipped file" in fails(capsys, *arguments)
+    assert "is not the file of MNIST any more" in fails(capsys, *arguments)
     assert list(tmp_path.iterdir()) == []

@@ -21,19 +21,15 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_
 penalties = np.logspace(-4, 2, 60)
 S = fd.Spectrum.from_design(X_train, fit_intercept=True)
 path = S.path(y_train, penalties, xi=1.0, n_steps=3)
-errors = path.mse(X_test, y_test)  # (60, 4)
+display = fd.plot.PathDisplay.from_path(path, X_test, y_test)
 
 figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-for step, name in enumerate(("ridge", "1 round", "2 rounds", "3 rounds")):
-    (line,) = axes.semilogx(penalties, errors[:, step], label=name)
-    best = errors[:, step].argmin()
-    axes.plot(penalties[best], errors[best, step], "o", color=line.get_color())
-axes.set(xlabel="penalty λ", ylabel="mean squared test error", title="A round moves the curve to the left")
-axes.legend()
+display.plot(axes, band="ridge")
+axes.set_title("A round moves the curve to the left")
 
 # %%
-# The best errors, at the dots:
+# The best errors, at the dots; the band is one standard error of ridge's:
 
-for step in range(4):
-    best = errors[:, step].argmin()
-    print(f"{step} rounds: error {errors[best, step]:.0f} at the penalty {penalties[best]:.3g}")
+for name in display.names:
+    penalty, error = display.best(name)
+    print(f"{name}: error {error:.0f} at the penalty {penalty:.3g}")

@@ -18,14 +18,14 @@ S = fd.Spectrum.from_design(X, fit_intercept=True)
 print(f"{S.rank} directions, eigenvalues from {S.d[0]:.3g} to {S.d[-1]:.3g}")
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
-for step, filters in enumerate(S.path(y, 1e4, xi=1.0, n_steps=3).filters):
-    left.semilogx(S.d, filters, label="ridge" if step == 0 else f"{step} pure rounds")
-for weight in (1.0, 0.5, 0.0, -1.0):
-    right.semilogx(S.d, S.path(y, 1e4, [weight]).filters[1], label=f"ξ = {weight:g}")
-left.set(xlabel="eigenvalue d", ylabel="filter", title="Rounds without labels")
-right.set(xlabel="eigenvalue d", title="One step, different weights")
-left.legend()
-right.legend()
+rounds = fd.plot.SpectrumDisplay.from_path(S.path(y, 1e4, xi=1.0, n_steps=3))
+rounds.plot(left, kind="filters", against="eigenvalue")
+weights = (1.0, 0.5, 0.0, -1.0)
+filters = [S.path(y, 1e4, [weight]).filters[1] for weight in weights]
+one_step = fd.plot.SpectrumDisplay(S.d, filters=filters, names=[f"ξ = {weight:g}" for weight in weights])
+one_step.plot(right, kind="filters", against="eigenvalue")
+left.set_title("Rounds without labels")
+right.set(title="One step, different weights", ylabel="")
 
 # %%
 # Degrees of freedom, the sums of these filters:

@@ -22,12 +22,11 @@ S = fd.Spectrum.from_design(X_train, fit_intercept=True)
 path = S.path(y_train, penalties, xi=[1.0])
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
-for step, color in enumerate(("C0", "C1")):
-    name = ("ridge", "one step")[step]
-    left.semilogx(penalties, path.loo_mse[:, step], color=color, label=f"{name}, leave-one-out")
-    left.semilogx(penalties, path.mse(X_test, y_test)[:, step], "--", color=color, label=f"{name}, new samples")
-left.set(xlabel="penalty λ", ylabel="mean squared error", title="Given weights")
-left.legend()
+left_out, new = fd.plot.PathDisplay.from_path(path), fd.plot.PathDisplay.from_path(path, X_test, y_test)
+for display, line, what in ((left_out, "-", "leave-one-out"), (new, "--", "new samples")):
+    styles = [{"linestyle": line, "label": f"{name}, {what}"} for name in display.names]
+    display.plot(left, dots=False, styles=styles)
+left.set(ylabel="mean squared error", title="Given weights")
 
 promised, real = [], []
 for n_steps in range(5):

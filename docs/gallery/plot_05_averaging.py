@@ -2,9 +2,9 @@
 Why does the default not take a single penalty?
 ===============================================
 
-Because some hundred samples cannot choose one. The leave-one-out curve is flat, and drawing the samples anew moves
-its minimum. The bars show how often each penalty would be chosen; the default averages the filters of ridge with
-these weights.
+Because some hundred samples cannot choose one. The leave-one-out curve is flat (the band is one standard error), and
+drawing the samples anew moves its minimum. The bars show how often each penalty would be chosen; the default averages
+the filters of ridge with these weights.
 """
 
 import matplotlib.pyplot as plt
@@ -22,9 +22,9 @@ for (top, bottom), n in zip(rows.T, (50, 350), strict=True):
     samples = order[:n]
     S = fd.Spectrum.from_design(X[samples], fit_intercept=True)
     tuned = fd.tune(S, y[samples], penalties, n_steps=None)
-    top.semilogx(penalties, S.path(y[samples], penalties, []).loo_mse[:, 0])
-    top.axvline(tuned.lam, color="black", linewidth=0.8)
-    top.set(title=f"{n} samples", ylabel="leave-one-out error")
+    ridge = fd.plot.PathDisplay.from_path(S.path(y[samples], penalties, []))
+    ridge.plot(top, band="ridge", legend=False)
+    top.set(title=f"{n} samples", xlabel="", ylabel="leave-one-out error")
     bottom.bar(penalties, tuned.shares, width=0.25 * penalties)
     bottom.set(xlabel="penalty λ", ylabel="weight")
     gain, error = tuned.penalty_gain

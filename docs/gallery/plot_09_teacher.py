@@ -33,10 +33,9 @@ for axes, (name, size) in zip(panels, (("good teacher", 0.05), ("poor teacher", 
         X, y, loss="logistic", l2=l2, teacher=teacher, kd_weight=weights, step_size=0.02, n_epochs=60,
         reference=best, random_state=0,
     )  # fmt: skip
-    for weight, distance in zip(weights, run.trace["distance"], strict=True):
-        axes.semilogy(run.trace["epoch"][0], distance, label=f"weight {weight:g}")
+    names = [f"weight {weight:g}" for weight in weights]
+    fd.plot.TraceDisplay.from_run(run, names=names).plot(axes, quantity="distance", legend=axes is panels[0])
     noise = fd.theory.kd_neighbourhood(X, y, teacher, best, loss="logistic", l2=l2, step_size=0.02)
-    axes.set(xlabel="epoch", title=f"{name}: best weight {noise.best_weight:.2f}")
+    axes.set(ylabel="", title=f"{name}: best weight {noise.best_weight:.2f}")
     print(f"{name}: the best weight leaves {noise.reduction:.1%} of the noise bound")
 panels[0].set_ylabel("distance to the minimiser")
-panels[0].legend()

@@ -35,6 +35,7 @@ import numpy as np
 
 from fastdistill.base import validation
 from fastdistill.diagnosis import table
+from fastdistill.plot.display import ABOVE_NOISE
 from fastdistill.selection.paired import mean_and_error, relative_gain, squared_errors
 from fastdistill.selection.tuning import PENALTIES, Tuned, tune, tune_jointly
 from fastdistill.selection.verdict import Verdict, verdict
@@ -45,7 +46,6 @@ MIN_SAMPLES = 5
 FOLD_SEED = 0
 HEADINGS = ("student", "penalty", "weights ξ", "leave-one-out error", "gain over ridge", "gain held out")
 CONSTANT = 1e-12  # spread of a column, relative to its largest entry, that rounding could have made
-ABOVE_NOISE = 4.0  # z² / γ² of a direction that is told from noise: two standard deviations
 
 # The noise where little of y lies outside the range of X; see `_noise`.
 SIGNAL_TO_NOISE = np.concatenate([[0.0], np.logspace(-3, 9, 97)])  # d_1 / λ

@@ -12,10 +12,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito's colours, distinct for every common kind of colour vision
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 GREY = "#767676"
+LINES = ("black", BLUE, ORANGE, GREEN, PINK, SKY, YELLOW)
 
 
 def panels(rows: int, columns: int, width: float, height: float, **shared: Any) -> tuple[Figure, np.ndarray]:
@@ -47,3 +49,15 @@ def legend_below(figure: Figure, source: Axes, columns: int) -> None:
 def shades(count: int) -> list[Any]:
     """Ordered colours from dark blue to yellow, readable in grey and for every common kind of colour vision."""
     return list(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, count)))
+
+
+def whole_numbers(ax: Axes) -> None:
+    """Ticks of the x axis at whole numbers only, where they were not set by hand."""
+    locator = ax.xaxis.get_major_locator()
+    if isinstance(locator, MaxNLocator):
+        locator.set_params(integer=True)
+
+
+def line_colours(count: int) -> list[Any]:
+    """Colours of lines that are told apart, black first; ordered shades where there are more than seven."""
+    return list(LINES[:count]) if count <= len(LINES) else shades(count)

@@ -138,11 +138,10 @@ def _bars(spectrum: Any) -> Picture:
     k, steps = np.arange(1, spectrum.rank + 1), np.arange(STEPS + 1)
     filters = np.array([spectrum.path(Y, PENALTY, 1 - alpha, STEPS).filters for alpha in LOSSES])
     figure, axes = figures.panels(2, 1, 9.5, 5.6, sharex=True)
-    width = 0.84 / len(steps)
+    names = [f"step {t}" for t in steps]
     for ax, alpha, rows in zip(axes, LOSSES, filters, strict=True):
-        for t, (row, colour) in enumerate(zip(rows, figures.shades(len(steps)), strict=True)):
-            ax.bar(k + (t - STEPS / 2) * width, row, width, color=colour, label=f"step {t}")
-        ax.set_ylim(0, 1)
+        display = fd.plot.SpectrumDisplay(spectrum.d, filters=rows, names=names)
+        display.plot(ax, kind="filters", bars=True, legend=False)
         ax.set_xticks(k)
         figures.label(ax, f"α = {alpha:g}", "k, largest eigenvalue first" if alpha else "", "[B]ₖₖ")
     figures.legend_below(figure, axes[0], 6)

@@ -273,8 +273,9 @@ def _ratio(value: float) -> str:
 
 def _picture(each: Curves) -> Picture:
     figure, (left, right) = figures.panels(1, 2, 11.0, 4.4)
-    for name, risk, colour, line in zip(STUDENTS, each.risks, COLOURS, LINES, strict=True):
-        left.semilogx(GRID, risk, color=colour, linestyle=line, linewidth=2, label=name)
+    styles = [{"color": colour, "linestyle": line, "linewidth": 2} for colour, line in zip(COLOURS, LINES, strict=True)]
+    display = fd.plot.PathDisplay(GRID, np.array(each.risks).T, names=STUDENTS, quantity="test error (MSE)")
+    display.plot(left, dots=False, styles=styles, legend=False)
     for k in (2, 3):
         right.semilogx(GRID, each.xi[k], color=COLOURS[k], linestyle=LINES[k], linewidth=2)
     best = GRID[each.risks[0].argmin()]
@@ -283,7 +284,7 @@ def _picture(each: Curves) -> Picture:
     right.axhline(0.0, color="black", linewidth=0.9)
     if np.abs(each.xi[2:]).max() > 10:
         right.set_yscale("symlog", linthresh=5.0)
-    figures.label(left, each.split.title, "penalty λ (mean scale)", "test error (MSE)")
+    figures.label(left, each.split.title, "penalty λ (mean scale)", display.quantity)
     figures.label(right, "Weights: best and one-shot", "penalty λ (mean scale)", "ξ")
     figures.legend_below(figure, left, 4)
     grid = {"student": list(STUDENTS), "lam": GRID}

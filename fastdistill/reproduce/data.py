@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import os
 import zlib
@@ -159,6 +160,10 @@ IDX = (
     ("mnist_10k_images.idx3.gz", "t10k-images-idx3-ubyte.gz", 3),
     ("mnist_10k_labels.idx1.gz", "t10k-labels-idx1-ubyte.gz", 1),
 )
+SHA256 = {
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
 IDX_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 
 
@@ -356,8 +361,11 @@ def download(keys: Iterable[str], folder: Path, progress: Callable[[str], None])
         if not ((folder / name).exists() or (folder / original).exists()):
             progress(f"downloading {IDX_MIRROR}{original}")
             content = _fetched(IDX_MIRROR + original, folder / name, IDX_MIRROR + original)
-            if content[:2] != b"\x1f\x8b":
-                raise InputError(f"{IDX_MIRROR}{original} is no gzipped file any more; look for {original} elsewhere.")
+            if hashlib.sha256(content).hexdigest() != SHA256[original]:
+                raise InputError(
+                    f"{IDX_MIRROR}{original} is not the file of MNIST any more, by its SHA-256; look for {original} "
+                    f"elsewhere."
+                )
             _put(folder / name, content)
 
 

@@ -204,10 +204,12 @@ def _curves(rounds: Any) -> Picture:
 def _bars(spectrum: Any, rounds: Any) -> Picture:
     full = np.zeros((rounds.n_rounds, len(X)))
     full[:, : spectrum.rank] = rounds.filters  # the two directions outside the range of G are 0
-    index = np.arange(1, len(X) + 1)
+    index, eigenvalues = np.arange(1, len(X) + 1), np.zeros(len(X))
+    eigenvalues[: spectrum.rank] = spectrum.d
     figure, axes = figures.panels(1, rounds.n_rounds, 10.0, 3.0, sharey=True)
     for t, (ax, colour) in enumerate(zip(axes, figures.shades(len(axes)), strict=True)):
-        ax.bar(index, full[t], color=colour)
+        display = fd.plot.SpectrumDisplay(eigenvalues, filters=full[t : t + 1])
+        display.plot(ax, kind="filters", bars=True, styles=[{"color": colour}], legend=False)
         ax.set_xticks(index[::2])
         figures.label(ax, f"round {t}", "k, largest eigenvalue first", "[B]ₖₖ" if t == 0 else "")
     return Picture(
@@ -239,7 +241,7 @@ def _sparsity(spectrum: Any, gauss: Any, rounds: Any) -> Picture:
         index, t = fd.theory.sparsity_index(filters), np.arange(len(filters))
         ax.semilogy(t, index - 1, "o-", color=figures.BLUE, markersize=5, label="observed")
         ax.semilogy(t, bound - 1, "s--", color=figures.ORANGE, markersize=4, label="the theorem's lower bound")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        figures.whole_numbers(ax)
         figures.label(ax, title, "round", "sparsity index − 1")
         data.append({"problem": np.full(t.shape, title), "round": t, "index": index, "bound": bound})
     axes[1].set_ylabel("")
@@ -312,13 +314,18 @@ def _early_stopping(spectrum: Any, rounds: Any) -> Picture:
     descent = fd.theory.early_stopping_filter(d, 1.0 / d[0], iterations)
     k = np.arange(1, len(d) + 1)
     figure, (left, right) = figures.panels(1, 2, 9.5, 3.9, sharey=True)
-    marks = "os^D"
-    for t, (row, colour) in enumerate(zip(rounds.filters, figures.shades(4), strict=True)):
-        left.semilogy(k, row, marker=marks[t], color=colour, markersize=5, label=f"round {t}")
-    for i, (row, colour) in enumerate(zip(descent, figures.shades(4), strict=True)):
-        right.semilogy(k, row, marker=marks[i], color=colour, markersize=5, label=f"{iterations[i]} iterations")
-    figures.label(left, "Distillation: lowered with every round", "k, largest eigenvalue first", "filter value")
-    figures.label(right, "Gradient descent: raised with every iteration", "k, largest eigenvalue first")
+    styles = [
+        {"marker": mark, "color": colour, "markersize": 5}
+        for mark, colour in zip("os^D", figures.shades(4), strict=True)
+    ]
+    kinds = (
+        (left, "Distillation: lowered with every round", rounds.filters, [f"round {t}" for t in range(4)]),
+        (right, "Gradient descent: raised with every iteration", descent, [f"{i} iterations" for i in iterations]),
+    )
+    for ax, title, filters, names in kinds:
+        display = fd.plot.SpectrumDisplay(d, filters=filters, names=names)
+        display.plot(ax, kind="filters", log=True, styles=styles, legend=False)
+        figures.label(ax, title, "k, largest eigenvalue first", "filter value" if ax is left else "")
     for ax in (left, right):
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False, fontsize=9)
     return Picture(

@@ -23,6 +23,7 @@ Cost: a decomposition of n_train × d for each data set; the rest is drawing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -204,14 +205,15 @@ def _risk_curves() -> Picture:
     figure, axes = figures.panels(1, 3, 11.0, 4.3, sharey=True)
     risks = np.empty((len(PROBLEMS), len(STEP_NAMES), len(lams)))
     for ax, curves, (title, s, theta) in zip(axes, risks, PROBLEMS, strict=True):
-        for k, name in enumerate(STEP_NAMES):
-            best = fd.theory.best_mixture(s**2, theta, GAMMA, N_SAMPLES, lams, k)
-            curves[k] = best.excess_risk / FLOOR
-            ax.loglog(lams, curves[k], color=COLOURS[k], marker=MARKS[k], markevery=7, markersize=4.5, label=name)
+        for k in range(len(STEP_NAMES)):
+            curves[k] = fd.theory.best_mixture(s**2, theta, GAMMA, N_SAMPLES, lams, k).excess_risk / FLOOR
+        _draw(ax, lams, curves.T, STEP_NAMES, "excess risk / (γ²/n)", markevery=7)
+        ax.set_yscale("log")
         oracle = fd.theory.oracle_risk(s**2, theta, GAMMA, N_SAMPLES) / FLOOR
         ax.axhline(oracle, color="black", linestyle=":", linewidth=1.3, label="best of all filters")
-        figures.label(ax, title, "penalty λ")
-    axes[0].set_ylabel("excess risk / (γ²/n)")
+        ax.set_title(title, fontsize=10.5)
+    for ax in axes[1:]:
+        ax.set_ylabel("")
     figures.legend_below(figure, axes[0], 6)
     return Picture(
         "excess-risk",
@@ -227,6 +229,15 @@ def _risk_curves() -> Picture:
             {"excess_risk_in_gamma2_over_n": risks},
         ),
     )
+
+
+def _draw(ax: Any, lams: Any, errors: np.ndarray, names: Sequence[str], quantity: str, markevery: int = 1) -> None:
+    """Errors (L, k+1) against the penalty, in the colours and marks of the steps."""
+    styles = [
+        {"color": COLOURS[k], "marker": MARKS[k], "markevery": markevery, "markersize": 4.5} for k in range(len(names))
+    ]
+    display = fd.plot.PathDisplay(lams, errors, names=names, quantity=quantity)
+    display.plot(ax, dots=False, styles=styles, legend=False)
 
 
 def _gain() -> Picture:
@@ -289,12 +300,12 @@ def _validation_curves(fits: list[Fit]) -> Picture:
     figure, axes = figures.panels(1, len(fits), 11.0, 4.2)
     scores = np.array([found.tuned[2].scores.T for found in fits])
     for ax, found, curves in zip(axes, fits, scores, strict=True):
-        for k, curve in enumerate(curves):
-            ax.semilogx(GRID, curve, color=COLOURS[k], marker=MARKS[k], markersize=5, label=STEP_NAMES[k])
+        _draw(ax, GRID, curves.T, STEP_NAMES[:3], "validation error (MSE)")
         ax.set_xticks(GRID[::2])
         ax.set_ylim(0.97 * curves.min(), min(curves.max(), 3 * curves.min()) * 1.05)
-        figures.label(ax, found.data.title, "penalty λ")
-    axes[0].set_ylabel("validation error (MSE)")
+        ax.set_title(found.data.title, fontsize=10.5)
+    for ax in axes[1:]:
+        ax.set_ylabel("")
     figures.legend_below(figure, axes[0], 3)
     return Picture(
         "validation",
@@ -318,7 +329,7 @@ def _alignment(fits: list[Fit]) -> Picture:
     for ax, found in zip(axes, fits, strict=True):
         j = np.arange(1, len(found.alignment) + 1)
         ax.bar(j, found.alignment, color=figures.BLUE)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        figures.whole_numbers(ax)
         figures.label(ax, found.data.title, "j, largest singular value first")
         title = np.full(len(j), found.data.title)
         data.append({"data": title, "j": j, "squared_cosine": found.alignment})

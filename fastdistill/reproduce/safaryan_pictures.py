@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+import fastdistill as fd
 from fastdistill.pages import figures
 from fastdistill.pages.parts import Picture, grid_data, stacked_data
 from fastdistill.reproduce import safaryan_runs as work
@@ -40,15 +41,18 @@ def _curves(found: work.Study) -> Picture:
     names = ("SGD", "KD, λ = 0.5", "KD, λ = 0.9", "KD, λ°", "unbiased KD, λ*", "SVRG")
     colours = (figures.GREY, figures.SKY, figures.ORANGE, figures.GREEN, figures.BLUE, figures.PINK)
     lines = ("-", "-", "-", "--", "-", ":")
+    styles = [{"color": colour, "linestyle": line} for colour, line in zip(colours, lines, strict=True)]
     values = np.empty((3, len(names), 2, len(found.plain.epochs)))
     for j, lesson in enumerate(found.lessons):
         chosen = [(lesson.kd, work.WEIGHTS.index(weight)) for weight in (0.5, 0.9)]
         chosen += [(lesson.kd, len(work.WEIGHTS) + 2), (lesson.kd_unbiased, -1)]
         for i, (runs, q) in enumerate([(found.plain, 0), *chosen, (found.svrg, 0)]):
             values[j, i] = runs.gap[q], runs.distance[q]
-            style: dict[str, Any] = {"color": colours[i], "linestyle": lines[i], "linewidth": 1.8, "label": names[i]}
-            for row in (0, 1):
-                axes[3 * row + j].semilogy(runs.epochs, values[j, i, row], **style)
+        display = fd.plot.TraceDisplay(
+            found.plain.epochs, {"gap": values[j, :, 0], "distance": values[j, :, 1]}, names=names
+        )
+        for row, quantity in enumerate(("gap", "distance")):
+            display.plot(axes[3 * row + j], quantity=quantity, log=True, styles=styles, legend=False)
         figures.label(axes[j], f"{lesson.teacher.quality} teacher", "", "f(x) − f*" if j == 0 else "")
         figures.label(axes[3 + j], "", "epoch", "‖x − x*‖²" if j == 0 else "")
         for ax, level in zip((axes[3 + j], axes[j]), found.plateau, strict=True):
@@ -175,17 +179,19 @@ def _deep(found: work.Study) -> Picture:
     parts = []
     for each in found.deep:
         trace = {key: values[1:] for key, values in each.trace.items()}  # no steps before the start
-        style: dict[str, Any] = {"color": colours[each.depth], "linestyle": lines[each.weight], "linewidth": 1.8}
         name = f"{each.depth} layer{'s' if each.depth > 1 else ''}, λ = {each.weight:g}"
-        left.plot(trace["epoch"], trace["step_cosine"], label=name, **style)
-        right.semilogy(trace["epoch"], trace["prediction_error"], **style)
+        values = {key: trace[key] for key in ("step_cosine", "prediction_error")}
+        display = fd.plot.TraceDisplay(trace["epoch"], values, names=[name])
+        styles = [{"color": colours[each.depth], "linestyle": lines[each.weight]}]
+        for ax, (quantity, log) in zip(
+            (left, right), (("step_cosine", False), ("prediction_error", True)), strict=True
+        ):
+            display.plot(ax, quantity=quantity, log=log, styles=styles)
         size = len(trace["epoch"])
         head = {"layers": [each.depth] * size, "weight": [each.weight] * size}
         shown = ("epoch", "step_cosine", "step_cosine_min", "prediction_error", "loss")
         parts.append(head | {key: trace[key] for key in shown})
     left.set_ylim(top=1.03)
-    for ax in (left, right):
-        ax.locator_params(axis="x", integer=True)
     figures.label(left, "Mean cosine of the two gradients", "epoch", "cosine")
     figures.label(right, "Distance of predictions from the teacher's", "epoch", "mean square")
     figures.legend_below(figure, left, 4)
