@@ -33,6 +33,7 @@ from fastdistill.sgd.schedules import Geometric as Geometric
 from fastdistill.sgd.schedules import InverseTime as InverseTime
 from fastdistill.spectral.accumulator import GramAccumulator as GramAccumulator
 from fastdistill.spectral.batch import batched_path as batched_path
+from fastdistill.spectral.neural_tangent import ntk_kernel as ntk_kernel
 from fastdistill.spectral.path import DistillationLimit as DistillationLimit
 from fastdistill.spectral.path import DistillationPath as DistillationPath
 from fastdistill.spectral.path import ToleranceRounds as ToleranceRounds

@@ -96,7 +96,7 @@ NAMES = {
         DistilledRidgeClassifierCV Geometric GramAccumulator Holdout InverseTime KDSGDClassifier KDSGDRegressor
         Mask RandK RandomRounding SGDRun SelfDistiller Spectrum TeacherOutputs ToleranceRounds TopK Tuned __version__
         batched_path deep_linear_distillation diagnose distributed estimators kernels mixture_from_xi multistep_filter
-        optimal_kd_weight run_sgd theory tune xi_from_mixture
+        ntk_kernel optimal_kd_weight run_sgd theory tune xi_from_mixture
     """,
     "fd.kernels": """
         ACCURATE COEF COLLAPSED DUAL FILTER ILL_CONDITIONED INFEASIBLE LANES LARGEST_INFLATION LOGISTIC
@@ -168,6 +168,7 @@ NAMES = {
     "mixture_from_xi()": "xi",
     "xi_from_mixture()": "w",
     "multistep_filter()": "d lam n_steps xi",
+    "ntk_kernel()": "X Z bias_variance depth weight_variance",
     "run_sgd()": """
         X average batch_size callback coef_init compressor fit_intercept kd_weight l2 loss momentum n_epochs
         n_jobs order random_state record_every reference sample_weight step_size teacher teacher_every
