@@ -101,6 +101,9 @@ def test_pareek_prints_the_uci_table(data_dir, tmp_path, capsys):
     energy = [row for row in rows if row["row"].startswith("Appliances")]
     assert [row["validation error"][:4] for row in energy] == ["0.61"] * 3
     assert {row["n × d"] for row in energy} == {"19735 × 24"}
+    readings = rows_of(tmp_path / "pareek-appliances.csv")
+    assert [row["agrees to printed digits"] for row in readings] == ["yes", "yes", "no"] * 2
+    assert [f"{float(row['ours']):.2f}" for row in readings] == ["0.62", "0.62", "0.64"] * 2
 
 
 def test_bundled_data_follow_the_protocol_and_say_that_they_are_not_the_papers(everything):
