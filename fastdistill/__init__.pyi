@@ -15,6 +15,7 @@ from fastdistill.estimators.ridge_cv import DistilledRidgeCV as DistilledRidgeCV
 from fastdistill.estimators.self_distiller import SelfDistiller as SelfDistiller
 from fastdistill.estimators.sgd import KDSGDRegressor as KDSGDRegressor
 from fastdistill.estimators.sgd_classifier import KDSGDClassifier as KDSGDClassifier
+from fastdistill.estimators.torch_module import TorchEstimator as TorchEstimator
 from fastdistill.selection.criteria import Holdout as Holdout
 from fastdistill.selection.mixtures import mixture_from_xi as mixture_from_xi
 from fastdistill.selection.mixtures import xi_from_mixture as xi_from_mixture

@@ -60,7 +60,8 @@ def found() -> dict[str, set[str]]:
     }
     functions = [name for name in fd.__all__ if inspect.isfunction(getattr(fd, name))]
     labels = (y > 0).astype(int)
-    fitted = {name: getattr(fd, name)() for name in ESTIMATORS if name != "SelfDistiller"}
+    around = {"SelfDistiller", "TorchEstimator"}  # which need something to wrap
+    fitted = {name: getattr(fd, name)() for name in ESTIMATORS if name not in around}
     fitted["SelfDistiller"] = fd.SelfDistiller(fd.DistilledRidge())
     for name, model in fitted.items():
         if "SGD" in name:
@@ -73,6 +74,7 @@ def found() -> dict[str, set[str]]:
         **{f"theory.{name}()": parameters(getattr(fd.theory, name)) for name in fd.theory.__all__},
         **{f"distributed.{name}()": parameters(getattr(fd.distributed, name)) for name in fd.distributed.__all__},
         **{name: own_methods(type(model)) for name, model in fitted.items()},
+        "TorchEstimator": own_methods(fd.TorchEstimator),
         **{f"{name}.fit()": {key for key in vars(model) if key.endswith("_")} for name, model in fitted.items()},
         "Spectrum methods": {
             f"{name}({argument})"
@@ -94,9 +96,10 @@ NAMES = {
         Bernoulli ConvergenceWarning Diagnosis DistillationLimit DistillationPath DistilledKernelRidge
         DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
         DistilledRidgeClassifierCV Geometric GramAccumulator Holdout InverseTime KDSGDClassifier KDSGDRegressor
-        Mask RandK RandomRounding SGDRun SelfDistiller Spectrum TeacherOutputs ToleranceRounds TopK Tuned __version__
-        batched_path deep_linear_distillation diagnose distributed estimators kernels mixture_from_xi multistep_filter
-        ntk_kernel optimal_kd_weight run_sgd theory tune xi_from_mixture
+        Mask RandK RandomRounding SGDRun SelfDistiller Spectrum TeacherOutputs ToleranceRounds TopK
+        TorchEstimator Tuned __version__ batched_path deep_linear_distillation diagnose distributed estimators
+        kernels mixture_from_xi multistep_filter ntk_kernel optimal_kd_weight run_sgd theory tune
+        xi_from_mixture
     """,
     "fd.kernels": """
         ACCURATE COEF COLLAPSED DUAL FILTER ILL_CONDITIONED INFEASIBLE LANES LARGEST_INFLATION LOGISTIC
@@ -120,7 +123,7 @@ NAMES = {
     """,
     "fd.estimators": """
         DistilledKernelRidge DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
-        DistilledRidgeClassifierCV KDSGDClassifier KDSGDRegressor SelfDistiller
+        DistilledRidgeClassifierCV KDSGDClassifier KDSGDRegressor SelfDistiller TorchEstimator
     """,
     "fd.distributed": "accumulate loo_mse",
     "Spectrum": """
@@ -199,6 +202,7 @@ NAMES = {
         warm_start
     """,
     "SelfDistiller()": "cv estimator n_steps xi",
+    "TorchEstimator()": "batch_size loss module n_epochs optimizer penalty random_state task",
     "distributed.accumulate()": "X fit_intercept sample_weight y",
     "distributed.loo_mse()": "X acc lam n_steps sample_weight xi y",
     "theory.BestMixture()": "excess_risk filters lam weights",
@@ -250,6 +254,7 @@ NAMES = {
     "DistilledRidgeClassifierCV": "decision_function fit predict",
     "KDSGDClassifier": "decision_function fit partial_fit predict predict_proba",
     "KDSGDRegressor": "fit partial_fit predict",
+    "TorchEstimator": "fit learns_distributions predict predict_proba score",
     "SelfDistiller": "decision_function fit get_metadata_routing predict predict_proba score",
     "DistilledKernelRidge.fit()": "X_fit_ dual_coef_ intercept_ n_features_in_",
     "DistilledKernelRidgeCV.fit()": """

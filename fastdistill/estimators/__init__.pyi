@@ -7,6 +7,7 @@ from fastdistill.estimators.ridge_cv import DistilledRidgeCV as DistilledRidgeCV
 from fastdistill.estimators.self_distiller import SelfDistiller as SelfDistiller
 from fastdistill.estimators.sgd import KDSGDRegressor as KDSGDRegressor
 from fastdistill.estimators.sgd_classifier import KDSGDClassifier as KDSGDClassifier
+from fastdistill.estimators.torch_module import TorchEstimator as TorchEstimator
 
 __all__: list[str]
 

@@ -77,9 +77,10 @@ def reproduce(folder: Path | None, progress: Progress) -> Report:
         progress(f"pareek: {data.title}, {len(data.y)} rows")
         fits.append(fit(data))
     readings = []
-    for without in READINGS if folder else ():
-        progress(f"pareek: Appliances energy without {' and '.join(without)}")
-        readings.append(fit(from_file("appliances_energy", folder, without=without)))
+    if folder is not None:
+        for without in READINGS:
+            progress(f"pareek: Appliances energy without {' and '.join(without)}")
+            readings.append(fit(from_file("appliances_energy", folder, without=without)))
     progress("pareek: excess risks")
     where = "the three UCI data sets of the paper" if folder else "data that scikit-learn bundles"
     return Report(
