@@ -16,6 +16,7 @@ gradients are needed PyTorch does, and without it those parts are left out, whic
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fastdistill.pages.parts import Progress, Report, plain_table
 from fastdistill.reproduce import networks_rounds as rounds
@@ -33,17 +34,15 @@ def reproduce(folder: Path | None, progress: Progress, full: bool = False) -> Re
     """Tables and pictures of the networks: on MNIST from a folder, without one on the digits of scikit-learn."""
     images = digits() if folder is None else mnist(folder)
     torch = weights.has_torch()
-    plans = (rounds.FULL, weights.FULL, variance.FULL) if full else (rounds.SMALL, weights.SMALL, variance.SMALL)
-    of_rounds = rounds.study(images, plans[0], progress)
-    of_weights = weights.study(images, plans[1], progress)
-    of_variance = variance.study(images, plans[2], progress) if torch else None
-    claims = [*rounds.claims(of_rounds), *weights.claims(of_weights)]
-    tables = [rounds.table(of_rounds, plans[0]), weights.table(of_weights, plans[1])]
-    pictures = [rounds.picture(of_rounds), weights.picture(of_weights)]
-    if of_variance is not None:
-        claims.extend(variance.claims(of_variance))
-        tables.append(variance.table(of_variance, plans[2]))
-        pictures.append(variance.picture(of_variance))
+    parts: list[Any] = [rounds, weights, *([variance] if torch else [])]
+    claims, tables, pictures = [], [], []
+    for part in parts:
+        plan = part.FULL if full else part.SMALL
+        plan = plan._replace(n_train=min(plan.n_train, 2 * len(images.labels) // 3))
+        found = part.study(images, plan, progress)
+        claims.extend(part.claims(found))
+        tables.append(part.table(found, plan))
+        pictures.append(part.picture(found))
     notes = (
         "Holds: the mean over the seeds is above zero by more than two standard errors, unless the claim says "
         "otherwise. ± is the standard deviation over seeds.",
@@ -66,7 +65,7 @@ def reproduce(folder: Path | None, progress: Progress, full: bool = False) -> Re
         reference="Mobahi et al. 2020, arXiv:2002.05715; Borup, Andersen 2021, arXiv:2102.13088; "
         "Safaryan et al. 2023, arXiv:2305.17581",
         summary=(
-            "Networks of one hidden layer retrained on their own outputs: round after round, with a share of the ground "
+            "Networks of one hidden layer retrained on their own outputs: round after round, with a share of ground "
             "truth that is estimated from two fits or searched on a grid, and as students of SGD with a teacher. The "
             "first table says which claims hold at this size."
         ),

@@ -144,7 +144,8 @@ def study(images: Images, plan: Plan, progress: Progress) -> list[Steps]:
             start = perf_counter()
             chains = [chain(way, sample, plan, seed) for seed, sample in enumerate(samples)]
             seconds = (perf_counter() - start) / plan.seeds
-            found.append(Steps(labels, way, *(np.array([c[k] for c in chains]) for k in (0, 1)), fits[way], seconds))
+            accuracies, alphas = (np.array([each[k] for each in chains]) for k in (0, 1))
+            found.append(Steps(labels, way, accuracies, alphas, fits[way], seconds))
     return found
 
 
@@ -178,8 +179,8 @@ def table(found: list[Steps], plan: Plan) -> Table:
         ),
         rows,
         (
-            f"Mean ± standard deviation over {plan.seeds} seeds. Fits: trainings of the network for each step; seconds: "
-            "of all steps of one seed. Estimated: the fits at α = 1 and α = 0, and the student. Grid: "
+            f"Mean ± standard deviation over {plan.seeds} seeds. Fits: trainings of the network for each step; seconds "
+            "are those of all steps of one seed. Estimated: the fits at α = 1 and α = 0, and the student. Grid: "
             f"{', '.join(f'{alpha:g}' for alpha in plan.grid)}, the least squared error on {plan.n_held} held-out "
             "images, which the estimate uses, too.",
             f"{plan.n_train} training images, {plan.width} hidden units, {plan.epochs} epochs of Adam in batches of "
