@@ -15,7 +15,19 @@ import pytest
 
 from fastdistill import cli, reproduce
 from fastdistill.pages import files
-from fastdistill.reproduce import borup, data, mobahi, pareek, report, safaryan, safaryan_runs
+from fastdistill.reproduce import (
+    borup,
+    data,
+    mobahi,
+    networks,
+    networks_rounds,
+    networks_variance,
+    networks_weights,
+    pareek,
+    report,
+    safaryan,
+    safaryan_runs,
+)
 
 MULTIPLIERS = (2.70525292e-06, 8.76276117e-05, 2.73755413e-04, 7.90017653e-04)
 ROUND_ERRORS = (0.14183, 0.0627, 0.1104, 0.27945)
@@ -38,6 +50,10 @@ def short_runs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(safaryan, "digits", lambda: few)
         patch.setattr(safaryan_runs, "DIGITS", safaryan_runs.Plan(0.05, 6, (1, 2, 3), 8, 2, 6))
+        patch.setattr(networks, "digits", lambda: few)
+        patch.setattr(networks_rounds, "SMALL", networks_rounds.Plan(30, 30, 8, 2, 30, rounds=2, seeds=2))
+        patch.setattr(networks_weights, "SMALL", networks_weights.Plan(20, 10, 30, 8, 2, 20, (0.0, 1.0), seeds=2))
+        patch.setattr(networks_variance, "SMALL", networks_variance.Plan(20, 20, 2, epochs=6))
         yield
 
 
@@ -181,7 +197,7 @@ def test_the_folder_holds_the_page_and_for_every_picture_png_and_csv(everything)
     assert "report.html" in names
     pictures = {name.removesuffix(".png") for name in names if name.endswith(".png")}
     assert {name.split("-")[0] for name in pictures} == set(reproduce.PAPERS)
-    assert len(pictures) == 21
+    assert len(pictures) == 23 + networks_weights.has_torch()
     for name in pictures:
         assert (everything / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert len(rows_of(everything / f"{name}.csv")) > 5
@@ -191,6 +207,7 @@ def test_the_folder_holds_the_page_and_for_every_picture_png_and_csv(everything)
 
 def test_figure_data_are_numbers(everything):
     words = {"curve", "problem", "student", "quantity", "series", "method", "data", "against", "alpha"}
+    words |= {"model", "labels", "way"}
     for image in everything.glob("*.png"):
         for row in rows_of(image.with_suffix(".csv")):
             assert not [name for name in row if name not in words and math.isnan(float(row[name]))], image.name

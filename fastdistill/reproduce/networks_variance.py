@@ -186,7 +186,7 @@ def run(
     true, unbiased, renewed = (_flags(methods, name, seeds) for name in ("true", "unbiased", "renewed"))
     teacher = [values.clone() for values in (parameters if teacher is None else teacher)]
     full = gradients(teacher, X, targets)
-    rng = np.random.default_rng(seeds)
+    rng = np.random.default_rng((count, seeds))
     records: dict[str, list[Any]] = {"loss": [], "accuracy": [], "cosine": []}
     for epoch in range(plan.epochs):
         progress(f"networks: epoch {epoch + 1} of {plan.epochs}")
