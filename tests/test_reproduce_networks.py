@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def shorten(monkeypatch) -> None:
     monkeypatch.setattr(networks, "digits", made_up)
     for module, plan in ((networks_rounds, ROUNDS), (networks_weights, WEIGHTS), (networks_variance, VARIANCE)):
         monkeypatch.setattr(module, "SMALL", plan)
-        monkeypatch.setattr(module, "FULL", plan._replace(seeds=3))
+        monkeypatch.setattr(module, "FULL", replace(plan, seeds=3))
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def ridge(monkeypatch):
 def test_the_estimated_weight_is_the_best_of_a_fine_grid():
     s = sample(0.3)
     teacher = Ridge(5.0).fit(s.X, s.targets).predict(s.X)
-    fine = WEIGHTS._replace(grid=tuple(np.linspace(0, 1, 2001).tolist()))
+    fine = replace(WEIGHTS, grid=tuple(np.linspace(0, 1, 2001).tolist()))
     student, alpha = networks_weights.step("estimated α", s, teacher, WEIGHTS, 0)
     _, best = networks_weights.step("grid search", s, teacher, fine, 0)
     assert alpha == pytest.approx(best, abs=5e-4)
@@ -205,8 +206,8 @@ def test_full_takes_the_published_sizes_and_only_where_there_are_any(tmp_path, c
 
 
 def test_published_sizes():
-    assert networks_weights.FULL[3:6] == (100, 75, 16)
-    assert len(networks_weights.FULL.grid) == 11
+    full = networks_weights.FULL
+    assert (full.epochs, full.batch, len(full.grid)) == (75, 16, 11)
     assert networks_variance.FULL.epochs == networks_variance.SMALL.epochs == 50
     assert (networks_variance.STEP, networks_variance.DECAY, networks_variance.BATCH) == (0.01, 1e-4, 10)
     weights = {m.name: [m.weight(t) for t in (0, 1, 49)] for m in networks_variance.METHODS}

@@ -15,6 +15,7 @@ gradients are needed PyTorch does, and without it those parts are left out, whic
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def reproduce(folder: Path | None, progress: Progress, full: bool = False) -> Re
     claims, tables, pictures = [], [], []
     for part in parts:
         plan = part.FULL if full else part.SMALL
-        plan = plan._replace(n_train=min(plan.n_train, 2 * len(images.labels) // 3))
+        plan = replace(plan, n_train=min(plan.n_train, 2 * len(images.labels) // 3))
         found = part.study(images, plan, progress)
         claims.extend(part.claims(found))
         tables.append(part.table(found, plan))

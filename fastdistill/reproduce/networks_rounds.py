@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +39,8 @@ PENALTY = 1.0  # of the kernel, against the sum of squares
 SHOWN = (0, 1, 2, 3, 5, 8, 12, 20, 40, 60)  # rounds of the kernel in the table
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True)
+class Plan:
     """Sizes of the experiment."""
 
     n_train: int

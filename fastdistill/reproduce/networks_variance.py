@@ -23,6 +23,7 @@ three gradients for each network and batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +42,8 @@ LATE = 5  # last epochs that a result is the mean of
 CLOSE = 0.5  # a cosine that counts as close, as for deep linear students
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True)
+class Plan:
     """Sizes of the experiment."""
 
     n_train: int
@@ -149,13 +151,17 @@ def gradients(parameters: list[Any], X: Any, targets: Any) -> list[Any]:
     return list(torch.autograd.grad(losses(leaves, X, targets).sum(), leaves))
 
 
-def _three(parameters: list[Any], teacher: list[Any], X: Any, soft: Any, labels: Any) -> Iterator[list[Any]]:
-    """Gradients of the student for soft targets and for labels, and of the teacher for labels, in one pass."""
+def directions(
+    parameters: list[Any], teacher: list[Any], X: Any, labels: Any, weight: Any
+) -> tuple[list[Any], list[Any]]:
+    """The gradient of the distillation loss, and ∇f(x) − λ ∇f(θ): three gradients in one pass."""
     import torch
 
+    soft = (1 - weight) * labels + weight * outputs(teacher, X).softmax(dim=-1)
     networks = [torch.cat([x, x, t]) for x, t in zip(parameters, teacher, strict=True)]
     found = gradients(networks, torch.cat([X, X, X]), torch.cat([soft, labels, labels]))
-    return map(list, zip(*(each.chunk(3) for each in found), strict=True))
+    direct, plain, taught = zip(*(each.chunk(3) for each in found), strict=True)
+    return list(direct), [g - weight * t for g, t in zip(plain, taught, strict=True)]
 
 
 def flat(parts: list[Any]) -> Any:
@@ -200,14 +206,10 @@ def run(
             batch, labels = (
                 values.gather(1, rows[..., None].expand(-1, -1, values.shape[2])) for values in (X, targets)
             )
-            soft = (1 - weight) * labels + weight * outputs(teacher, batch).softmax(dim=-1)
-            direct, plain, taught = _three(parameters, teacher, batch, soft, labels)
-            form = [g - weight * t for g, t in zip(plain, taught, strict=True)]
+            direct, form = directions(parameters, teacher, batch, labels, weight)
             cosines.append(torch.nn.functional.cosine_similarity(flat(direct), flat(form), dim=1))
-            moves = [
-                torch.where(true, d, f + unbiased * weight * mean)
-                for d, f, mean in zip(direct, form, full, strict=True)
-            ]
+            unbiased_form = (f + unbiased * weight * mean for f, mean in zip(form, full, strict=True))
+            moves = (torch.where(true, d, f) for d, f in zip(direct, unbiased_form, strict=True))
             parameters = [x - STEP * (g + DECAY * x) for x, g in zip(parameters, moves, strict=True)]
         right = (outputs(parameters, test_X).argmax(dim=-1) == test_labels).double().mean(dim=1)
         for name, values in zip(

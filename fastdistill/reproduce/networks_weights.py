@@ -21,6 +21,7 @@ Cost: for each step and seed 1, 3 and as many trainings of the network as the gr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -41,7 +42,8 @@ CLOSE = 0.01  # accuracies that count as the same
 PENALTY = 1e-4  # the authors' coefficient of the sum of norms
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True)
+class Plan:
     """Sizes of the experiment."""
 
     n_train: int
