@@ -267,7 +267,7 @@ def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
         help="first fetch the files missing in DIR from the UCI repository, MNIST from a mirror",
     )
     parser.add_argument(
-        "--full", action="store_true", help="networks of the published sizes, up to an hour; small ones by default"
+        "--full", action="store_true", help="networks of the published sizes, an hour or two; small ones by default"
     )
     parser.add_argument(
         "--out",

@@ -9,7 +9,7 @@ paper                  module
 =====================  ==================================================================
 
 Small by default, so that all of them take half a minute on one core; the published numbers of epochs, batches and
-weights with ``full``, which takes up to an hour. scikit-learn trains the networks; where soft targets of a softmax or
+weights with ``full``, which takes an hour or two. scikit-learn trains the networks; where soft targets of a softmax or
 gradients are needed PyTorch does, and without it those parts are left out, which the report says.
 """
 
