@@ -220,7 +220,7 @@ def softmax_steps_torch(size: str) -> Callable[[], Answers]:
     import torch
 
     X, onehot, network = softmax_problem(size)
-    data, target = torch.as_tensor(X.astype(np.float32)).double(), torch.as_tensor(onehot)
+    data, target = torch.as_tensor(X), torch.as_tensor(onehot)
 
     def answer() -> Answers:
         teacher = None

@@ -36,7 +36,7 @@ from fastdistill.base import validation
 from fastdistill.estimators._common import r2_of
 
 TASKS = ("classifier", "regressor")
-DATA: dict[str, Any] = {"dtype": np.float32, "allow_nd": True}
+DATA: dict[str, Any] = {"dtype": (np.float64, np.float32), "allow_nd": True}
 SHARE = 1e-6  # by which the probabilities of a row may miss 1 in sum
 
 
@@ -99,8 +99,8 @@ class TorchEstimator(BaseEstimator):
     This is an adapter for distillation, not a trainer: no schedules, no early stopping, no callbacks. For those use
     skorch or Lightning; :class:`SelfDistiller` takes every estimator with scikit-learn's interface.
 
-    X is passed to the module as float32 (or the dtype of its first parameter) with all its axes, so that images
-    (n, channels, height, width) work. The global generator of torch is left as it was.
+    X is passed to the module in the dtype and on the device of its first parameter, with all its axes, so that images
+    (n, channels, height, width) work. torch's generator of the CPU is left as it was.
 
     Examples
     --------
