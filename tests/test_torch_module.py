@@ -186,6 +186,8 @@ def test_bare_modules(labelled, rng):
     model = fd.SelfDistiller(template, xi=0.5, n_steps=1).fit(X, names)
     assert is_classifier(model)
     assert model.estimator is template
+    again = clone(model).fit(X, names)
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     assert set(model.predict(X)) <= {"x", "y", "z"}
     assert model.predict_proba(X).shape == (80, 3)
     assert 0 < model.score(X, names) <= 1

@@ -61,7 +61,7 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
     ----------
     estimator : estimator
         The regressor or classifier to retrain; it is cloned and never fitted itself. A bare ``torch.nn.Module`` becomes
-        a :class:`TorchEstimator` with default parameters: a classifier where y holds integers, strings or booleans.
+        a :class:`TorchEstimator` with ``random_state=0``: a classifier where y holds integers, strings or booleans.
     n_steps : int or None, default=1
         Number k of distillation steps, with estimated weights the most that are taken; 0 is the plain estimator.
         With an array `xi` its length, or None.

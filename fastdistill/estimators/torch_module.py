@@ -51,7 +51,8 @@ def as_estimator(model: Any, y: Any = None) -> Any:
     if not is_module(model):
         return model
     labels = y is not None and type_of_target(y) in ("binary", "multiclass") and np.asarray(y).dtype.kind != "f"
-    return TorchEstimator(model, task="classifier" if labels else "regressor")
+    # one seed for every fit: the two that estimate a weight then differ in their targets alone
+    return TorchEstimator(model, task="classifier" if labels else "regressor", random_state=0)
 
 
 class TorchEstimator(BaseEstimator):
