@@ -73,8 +73,8 @@ def reproduce(folder: Path | None, progress: Progress, full: bool = False) -> Re
         assumptions=(
             f"{images.title}, {images.origin}: the papers have CIFAR-10 and 100 with residual networks ([M], [B]) and "
             f"MNIST ([S]). Runs are {sizes}.",
-            "[M] and [B] run twice: with the labels as they are, and with 30 % of the training and held-out labels drawn "
-            "anew, which the papers do not do. Test labels are true.",
+            "[M] and [B] run twice: with the labels as they are, and with 30 % of the training and held-out labels "
+            "drawn anew, which the papers do not do. Test labels are true.",
             "Of [M] the abstract was at hand, of [B] and [S] the abstract and the published scripts; the figures were "
             "not, so no published number is compared.",
         ),
