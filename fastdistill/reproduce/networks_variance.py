@@ -79,6 +79,7 @@ METHODS = (
     Method("SVRG", lambda epoch: 1.0 if epoch else 0.0, unbiased=True, renewed=True),
     Method("repeated KD", lambda epoch: WEIGHT if epoch else 0.0, true=True, renewed=True),
 )
+BY_LOSS, BY_FORM, SVRG, REPEATED = 1, 2, 5, 6  # their places
 
 
 class Trace(NamedTuple):
@@ -240,16 +241,16 @@ def table(found: Study, plan: Plan) -> Table:
         )
     ]
     for m, method in enumerate(METHODS):
-        shown = m not in (0, 5)  # SGD has no teacher; the step of SVRG is none of a distillation loss
+        shown = m not in (0, SVRG)  # SGD has no teacher; the step of SVRG is none of a distillation loss
         cosines = (float(cosine[m].mean()), float(found.students.cosine[:, m].min())) if shown else (None, None)
         ratio = _mean_and_deviation(loss[m] / loss[0])
         rows.append((method.name, *_mean_and_deviation(loss[m]), *ratio, spread(right[m]), *cosines))
     columns = (
         "method",
         "training loss",
-        "±",
+        "± loss",
         "in that of SGD",
-        "±",
+        "± ratio",
         "test accuracy",
         "cosine, at the end",
         "least of an epoch",
@@ -280,14 +281,14 @@ def _mean_and_deviation(values: np.ndarray) -> tuple[float, float]:
 def claims(found: Study) -> Iterator[tuple[str, str, str]]:
     """What [S] claims of networks."""
     cosine, loss = found.students.late("cosine"), found.students.late("loss")
-    for m in (1, 2):
+    for m in (BY_LOSS, BY_FORM):
         text = f"mean cosine {cosine[m].mean():.3f} ± {cosine[m].std(ddof=1):.3f} at the end"
         yield (
             f"[S] {METHODS[m].name}: the theory's gradient stays close to the true one (above {CLOSE:g})",
             text,
             YES[bool(cosine[m].min() > CLOSE)],
         )
-    for m in (1, 2, 5, 6):
+    for m in (BY_LOSS, BY_FORM, SVRG, REPEATED):
         ratio = loss[m] / loss[0]
         text = f"{ratio.mean():.3f} ± {ratio.std(ddof=1):.3f} of the loss of SGD at the end"
         yield f"[S] {METHODS[m].name}: lowers the training loss of SGD", text, YES[exceeds(1 - ratio)]
@@ -299,7 +300,7 @@ def picture(found: Study) -> Picture:
     epochs = np.arange(1, len(found.students.loss) + 1)
     for m, (method, colour) in enumerate(zip(METHODS, figures.shades(len(METHODS)), strict=True)):
         left.semilogy(epochs, found.students.loss[:, m].mean(axis=1), color=colour, label=method.name)
-        if m in (1, 2):
+        if m in (BY_LOSS, BY_FORM):
             right.plot(epochs, found.students.cosine[:, m].mean(axis=1), color=colour, label=method.name)
     figures.label(left, "Training loss", "epoch", "cross-entropy")
     figures.label(right, "Cosine of the two gradients", "epoch", "mean over the batches")
@@ -309,7 +310,7 @@ def picture(found: Study) -> Picture:
         "variance",
         "[S] Training loss and gradient cosine of a ReLU network",
         "its theory is of linear models; whether its gradient resembles the true one on networks is measured.",
-        f"cosines of {ends[1].mean():.2f} along KD and {ends[2].mean():.2f} along the form of the theory at the end.",
+        f"cosines of {ends[BY_LOSS].mean():.2f} along KD and {ends[BY_FORM].mean():.2f} along the form of the theory at the end.",
         figure,
         stacked_data(
             [
