@@ -305,12 +305,12 @@ def picture(found: Study) -> Picture:
     figures.label(left, "Training loss", "epoch", "cross-entropy")
     figures.label(right, "Cosine of the two gradients", "epoch", "mean over the batches")
     figures.legend_below(figure, left, 4)
-    ends = found.students.late("cosine")
+    by_loss, by_form = (found.students.late("cosine")[m].mean() for m in (BY_LOSS, BY_FORM))
     return Picture(
         "variance",
         "[S] Training loss and gradient cosine of a ReLU network",
         "its theory is of linear models; whether its gradient resembles the true one on networks is measured.",
-        f"cosines of {ends[BY_LOSS].mean():.2f} along KD and {ends[BY_FORM].mean():.2f} along the form of the theory at the end.",
+        f"at the end cosines of {by_loss:.2f} along KD and {by_form:.2f} along the form of the theory.",
         figure,
         stacked_data(
             [
