@@ -223,7 +223,7 @@ def softmax_steps_torch(size: str) -> Callable[[], Answers]:
     data, target = torch.as_tensor(X), torch.as_tensor(onehot)
 
     def answer() -> Answers:
-        teacher = None
+        teacher: Any = None
         for _ in range(3):
             model = network()
             optimizer = torch.optim.SGD(model.parameters(), lr=RATE)

@@ -7,8 +7,10 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -263,6 +265,25 @@ def test_ctrl_c_while_writing_leaves_nothing(command, tmp_path):
         out, err = process.communicate(timeout=100)
     assert (process.returncode, out, err) == (130, "", "error: interrupted\n")
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_while_the_hidden_folder_is_made_leaves_nothing(tmp_path, monkeypatch):
+    from fastdistill.pages import files
+
+    def make(**options):
+        folder = tempfile.mkdtemp(**options)
+        os.kill(os.getpid(), signal.SIGINT)
+        return folder
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(files, "tempfile", SimpleNamespace(mkdtemp=make))
+    try:
+        with pytest.raises(KeyboardInterrupt), files.staged(tmp_path / "out"):
+            pytest.fail("the interrupt was lost")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

@@ -144,11 +144,27 @@ def test_it_is_an_estimator(labelled):
         ({"task": "regressor"}, [0.0, 1.0, 2.0], ValueError, r"needs \(1, 1\): targets"),
         ({}, [[0.5, 0.5, 0.5]] * 3, ValueError, "sum of 1 in each row"),
         ({"optimizer": lambda p: torch.optim.SGD(p, lr=np.inf)}, [0, 1, 2], ValueError, "loss became NaN or inf"),
+        ({}, None, ValueError, "y must have one entry or one row for each sample, got None"),
+        ({}, [0.1, 0.2, 0.3], ValueError, "Unknown label type: continuous"),
+        ({"loss": "mse"}, [0, 1, 2], TypeError, "loss must be a function or None, got 'mse'"),
+        ({"penalty": 0.1}, [0, 1, 2], TypeError, "penalty must be a function or None, got 0.1"),
+        ({"optimizer": "adam"}, [0, 1, 2], TypeError, "optimizer must be a function or None"),
+        ({"loss": torch.nn.functional.mse_loss}, [0, 1, 2], ValueError, r"loss must give.*\(3,\), but it gives \(\)"),
+        ({"module": "mlp"}, [0, 1, 2], TypeError, "module must be a torch.nn.Module, or a function.*got 'mlp'"),
+        ({"module": lambda: 3}, [0, 1, 2], TypeError, "module must make a torch.nn.Module, but it returned 3"),
+        ({"module": torch.nn.LSTM(2, 3)}, [0, 1, 2], TypeError, "one tensor of outputs, but it gives a tuple"),
     ],
 )
 def test_what_is_refused(options, y, error, words):
     with pytest.raises(error, match=words):
-        fd.TorchEstimator(torch.nn.Linear(2, 3), **options).fit(np.eye(3)[:, :2], y)
+        fd.TorchEstimator(**{"module": torch.nn.Linear(2, 3), **options}).fit(np.eye(3)[:, :2], y)
+
+
+def test_outputs_of_half_precision():
+    model = fd.TorchEstimator(torch.nn.Linear(2, 3).bfloat16(), n_epochs=1, random_state=0)
+    assert model.fit(np.eye(3)[:, :2], [0, 1, 2]).predict_proba(np.eye(2)).sum() == pytest.approx(2.0)
+    number = fd.TorchEstimator(torch.nn.Linear(2, 1).bfloat16(), "regressor", n_epochs=1, random_state=0)
+    assert number.fit(np.eye(2), [0.0, 1.0]).predict(np.eye(2)).shape == (2,)
 
 
 # --- distilled ---

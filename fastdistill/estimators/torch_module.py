@@ -29,7 +29,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score
 from sklearn.utils import ClassifierTags, RegressorTags, check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastdistill.base import validation
@@ -174,8 +174,8 @@ class TorchEstimator(BaseEstimator):
         ImportError
             PyTorch is not installed.
         ValueError
-            NaN or inf, shapes that do not match, rows that are no probabilities, more classes or targets than outputs,
-            a loss that becomes NaN or inf.
+            NaN or inf, shapes that do not match, rows that are no probabilities, another number of classes or targets
+            than outputs, a loss of another shape, a loss that becomes NaN or inf.
         TypeError
             Parameters of the wrong kind.
         """
@@ -183,6 +183,7 @@ class TorchEstimator(BaseEstimator):
         validation.choice(self.task, "task", TASKS)
         n_epochs = validation.integer(self.n_epochs, "n_epochs", minimum=0)
         batch_size = validation.integer(self.batch_size, "batch_size", minimum=1)
+        self._check_functions()
         X = validate_data(self, X, **DATA)
         targets = self._targets(y, len(X), classes)
         weight = validation.sample_weight(sample_weight, len(X))
@@ -190,22 +191,41 @@ class TorchEstimator(BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = copy.deepcopy(self.module) if is_module(self.module) else self.module()
-            self.module_ = module
+            self.module_ = copy.deepcopy(self.module) if is_module(self.module) else self._made()
             data = [self._tensor(values) for values in (X, targets, weight)]
             self._check_outputs(data[0][:1], targets.shape[1])
             self._train(data, n_epochs, batch_size)
         return self
 
+    def _check_functions(self) -> None:
+        if not callable(self.module):  # modules are
+            raise TypeError(
+                "module must be a torch.nn.Module, or a function without arguments that makes one, "
+                f"got {validation.shown(self.module)}."
+            )
+        for name in ("loss", "penalty", "optimizer"):
+            value = getattr(self, name)
+            if not (value is None or callable(value)):
+                raise TypeError(f"{name} must be a function or None, got {validation.shown(value)}.")
+
+    def _made(self) -> Any:
+        module = self.module()
+        if not is_module(module):
+            raise TypeError(f"module must make a torch.nn.Module, but it returned {validation.shown(module)}.")
+        return module
+
     def _targets(self, y: Any, n: int, classes: Any) -> np.ndarray:
         """Numbers (n, m), or probabilities (n, C) with their `classes_`."""
         y = np.asarray(y)
+        if y.ndim == 0:
+            raise ValueError(f"y must have one entry or one row for each sample, got {validation.shown(y.item())}.")
         if len(y) != n:
             raise ValueError(f"X has {n} samples, but y has {len(y)}.")
         self._is_column = y.ndim == 1
         if self.task == "regressor":
             return validation.real_array(y, "y", ndim=(1, 2)).reshape(n, -1)
         if y.ndim == 1:
+            check_classification_targets(y)
             self.classes_, codes = np.unique(y if classes is None else np.append(classes, y), return_inverse=True)
             return np.eye(len(self.classes_))[codes[-n:]]
         y = validation.real_array(y, "y", ndim=2)
@@ -224,7 +244,10 @@ class TorchEstimator(BaseEstimator):
     def _check_outputs(self, row: Any, wanted: int) -> None:
         self.module_.eval()
         with _torch().no_grad():
-            shape = tuple(self.module_(row).shape)
+            outputs = self.module_(row)
+        if not isinstance(outputs, _torch().Tensor):
+            raise TypeError(f"module must give one tensor of outputs, but it gives a {type(outputs).__name__}.")
+        shape = tuple(outputs.shape)
         if len(shape) != 2 or shape[1] != wanted:
             what = "classes" if self.task == "classifier" else "targets"
             raise ValueError(
@@ -239,7 +262,13 @@ class TorchEstimator(BaseEstimator):
         for _ in range(n_epochs):
             for rows in torch.randperm(len(data[0])).split(batch_size):
                 X, targets, weight = (values[rows] for values in data)
-                value = (weight * loss(module(X), targets)).mean()
+                each = loss(module(X), targets)
+                if each.shape != weight.shape:
+                    raise ValueError(
+                        f"loss must give one number for each sample, of shape {tuple(weight.shape)}, but it gives "
+                        f"{tuple(each.shape)}; use reduction='none', and a mean over the outputs."
+                    )
+                value = (weight * each).mean()
                 if self.penalty:
                     value = value + self.penalty(module)
                 optimizer.zero_grad()
@@ -259,7 +288,7 @@ class TorchEstimator(BaseEstimator):
         check_is_fitted(self, "module_")
         X = validate_data(self, X, reset=False, **DATA)
         with _torch().no_grad():
-            return self.module_(self._tensor(X))
+            return self.module_(self._tensor(X)).cpu().double()  # on the CPU: not every device has doubles
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels of the largest outputs, or the outputs of a regressor in the shape of its y.
@@ -278,7 +307,7 @@ class TorchEstimator(BaseEstimator):
         sklearn.exceptions.NotFittedError
             Before `fit`.
         """
-        outputs = self._outputs(X).cpu().numpy()
+        outputs = self._outputs(X).numpy()
         if self.task == "classifier":
             return self.classes_[outputs.argmax(axis=1)]
         return outputs.ravel() if self._is_column else outputs
@@ -286,7 +315,7 @@ class TorchEstimator(BaseEstimator):
     @available_if(lambda self: self.task == "classifier")
     def predict_proba(self, X: Any) -> np.ndarray:
         """Softmax of the outputs, (n_samples, n_classes); only of classifiers, with the parameters of `predict`."""
-        return _torch().softmax(self._outputs(X).double(), dim=1).cpu().numpy()
+        return _torch().softmax(self._outputs(X), dim=1).numpy()
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy of a classifier, coefficient of determination R² of a regressor.

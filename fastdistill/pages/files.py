@@ -46,17 +46,24 @@ def staged(out: Path) -> Iterator[Path]:
         existing = existing.parent
     if not existing.is_dir():
         raise InputError(f"--out {out}: {existing} is a file, not a folder; name another folder.")
+    hidden: Path | None = None
     try:
-        hidden = Path(tempfile.mkdtemp(prefix=".fastdistill-", dir=existing))
-    except OSError as err:
-        raise InputError(f"--out {out}: cannot write to {existing} ({err.strerror}); name another folder.") from None
-    try:
+        with _uninterrupted():  # a folder that is made and not yet known could not be removed
+            hidden = _hidden_folder(existing, out)
         files = hidden / "files"
         files.mkdir()
         yield files
         _move(files, out)
     finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        if hidden is not None:
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _hidden_folder(existing: Path, out: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=".fastdistill-", dir=existing))
+    except OSError as err:
+        raise InputError(f"--out {out}: cannot write to {existing} ({err.strerror}); name another folder.") from None
 
 
 def _move(files: Path, out: Path) -> None:
@@ -75,7 +82,7 @@ def _move(files: Path, out: Path) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until the end: old and new files are not to be mixed."""
+    """Ctrl-C waits until the end, so that what is done inside is done as a whole."""
     if threading.current_thread() is not threading.main_thread():  # only there do signals arrive
         yield
         return

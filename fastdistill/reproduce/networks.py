@@ -40,7 +40,8 @@ def reproduce(folder: Path | None, progress: Progress, full: bool = False) -> Re
     for part in parts:
         plan = part.FULL if full else part.SMALL
         plan = replace(plan, n_train=min(plan.n_train, 2 * len(images.labels) // 3))
-        found = part.study(images, plan, progress)
+        with weights.one_thread():
+            found = part.study(images, plan, progress)
         claims.extend(part.claims(found))
         tables.append(part.table(found, plan))
         pictures.append(part.picture(found))

@@ -21,6 +21,7 @@ Cost: for each step and seed 1, 3 and as many trainings of the network as the gr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from time import perf_counter
@@ -74,6 +75,22 @@ class Steps(NamedTuple):
 def has_torch() -> bool:
     """Whether PyTorch is installed."""
     return find_spec("torch") is not None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread, where it is installed: on networks this small more threads only wait for each other."""
+    if not has_torch():
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def softmax_network(p: int, n_classes: int, plan: Plan, seed: int) -> Any:
