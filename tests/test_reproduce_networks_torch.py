@@ -88,7 +88,7 @@ def test_with_pytorch_nothing_is_left_out(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "Left out" not in printed
     assert "softmax outputs" in printed
-    assert len(rows_of(tmp_path / "networks-claims.csv")) == 26
+    assert len(rows_of(tmp_path / "networks-claims.csv")) == 27
     rows = rows_of(tmp_path / "networks-variance.csv")
     assert (tmp_path / "networks-variance.png").is_file()
     assert rows

@@ -84,10 +84,17 @@ def mlp(plan: Any, seed: int) -> MLPRegressor:
 
 
 def trained(model: Any, X: np.ndarray, targets: np.ndarray) -> Any:
-    """The model fitted; that it stops after a given number of epochs is the protocol, not a failure."""
+    """The model fitted; that it stops after a given number of epochs is the protocol, not a failure.
+
+    Ctrl-C ends the run: scikit-learn only warns of it, and would go on with a network that is trained by half.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(X, targets)
+        warnings.filterwarnings("error", "Training interrupted by user")
+        try:
+            return model.fit(X, targets)
+        except UserWarning:
+            raise KeyboardInterrupt from None
 
 
 def network_rounds(sample: Sample, plan: Plan, seed: int) -> tuple[list[float], list[float]]:
