@@ -78,8 +78,8 @@ def test_networks_of_finite_width_approach_it_like_the_root_of_the_width(depth, 
     rng = np.random.default_rng(0)
     X = rng.standard_normal((6, 4))
     K = fd.ntk_kernel(X, None, depth, weight_variance, bias_variance)
-    widths, errors = np.array([64, 256, 1024, 4096]), []
-    for width, n_draws in zip(widths, (100, 100, 50, 3), strict=True):
+    widths, errors = np.array([64, 256, 1024, 2048]), []
+    for width, n_draws in zip(widths, (100, 100, 20, 3), strict=True):
         draws = [of_width(X, width, depth, weight_variance, bias_variance, rng) for _ in range(n_draws)]
         errors.append(np.sqrt(np.mean(np.square(np.array(draws) - K))) / np.abs(K).max())
     assert np.polyfit(np.log(widths[:3]), np.log(errors[:3]), 1)[0] == pytest.approx(-0.5, abs=0.08)

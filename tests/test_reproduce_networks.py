@@ -143,7 +143,7 @@ def ridge(monkeypatch):
 def test_the_estimated_weight_is_the_best_of_a_fine_grid():
     s = sample(0.3)
     teacher = Ridge(5.0).fit(s.X, s.targets).predict(s.X)
-    fine = replace(WEIGHTS, grid=tuple(np.linspace(0, 1, 2001).tolist()))
+    fine = replace(WEIGHTS, grid=tuple(np.linspace(0, 1, 1001).tolist()))
     student, alpha = networks_weights.step("estimated α", s, teacher, WEIGHTS, 0)
     _, best = networks_weights.step("grid search", s, teacher, fine, 0)
     assert alpha == pytest.approx(best, abs=5e-4)

@@ -82,7 +82,7 @@ def test_the_network_of_borup_has_the_loss_of_its_authors():
     assert model.penalty(model.module_).item() == pytest.approx(1e-4 * norms)
 
 
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny", "blank_pictures")
 def test_with_pytorch_nothing_is_left_out(tmp_path, capsys):
     assert cli.main(["reproduce", "networks", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out

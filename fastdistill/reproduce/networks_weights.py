@@ -204,8 +204,8 @@ def table(found: list[Steps], plan: Plan) -> Table:
             f"Mean ± standard deviation over {plan.seeds} seeds. Fits: trainings of the network for each step; seconds "
             "are those of all steps of one seed. Estimated: the fits at α = 1 and α = 0, and the student. Grid: "
             f"{', '.join(f'{alpha:g}' for alpha in plan.grid)}, the least squared error on {plan.n_held} held-out "
-            "images, which the estimate uses, too. α = 1 is a plain network from other first weights: where it is chosen "
-            "nothing is distilled.",
+            "images, which the estimate uses, too. α = 1 is a plain network from other first weights: where it is "
+            "chosen, nothing is distilled.",
             f"{plan.n_train} training images, {plan.width} hidden units, {plan.epochs} epochs of Adam in batches of "
             f"{plan.batch}, squared errors of {outputs}. The authors train residual networks on CIFAR-10, with batches "
             "of 16, 75 epochs, five steps, and 10⁻⁴ times the sum of the norms of all parameters as a penalty.",
