@@ -159,6 +159,22 @@ def test_far_from_zero_and_uneven_columns():
     )
 
 
+def test_features_and_targets_of_any_size_beside_each_other():
+    """Kernel values of far inputs, and targets, next to zero or huge."""
+    X, y, U = problem(8)
+    far = np.vstack([U, np.full(3, 30.0)])  # kernel values below 1e-300
+    student = clone(SMOOTH).set_params(fit_intercept=False)
+    teacher = TEACHERS[2]
+    model = ResidualTeacherRidge(student, teacher).fit(X, y, X_unlabelled=far)
+    at_inputs, _ = converged(student, teacher, X, y, far)
+    np.testing.assert_allclose(model.predict(far), at_inputs, rtol=0, atol=1e-9 * np.abs(at_inputs).max())
+    for size in (1e-150, 1e150):
+        scaled = ResidualTeacherRidge(student, teacher).fit(X, size * y, X_unlabelled=far)
+        np.testing.assert_allclose(scaled.predict(U), size * model.predict(U), rtol=1e-12)
+    with pytest.raises(ValueError, match="X_unlabelled cannot be used: X has 2 features"):
+        ResidualTeacherRidge().fit(X, y, X_unlabelled=U[:, :2])
+
+
 # --- what it is for ---
 
 

@@ -44,7 +44,13 @@ def reproduce(folder: Path | None, progress: Progress) -> Report:
     return Report(
         name="later",
         title="Later results on distillation: claim by claim",
-        reference="Nine papers of 2023 to 2026, named in each row",
+        reference=(
+            "Nine papers, named in each row: Das, Sanghavi 2023, arXiv:2301.13304; Dohmatob, Feng, Kempe 2024, "
+            "arXiv:2402.07712; Ildiz et al. 2024, arXiv:2410.18837; Takanami, Takahashi, Sakata 2025, "
+            "arXiv:2501.16226; Moniri, Hassani 2025, arXiv:2505.18346; Garg, Bhattacharya, Sur 2025, "
+            "arXiv:2509.22341; Wu, Yang, Sun 2026, arXiv:2602.14029; Dang, Patil, Rinaldo 2026, arXiv:2602.17565; "
+            "Yamamoto, Wainwright 2026, arXiv:2603.25466"
+        ),
         summary=(
             "What papers claim about students of biased, weak and surrogate teachers, about self-training, about "
             "generations of models on synthetic labels and about label noise, beside what we find. Rows marked (not "
@@ -56,7 +62,9 @@ def reproduce(folder: Path | None, progress: Progress) -> Report:
             "or in the tests.",
             "A number with ± is a mean and a standard deviation over seeds. A ratio is better than one if its mean "
             "exceeds one by two standard errors; it agrees with a formula within three standard errors and 2 %.",
-            "Best penalties are oracles unless a row says how they were chosen.",
+            "Best penalties are those of the least true risk, which a user does not know, unless a row says how they "
+            "were chosen.",
+            "That hard labels help more than soft ones is asked as: their gain is more than twice as large.",
             "Garg et al. may mean the same or fresh inputs in every generation; their claim is true of the same "
             "inputs. For fresh ones it is asked as the other reading.",
             "Takanami et al. reuse the inputs at every stage, which is simulated here; the formula has fresh inputs. "

@@ -132,10 +132,11 @@ def mixture_error(
     -----
     Assumes balanced classes, squared loss, no intercept, fresh inputs at every stage, and n and p that grow in
     proportion; the limit is exact. With few samples the classifier is random: where the limit is tiny (a large
-    separation), or labels are nearly random (`flip` near 1/2), the mean error can be many times larger. Takanami, Takahashi and Sakata 2025, arXiv:2501.16226, train every stage on the same
-    inputs, by the replica method; only their abstract could be had, and what fresh inputs allow to derive is derived
-    here (see the head of the module) and tested against simulation. Their main claim, that hard labels are what
-    denoises, can be checked in this setting.
+    separation), or labels are nearly random (`flip` near 1/2), the mean error can be many times larger.
+
+    Takanami, Takahashi and Sakata 2025, arXiv:2501.16226, train every stage on the same inputs, by the replica method;
+    only their abstract could be had, and what fresh inputs allow to derive is derived here (see the head of the module)
+    and tested against simulation. Their main claim, that hard labels are what denoises, can be checked in this setting.
 
     Examples
     --------
