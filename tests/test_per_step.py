@@ -40,7 +40,7 @@ def without(X, y, train, queries, intercept, weight=None):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_against_refits(intercept, weighted, m):
-    X, y = problem(m=m)
+    X, y = problem(12, m=m)
     rng = np.random.default_rng(1)
     weight = rng.uniform(0.2, 2.0, len(y)) if weighted else None
     if weighted:

@@ -26,7 +26,7 @@ TEACHERS: tuple[Any, ...] = (
 )
 
 
-def problem(seed=0, n=40, p=3, q=55, m=None):
+def problem(seed=0, n=24, p=3, q=30, m=None):
     """Labelled data, and inputs whose distribution has moved."""
     rng = np.random.default_rng(seed)
     X, U = rng.standard_normal((n, p)), 0.7 * rng.standard_normal((q, p)) + 0.5
@@ -54,8 +54,8 @@ def iterated(student, teacher, X, y, U, weight=None, step=0.1, most=200_000):
 
 
 def smoother(model, X, queries, weight=None):
-    """The matrix of a fitted model's predictions as a function of its targets, and what it predicts of zeros."""
-    return np.column_stack([clone(model).fit(X, e, weight).predict(queries) for e in np.eye(len(X))])
+    """The matrix of a fitted model's predictions as a function of its targets."""
+    return clone(model).fit(X, np.eye(len(X)), weight).predict(queries)
 
 
 def converged(student, teacher, X, y, U, weight=None, step=0.2, tol=3e-12):
@@ -188,10 +188,10 @@ def best_errors(students, teacher, data, queries, wanted):
 
 def test_better_than_matching_under_a_biased_teacher_and_covariate_shift():
     """The teacher's bias is undone, not handed on, whatever the penalty of the matching student."""
-    students = [DistilledKernelRidge(x, gamma=20.0, n_steps=0) for x in 10.0 ** np.arange(-4, 3)]
+    students = [DistilledKernelRidge(x, gamma=20.0, n_steps=0) for x in 10.0 ** np.arange(-3, 2)]
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        X, U = rng.uniform(0, 1, (150, 1)), rng.beta(5, 2, (100, 1))
+        X, U = rng.uniform(0, 1, (150, 1)), rng.beta(5, 2, (60, 1))
         y = np.sin(6 * X[:, 0]) + 0.3 * rng.standard_normal(150)
         teacher = DistilledKernelRidge(100.0, gamma=20.0, n_steps=0)
         residual, matching = best_errors(students, teacher, (X, y, None, U), U, np.sin(6 * U[:, 0]))

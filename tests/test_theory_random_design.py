@@ -28,7 +28,8 @@ def inputs(rng, n, s):
 def ridge(X, y, lam, weights=1.0):
     """Coefficients; the least-norm interpolator or least squares at lam = 0."""
     if lam == 0:
-        return np.linalg.lstsq(X, y, rcond=None)[0]
+        n, p = X.shape
+        return X.T @ np.linalg.solve(X @ X.T, y) if n < p else np.linalg.solve(X.T @ X, X.T @ y)
     return np.linalg.solve(X.T @ X + lam * np.diag(np.broadcast_to(weights, X.shape[1])), X.T @ y)
 
 
@@ -44,12 +45,12 @@ def assert_means(samples, expected, bias=0.0):
 # --- one step ---
 
 
-@pytest.mark.parametrize(("n", "p"), [(250, 120), (150, 260)])
+@pytest.mark.parametrize(("n", "p"), [(150, 70), (90, 150)])
 def test_one_step_against_simulation(n, p):
     (s, theta), lam = population(0, p), np.array([5.0, 60.0, 400.0])
     found = theory.asymptotic_one_step(s, theta, GAMMA, n, lam)
     rng, samples = np.random.default_rng(1), []
-    for _ in range(60):
+    for _ in range(80):
         X = inputs(rng, n, s)
         y = X @ theta + GAMMA * rng.standard_normal(n)
         each = []
