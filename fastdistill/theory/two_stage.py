@@ -191,8 +191,9 @@ def optimal_surrogate(variances: Any, theta: Any, gamma: float, n_samples: int, 
     keeping as it is, rather than dropping, exactly where g_j² < 1 − Ω. It is an oracle: it knows θ. Without a penalty,
     at fewer features than samples, a = 1 and nothing can be gained.
 
-    Setting and claims from Ildiz et al. 2024, arXiv:2410.18837, for λ = 0. Only the abstract could be had, and a summary
-    that gives the best surrogate as their Corollary 1; the formula is derived here and tested against simulation.
+    Setting and claims from Ildiz et al. 2024, arXiv:2410.18837, for λ = 0. Only the abstract could be had, and a
+    summary that gives the best surrogate as their Corollary 1; the formula is derived here and tested against
+    simulation.
 
     Examples
     --------
