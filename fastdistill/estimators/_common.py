@@ -67,6 +67,15 @@ def checked_queries(model: Any, X: Any) -> Any:
     return validate_data(model, X, reset=False, **DATA)
 
 
+def checked_unlabelled(model: Any, X: Any) -> Any:
+    """`X_unlabelled` of an estimator's `fit`, checked against the features of X, errors under its own name."""
+    try:
+        return validate_data(model, X, reset=False, **DATA)
+    except (TypeError, ValueError) as err:
+        kind = TypeError if isinstance(err, TypeError) else ValueError
+        raise kind(f"X_unlabelled cannot be used: {err}") from None
+
+
 def checked_recursion(model: Any, solvers: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The penalty () and schedule (k,) of `alpha`, `xi` and `n_steps` of an estimator; (m,) and (m, k) per target."""
     validation.choice(model.solver, "solver", solvers)
