@@ -14,6 +14,8 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import clone, is_classifier
+from sklearn.model_selection import check_cv
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
@@ -25,6 +27,7 @@ from fastdistill.base import validation
 from fastdistill.estimators._common import counted_labels
 
 TRACE = 1e-8  # share of its weight that a class keeps where a teacher leaves it out
+FLOOR = 1e-3  # probabilities below it tell a score no more: forests and neighbours give exact zeros
 
 
 class Learner:
@@ -81,12 +84,12 @@ class Learner:
             )
         return values.astype(np.result_type(values, np.float32), copy=False)
 
-    def refit(self, rows: Any, targets: np.ndarray, weight: np.ndarray | None) -> Any:
-        """A clone fitted to `targets` at `rows`, which may repeat."""
+    def refit(self, rows: Any, targets: np.ndarray, weight: np.ndarray | None, **changed: Any) -> Any:
+        """A clone, with some parameters `changed`, fitted to `targets` at `rows`, which may repeat."""
         params = _check_method_params(self.X, self.params, indices=rows)
         if weight is not None:
             params[self.keyword or "sample_weight"] = weight
-        return clone(self.estimator).fit(self.at(rows), targets, **params)
+        return clone(self.estimator).set_params(**changed).fit(self.at(rows), targets, **params)
 
     def outputs(self, model: Any, rows: Any = None, train: Any = None) -> np.ndarray:
         """Outputs at `rows` of a model fitted at the rows `train`."""
@@ -168,9 +171,37 @@ class ClassifierLearner(Learner):
             codes = (mixture + TRACE * truth).argmax(axis=1)  # the truth first among equals
             codes[((mixture + TRACE) * truth)[:, known].argmax(axis=0)] = known
             return self.refit(rows, self.classes[codes], weight)
-        copies = np.tile(np.arange(len(truth)) if rows is None else rows, len(known))
+        everything = np.arange(len(truth)) if rows is None else rows
         shares = mixture[:, known].T if weight is None else mixture[:, known].T * weight
-        return self.refit(copies, np.repeat(self.classes[known], len(truth)), shares.ravel())
+        changed = {"cv": self.splits_of_copies(everything, known)} if isinstance(self.estimator, BaseSearchCV) else {}
+        copies, labels = np.tile(everything, len(known)), np.repeat(self.classes[known], len(truth))
+        return self.refit(copies, labels, shares.ravel(), **changed)
+
+    def splits_of_copies(self, rows: np.ndarray, known: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The splits of a search object at `rows`, for one copy of them per class in `known`, one after another.
+
+        All copies of a sample stay on one side, and a candidate is scored by the copy with the given label.
+        """
+        y = self.y[rows]
+        given = np.searchsorted(known, self.truth[rows].argmax(axis=1)) * len(rows)
+        starts = np.arange(len(known))[:, np.newaxis] * len(rows)
+        splitter = check_cv(self.estimator.cv, y, classifier=True)
+        return [((train + starts).ravel(), test + given[test]) for train, test in splitter.split(self.at(rows), y)]
+
+    def scores(self, model: Any, rows: Any = None, train: Any = None) -> np.ndarray:
+        """One score per class, (n, K), that rises with its probability; of a model fitted at the rows `train`.
+
+        The log of `predict_proba`, no less than that of `FLOOR`, or the decision values; else 1 for the predicted
+        class and 0. A class that a fold lacks has the lowest score.
+        """
+        X = self.at(rows, train)
+        if self.method == "predict":
+            return self.read(model, X)
+        values = getattr(model, self.method)(X)
+        values = np.log(np.maximum(values, FLOOR)) if self.method == "predict_proba" else columns_of(values)
+        scores = np.full((len(values), len(self.classes)), values.min())
+        scores[:, np.searchsorted(self.classes, model.classes_)] = values
+        return scores
 
 
 def bounds_of(estimator: Any) -> tuple[float, float]:
@@ -186,6 +217,8 @@ def weight_keyword(estimator: Any) -> str | None:
     if routing_enabled():
         routing = get_routing_for_object(estimator)
         return "sample_weight" if routing.consumes("fit", ["sample_weight"]) else None
+    if isinstance(estimator, BaseSearchCV):
+        return weight_keyword(estimator.estimator)
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
         inner = weight_keyword(last)

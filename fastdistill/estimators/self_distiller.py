@@ -20,40 +20,22 @@ the cross-validation: the plain model, then for each of the k steps tried f(1) a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, is_classifier, is_regressor
-from sklearn.metrics import accuracy_score
+from sklearn.base import is_classifier, is_regressor
 from sklearn.model_selection import check_cv
-from sklearn.utils import get_tags, indexable
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import indexable
 
 from fastdistill.base import validation
-from fastdistill.estimators._common import r2_of
-from fastdistill.estimators._learners import (
-    ClassifierLearner,
-    Learner,
-    at_rows,
-    bounds_of,
-    routing_enabled,
-    weight_keyword,
-)
+from fastdistill.estimators._learners import ClassifierLearner, Learner, at_rows, bounds_of
+from fastdistill.estimators._retrained import Retrained
 from fastdistill.selection.paired import mean_and_error, relative_gain, squares
 from fastdistill.selection.verdict import Verdict
 from fastdistill.theory import best_step_weight
 
 
-def _offers(method: str) -> Callable[[SelfDistiller], bool]:
-    """Whether the model, before the fit the estimator, has `method`."""
-    return lambda self: hasattr(getattr(self, "estimator_", self.estimator), method)
-
-
-class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
+class SelfDistiller(Retrained):
     """Any regressor or classifier, retrained on mixtures of the truth and its own outputs.
 
     Student 0 is the estimator fitted to y. Student t is the estimator fitted to the targets
@@ -166,22 +148,6 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
         self.xi = xi
         self.cv = cv
 
-    def __sklearn_tags__(self) -> Any:
-        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
-        for name in ("estimator_type", "classifier_tags", "regressor_tags", "input_tags", "target_tags"):
-            setattr(tags, name, deepcopy(getattr(inner, name)))
-        tags.non_deterministic = inner.non_deterministic
-        if tags.classifier_tags is not None:
-            tags.classifier_tags.multi_label = tags.target_tags.multi_output = False
-        return tags
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """A router from `fit` to the estimator's `fit` and the splitter's `split`."""
-        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
-        router.add(estimator=self.estimator, method_mapping=MethodMapping().add(caller="fit", callee="fit"))
-        router.add(splitter=self.cv, method_mapping=MethodMapping().add(caller="fit", callee="split"))
-        return router
-
     def fit(self, X: Any, y: Any, **fit_params: Any) -> SelfDistiller:
         """Fit the plain model and the students.
 
@@ -221,58 +187,7 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
         self.xi_ = schedule
         if isinstance(learner, ClassifierLearner):
             self.classes_ = learner.classes
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
-        return self
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict with the last student.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Predicted targets or labels.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict(X)
-
-    @available_if(_offers("predict_proba"))
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities by the last student, (n_samples, n_classes) in the order of `classes_`.
-
-        Only where the estimator has `predict_proba`; parameters and errors as in `predict`.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
-
-    @available_if(_offers("decision_function"))
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Decision values of the last student, as its estimator shapes them.
-
-        Only where the estimator has `decision_function`; parameters and errors as in `predict`.
-        """
-        check_is_fitted(self)
-        return self.estimator_.decision_function(X)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination R² of a regressor's predictions, accuracy of a classifier's.
-
-        Parameters as in `fit`; returns a float.
-        """
-        if is_classifier(self):
-            return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
-        return r2_of(y, self.predict(X), sample_weight)
+        return self._with_features()
 
     def _check_parameters(self) -> np.ndarray | None:
         """The given schedule, (k,), or None where it is to be estimated."""
@@ -293,25 +208,6 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
                     f"would leave their range; got {xi:.6g} at step {step}."
                 )
         return schedule
-
-    def _learner(self, X: Any, y: Any, fit_params: dict[str, Any]) -> tuple[Learner, dict[str, Any]]:
-        """The estimator with its data, and what is for the splitter."""
-        if routing_enabled():
-            routed = process_routing(self, "fit", **fit_params)
-            params, split_params = dict(routed["estimator"]["fit"]), routed["splitter"]["split"]
-        else:
-            params = dict(fit_params)
-            split_params = {"groups": params.pop("groups", None)}
-        classifier = is_classifier(self.estimator)
-        multi_output = self.__sklearn_tags__().target_tags.multi_output
-        y = validate_data(self, X="no_validation", y=y, multi_output=multi_output, y_numeric=not classifier)
-        keyword = weight_keyword(self.estimator)
-        # without a known keyword the estimator is offered the usual one, and may refuse it in its own words
-        offered = keyword if keyword in params else "sample_weight"
-        weight = validation.sample_weight(params.pop(offered, None), len(y))
-        return (ClassifierLearner if classifier else Learner)(
-            self.estimator, X, y, params, weight, keyword
-        ), split_params
 
 
 class _Folds:
