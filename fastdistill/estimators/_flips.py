@@ -60,9 +60,9 @@ class FlipModel:
         """P(c | s), (n, K): the true class, before the given label is seen."""
         return softmax(self.slope * scores + self.offsets, axis=1)
 
-    def given_labels(self, scores: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """P(y | s), (n,), of the given labels `codes`."""
-        return (self.true_classes(scores) * self.transition[:, codes].T).sum(axis=1)
+    def given_labels(self, scores: np.ndarray) -> np.ndarray:
+        """P(y | s), (n, K): the given label, before it is seen."""
+        return self.true_classes(scores) @ self.transition
 
     def posterior(self, scores: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """q, (n, K): the true class, the given labels `codes` seen."""
