@@ -60,7 +60,8 @@ def found() -> dict[str, set[str]]:
     }
     functions = [name for name in fd.__all__ if inspect.isfunction(getattr(fd, name))]
     labels = (y > 0).astype(int)
-    fitted = {name: getattr(fd, name)() for name in ESTIMATORS if name != "SelfDistiller"}
+    fitted = {name: getattr(fd, name)() for name in ESTIMATORS if name not in {"NoisyLabelClassifier", "SelfDistiller"}}
+    fitted["NoisyLabelClassifier"] = fd.NoisyLabelClassifier(fd.DistilledRidgeClassifier(), cv=3)
     fitted["SelfDistiller"] = fd.SelfDistiller(fd.DistilledRidge())
     for name, model in fitted.items():
         if "SGD" in name:
@@ -94,8 +95,8 @@ NAMES = {
         Bernoulli ConvergenceWarning Diagnosis DistillationLimit DistillationPath DistilledKernelRidge
         DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
         DistilledRidgeClassifierCV Geometric GramAccumulator Holdout InverseTime KDSGDClassifier KDSGDRegressor
-        Mask RandK RandomRounding SGDRun SelfDistiller Spectrum TeacherOutputs ToleranceRounds TopK Tuned __version__
-        batched_path deep_linear_distillation diagnose distributed estimators kernels mixture_from_xi multistep_filter
+        Mask NoisyLabelClassifier RandK RandomRounding SGDRun SelfDistiller Spectrum TeacherOutputs ToleranceRounds
+        TopK Tuned __version__ batched_path deep_linear_distillation diagnose distributed estimators kernels mixture_from_xi multistep_filter
         optimal_kd_weight run_sgd theory tune xi_from_mixture
     """,
     "fd.kernels": """
@@ -120,7 +121,7 @@ NAMES = {
     """,
     "fd.estimators": """
         DistilledKernelRidge DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
-        DistilledRidgeClassifierCV KDSGDClassifier KDSGDRegressor SelfDistiller
+        DistilledRidgeClassifierCV KDSGDClassifier KDSGDRegressor NoisyLabelClassifier SelfDistiller
     """,
     "fd.distributed": "accumulate loo_mse",
     "Spectrum": """
@@ -197,6 +198,7 @@ NAMES = {
         n_iter_no_change order random_state step_size teacher teacher_every tol validation_fraction variant
         warm_start
     """,
+    "NoisyLabelClassifier()": "cv estimator flips targets",
     "SelfDistiller()": "cv estimator n_steps xi",
     "distributed.accumulate()": "X fit_intercept sample_weight y",
     "distributed.loo_mse()": "X acc lam n_steps sample_weight xi y",
@@ -249,6 +251,7 @@ NAMES = {
     "DistilledRidgeClassifierCV": "decision_function fit predict",
     "KDSGDClassifier": "decision_function fit partial_fit predict predict_proba",
     "KDSGDRegressor": "fit partial_fit predict",
+    "NoisyLabelClassifier": "decision_function fit get_metadata_routing predict predict_proba score",
     "SelfDistiller": "decision_function fit get_metadata_routing predict predict_proba score",
     "DistilledKernelRidge.fit()": "X_fit_ dual_coef_ intercept_ n_features_in_",
     "DistilledKernelRidgeCV.fit()": """
@@ -270,6 +273,10 @@ NAMES = {
     """,
     "KDSGDRegressor.fit()": """
         coef_ intercept_ loss_curve_ n_features_in_ n_iter_ step_size_ validation_scores_
+    """,
+    "NoisyLabelClassifier.fit()": """
+        accepted_ classes_ estimator_ evidence_ flip_rate_ label_quality_ n_features_in_ posterior_ targets_ transition_
+        tuned_ verdict_
     """,
     "SelfDistiller.fit()": "cv_results_ estimator_ estimators_ n_features_in_ verdict_ xi_",
     "Spectrum methods": """

@@ -48,7 +48,7 @@ class FlipModel:
     transition : ndarray of shape (n_classes, n_classes)
         T: probability of each given label (columns) for each true class (rows).
     log_likelihood : float
-        Of the given labels, weighted.
+        What is maximised: that of the given labels, weighted, less ‖b‖² / 4.
     """
 
     slope: float

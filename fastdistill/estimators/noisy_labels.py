@@ -20,27 +20,31 @@ D (arXiv 2406.11206): consensus-based retraining   "consensus"
 J (arXiv 2505.15195): Bayes-optimal aggregator     "soft"
 =================================================  ==================
 
-What was tried, and decided as below: points of accuracy on clean labels gained over the same model tuned on the labels
-as given, with its penalty tuned again on the new targets; mean over digits, wine, breast cancer, iris and four tables
-of R packages, 300 training samples or 60 %, without any acceptance.
+What was tried, without any acceptance: points of accuracy on clean labels gained over the same model tuned on the
+labels as given, its penalty tuned again on the new targets; mean over digits, wine, breast cancer, iris and four tables
+of R packages (those of ``benchmarks/labels.py``), 300 training samples or 60 %, labels flipped to any other class
+alike, 3 splits for logistic regression and 6 for ridge.
 
-=====================================================================  =====================  =====================
-targets                                                                logistic, 0/20/40 %    ridge, 20/40 %
-=====================================================================  =====================  =====================
-weight q(y)                                                            −0.3 / +3.7 / +4.2     +2.0 / +3.4
-weight q(y), the penalty as it was tuned first                         −0.2 / +1.3 / +0.6
-consensus with the out-of-fold prediction                              −1.7 / +2.3 / +4.1
-consensus with the likeliest class                                                            +2.2 / +3.6
-soft q                                                                 −0.3 / +3.3 / +2.4
-likeliest class by q                                                   −0.3 / +2.6 / +3.0
-likeliest class by q, weight max q                                     −0.3 / +3.2 / +2.5
-out-of-fold predicted class (D: full retraining)                       −2.5 / 0.0 / +1.7
-out-of-fold probabilities                                              −2.5 / −0.5 / +1.1
-half given label, half probabilities (arXiv 2301.13304 with ξ = ½)     −1.0 / +0.3 / +1.9
-the two likeliest classes by q, ½ each (after arXiv 2402.10482)        −26 / −13 / −17
-weight q(y)², q(y) cut below ½, odds                                                          +1.7 to +2.0 / +3.2 to +3.5
-a second and a third round of q(y)                                                            +2.0, +2.1 / +3.4, +4.2
-=====================================================================  =====================  =====================
+==================================================================  ====================  ====================
+targets                                                             logistic, 0/20/40 %   ridge, 20/40 %
+==================================================================  ====================  ====================
+weights q(y)                                                        −0.3 / +3.7 / +4.2    +2.0 / +3.4
+weights q(y), the penalty as it was tuned at first                  −0.2 / +1.3 / +0.6
+consensus with the out-of-fold prediction                           −1.7 / +2.3 / +4.1
+consensus with the likeliest class by q                                                   +2.2 / +3.6
+soft q                                                              −0.3 / +3.3 / +2.4
+likeliest class by q                                                −0.3 / +2.6 / +3.0
+likeliest class by q, weight max q                                  −0.3 / +3.2 / +2.5
+out-of-fold predicted class (D: full retraining)                    −2.5 / 0.0 / +1.7
+out-of-fold probabilities                                           −2.5 / −0.5 / +1.1
+half given label, half probabilities (arXiv 2301.13304 with ξ = ½)  −1.0 / +0.3 / +1.9
+the two likeliest classes by q, ½ each (after arXiv 2402.10482)     −26 / −13 / −17
+weights q(y)²                                                                             +1.7 / +3.2
+weights q(y), 0 where another class is likelier                                           +1.9 / +3.5
+a second round of weights q(y), and a third                                               +2.0, +2.1 / +3.4, +4.2
+==================================================================  ====================  ====================
+
+So the targets matter less than tuning again does.
 
 Cost: k + 1 fits of the estimator with k folds where no flips are found, else k (k − 1) / 2 + k + 1 more.
 """
@@ -146,8 +150,9 @@ class NoisyLabelClassifier(Retrained):
 
     **Weights** of samples given to `fit` count in the fits, in the flip model, and in the errors.
 
-    **Search objects** are tuned again with the targets. They score candidates by the labels as given, "consensus" by
-    those that stay. With "soft" the copies of a sample are in one fold, and one of them is scored.
+    **Search objects** are tuned again on the targets. They score candidates by the labels as given, "consensus" by
+    those that stay, with weights where they pass `sample_weight` to their scorer. With "soft" the copies of a sample
+    are in one fold, and the one with the given label is scored.
 
     **Metadata.** Further arguments of `fit` go to the estimator's `fit`, entries per sample split with the folds, and
     ``groups`` to the splitter; with metadata routing enabled, what they request.
@@ -170,7 +175,13 @@ class NoisyLabelClassifier(Retrained):
     >>> wrong = rng.random(300) < 0.4
     >>> noisy = np.where(wrong, (y[:300] + rng.integers(1, 10, 300)) % 10, y[:300])
     >>> model = NoisyLabelClassifier(RidgeClassifierCV(np.logspace(-2, 4, 13))).fit(X[:300], noisy)
-    >>> model.tuned_.score(X[300:], y[300:]), model.score(X[300:], y[300:])
+    >>> round(model.flip_rate_, 2)
+    0.35
+    >>> [round(each.score(X[300:], y[300:]), 3) for each in (model.tuned_, model)]
+    [0.746, 0.766]
+    >>> suspicious = np.argsort(model.label_quality_)[:50]
+    >>> float(wrong[suspicious].mean())
+    1.0
     """
 
     def __init__(self, estimator: Any, targets: str = "auto", flips: Any = "estimate", cv: Any = 5) -> None:
@@ -211,12 +222,13 @@ class NoisyLabelClassifier(Retrained):
         targets = self._checked_targets(learner)
         self.tuned_ = self.estimator_ = learner.start()
         self.classes_ = learner.classes
-        transition, students = _transition(given, len(self.classes_)), None
+        students = None
         if len(self.classes_) > 1:
+            transition = _transition(given, len(self.classes_))
             splitter = check_cv(self.cv, learner.y, classifier=True)
             students = _Students(learner, targets, transition, list(splitter.split(X, learner.y, **split_params)))
             flips, self.posterior_ = students.flips, students.posterior
-            self.evidence_ = flips.log_likelihood - students.unflipped.log_likelihood
+            self.evidence_ = max(0.0, flips.log_likelihood - students.unflipped.log_likelihood)
             self.transition_ = flips.transition
         else:
             self.evidence_, self.transition_, self.posterior_ = 0.0, np.ones((1, 1)), np.ones((len(learner.y), 1))
