@@ -227,6 +227,19 @@ def test_a_search_splits_soft_targets_by_sample(estimator, rng):
         np.testing.assert_array_equal(test, naive_test + y[naive_test] * len(y))
 
 
+def test_models_that_only_predict_classes_are_read_by_them(rng):
+    X, y = problem(rng, n_classes=4)
+    inner = SVC(decision_function_shape="ovo")  # six columns for four classes, none of them probabilities
+    model = NoisyLabelClassifier(inner, cv=3).fit(X, y)
+    plain = np.empty((len(y), 4))
+    for train, test in StratifiedKFold(3).split(X, y):
+        plain[test] = np.eye(4)[clone(inner).fit(X[train], y[train]).predict(X[test])]
+    right = fit_flips(plain, y, np.ones(len(y))).posterior(plain, y)[np.arange(len(y)), y]
+    np.testing.assert_allclose(model.label_quality_, right, rtol=1e-6)
+    agree = plain.argmax(axis=1) == y
+    assert model.label_quality_[agree].min() > 0.5 > model.label_quality_[~agree].max()
+
+
 # -- Acceptance ------------------------------------------------------------------------------------
 
 

@@ -96,7 +96,8 @@ NAMES = {
         DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
         DistilledRidgeClassifierCV Geometric GramAccumulator Holdout InverseTime KDSGDClassifier KDSGDRegressor
         Mask NoisyLabelClassifier RandK RandomRounding SGDRun SelfDistiller Spectrum TeacherOutputs ToleranceRounds
-        TopK Tuned __version__ batched_path deep_linear_distillation diagnose distributed estimators kernels mixture_from_xi multistep_filter
+        TopK Tuned __version__ batched_path deep_linear_distillation diagnose distributed estimators kernels
+        mixture_from_xi multistep_filter
         optimal_kd_weight run_sgd theory tune xi_from_mixture
     """,
     "fd.kernels": """

@@ -33,6 +33,7 @@ PRIOR = 0.5  # precision of the offsets
 STARTS = (0.02, 0.3)  # flip rates, as shares of the largest: the likelihood can have two maxima
 LOG_SLOPES = (-4.0, 5.0)  # of scores with a standard deviation of 1
 OFFSETS = (-6.0, 6.0)
+LEAST_PROBABILITY = np.finfo(float).eps ** 2  # of a given label: without flips the sure and wrong come near 0
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def fit_flips(
         T = symmetric_flips(theta[1], n_classes) if transition is None else transition
         p = softmax(slope * scores / unit + np.append(0.0, theta[2:]), axis=1)
         joint = p * T[:, codes].T
-        total = np.maximum(joint.sum(axis=1), np.finfo(float).tiny)
+        total = np.maximum(joint.sum(axis=1), LEAST_PROBABILITY)
         by_logit = weight[:, np.newaxis] * (joint / total[:, np.newaxis] - p)
         agree = (p * chosen).sum(axis=1)
         by_rate = weight @ (((1 - agree) / (n_classes - 1) - agree) / total) if transition is None else 0.0
