@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
@@ -172,7 +174,10 @@ def test_an_undefined_penalty_is_left_out(per_target, rng):
 
 def test_a_perfect_or_undefined_penalty_is_left_alone():
     errors = np.array([[[1.0, 2.0, 3.0], [2.0, 1.0, 2.0], [np.nan] * 3], [[0.0] * 3, [1.0] * 3, [1.0] * 3]])
-    shares = penalty_shares(errors, np.zeros((2, 3)), np.array([1, 0]))
+    best = np.array([1, 0])
+    sums_of_groups = partial(averaging._sums_of_groups, np.sqrt(errors))
+    of_best = errors[[0, 1], best]
+    shares = penalty_shares(errors.sum(axis=2), of_best, sums_of_groups, 3, np.zeros((2, 3)), best)
     np.testing.assert_allclose(shares.sum(axis=1), 1.0)
     assert shares[0, 2] == 0.0
     assert shares[0, 1] >= 0.25

@@ -237,6 +237,21 @@ def test_text_of_a_diagnosis(rng):
     assert "largest penalty tried" in str(fd.diagnose(X, rng.standard_normal(len(y)), penalties=[0.1, 1.0], folds=0))
 
 
+def test_ridge_is_advised_where_the_default_has_more_error_in_samples_held_out(rng):
+    x = rng.standard_normal(60)
+    found = fd.diagnose(np.stack([x, rng.standard_normal(60)], axis=1), 2.0 * x + rng.standard_normal(60))
+    better = replace(found.safe, held_out_gain=0.03, held_out_gain_se=0.01)
+    for change, expected in (
+        (-3.0, f"Fit ridge with the penalty {found.steps[0].penalty:.3g}"),
+        (0.5, "Fit Distilled"),
+    ):
+        safe = replace(better, held_out_gain=change * better.held_out_gain_se)
+        assert replace(found, safe=safe).advice.startswith(expected)
+    assert "DistilledRidgeCV() has more error than tuned ridge by 3.0% ± 1.0% in samples held out." in (
+        replace(found, safe=replace(better, held_out_gain=-0.03)).advice
+    )
+
+
 def test_advice_first(rng):
     """It names the model, says what it gained in samples held out, and what may be tried besides."""
     X, y = problem(rng)
@@ -253,9 +268,9 @@ def test_advice_first(rng):
     assert (
         'DistilledRidgeCV(n_steps=1, strategy="joint") may be worth a trial on other samples: less' in tempting.advice
     )
-    distilled = replace(found, safe=replace(found.safe, n_steps=3, held_out_gain=-0.02, held_out_gain_se=0.01))
+    distilled = replace(found, safe=replace(found.safe, n_steps=3, held_out_gain=0.02, held_out_gain_se=0.01))
     assert distilled.advice.startswith(
-        "Fit DistilledRidgeCV(): it distils these data: more error than tuned ridge by 2.0%"
+        "Fit DistilledRidgeCV(): it distils these data: less error than tuned ridge by 2.0%"
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 import fastdistill as fd
-from fastdistill.spectral.decompositions import eigen
+from fastdistill.spectral.decompositions import centre, tall
 from tests import oracle
 
 
@@ -131,7 +131,8 @@ def test_sparse_design_is_not_made_dense(rng):
 def test_a_tall_design_is_decomposed_in_blocks_of_rows(fit_intercept, rng, monkeypatch):
     X = rng.standard_normal((90, 4)) * [1.0, 2.0, 0.5, 3.0] + 10.0
     whole = fd.Spectrum.from_design(X, fit_intercept=fit_intercept)
-    monkeypatch.setattr(eigen, "BLOCK_ENTRIES", 60)
+    for module in (centre, tall):
+        monkeypatch.setattr(module, "BLOCK_ENTRIES", 60)
     blocks = fd.Spectrum.from_design(X, fit_intercept=fit_intercept)
     assert blocks.method == whole.method == "gram"
     np.testing.assert_allclose(blocks.d, whole.d, rtol=1e-12)
@@ -142,7 +143,8 @@ def test_a_tall_design_is_decomposed_in_blocks_of_rows(fit_intercept, rng, monke
 
 
 def test_a_constant_column_of_a_tall_design_is_no_direction(rng, monkeypatch):
-    monkeypatch.setattr(eigen, "BLOCK_ENTRIES", 60)
+    for module in (centre, tall):
+        monkeypatch.setattr(module, "BLOCK_ENTRIES", 60)
     X = rng.standard_normal((90, 4))
     X[:, 2] = 0.1
     assert fd.Spectrum.from_design(X, fit_intercept=True).rank == 3

@@ -162,8 +162,11 @@ class Diagnosis:
     @property
     def advice(self) -> str:
         """What to do, in a sentence or two."""
-        held_out = "" if np.isnan(self.safe.held_out_gain) else f": {_held_out(self.safe)}"
-        if self.safe.n_steps:
+        said, ridge = _held_out(self.safe), self.steps[0]
+        held_out = "" if np.isnan(self.safe.held_out_gain) else f": {said}"
+        if self.safe.held_out_gain < -self.safe.held_out_gain_se:
+            text = f"Fit ridge with the penalty {ridge.penalty:.3g}: DistilledRidgeCV() has {said}."
+        elif self.safe.n_steps:
             text = f"Fit DistilledRidgeCV(): it distils these data{held_out}."
         elif self.safe.penalty is None:
             text = (

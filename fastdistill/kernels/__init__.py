@@ -51,7 +51,9 @@ from fastdistill.kernels.scores import (
     descend_weights,
     leave_one_out_direct,
     leave_one_out_factors,
+    left_out_residuals,
     left_out_squares,
+    sums_of_groups,
 )
 from fastdistill.kernels.sgd_csr import csr_batches, csr_rows
 from fastdistill.kernels.sgd_dense import (
@@ -135,6 +137,7 @@ __all__ = [
     "leave_one_out",
     "leave_one_out_direct",
     "leave_one_out_factors",
+    "left_out_residuals",
     "left_out_squares",
     "mixture_from_xi",
     "multistep_filter",
@@ -144,6 +147,7 @@ __all__ = [
     "ridge_students",
     "ridge_workspace",
     "student_grid",
+    "sums_of_groups",
     "tolerance_root",
     "tolerance_rounds",
     "tridiagonal_students",

@@ -204,6 +204,33 @@ def left_out_squares(residuals, outside, inverse, out):
             out[j, i] += total
 
 
+@jit_sums
+def left_out_residuals(residuals, outside, inverse, start, out, squares):
+    """inverse_i (residual_i + outside_i) of samples start, start + 1, ... in out (m, L, n); squares added to (m, L).
+
+    residuals (L, m, rows), outside (m, rows) and inverse (L, rows) as of `left_out_squares`.
+    """
+    for j in range(residuals.shape[1]):
+        for i in range(residuals.shape[0]):
+            total = 0.0
+            for k in range(residuals.shape[2]):
+                value = inverse[i, k] * (residuals[i, j, k] + outside[j, k])
+                out[j, i, start + k] = value
+                total += value * value
+            squares[j, i] += total
+
+
+@jit
+def sums_of_groups(values, group, out):
+    """Σ value² (m, L, G) over the samples of each group: values (m, L, n), group (m, n) from 0 to G − 1."""
+    for j in range(values.shape[0]):
+        for i in range(values.shape[1]):
+            for g in range(out.shape[2]):
+                out[j, i, g] = 0.0
+            for k in range(values.shape[2]):
+                out[j, i, group[j, k]] += values[j, i, k] * values[j, i, k]
+
+
 @jit
 def descend_weights(changes, error, low, high, sweeps, xi):
     """Coordinate descent over imitation weights within [low, high], in place.

@@ -49,14 +49,15 @@ Cost: O(n L) for sums of the errors, and 200 · 128 L multiplications, a target 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 
+from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.coordinates import Rotated
-from fastdistill.spectral.leave_one_out import ridge_left_out
+from fastdistill.spectral.leave_one_out import WORTH_COMPILING, ridge_left_out
 from fastdistill.spectral.path import DistillationPath
 
 STORED = 2**22  # entries of leave-one-out residuals that are kept for a second use (32 MiB)
@@ -109,7 +110,7 @@ class LeftOut:
 
     def _formed(self) -> Iterator[np.ndarray]:
         """√w (y − loo) (t, L, n), some targets at a time."""
-        for _, residuals in ridge_left_out(self._ridge.spectrum.coordinates, self._merged, self._ridge.lam):
+        for _, residuals, _ in ridge_left_out(self._ridge.spectrum.coordinates, self._merged, self._ridge.lam):
             yield residuals
 
     def _parts(self) -> Iterator[np.ndarray]:
@@ -130,26 +131,35 @@ class LeftOut:
         """The mean of ridges for all targets together."""
         dev = _deviance(self._ridge, self._ridge.rotated).mean(axis=0, keepdims=True)
         best = np.array([int(self.scores.argmin())])
-        shares = penalty_shares(_used(self.errors[None], self._ridge), dev, best)
+        sums, of_best = self.errors.sum(axis=1)[None], self.errors[best]
+        shares = penalty_shares(sums, of_best, self._sums_of_groups, _samples(self._ridge), dev, best)
         used = np.flatnonzero(shares[0])  # others may be undefined
         means = (np.einsum("l,tln->tn", shares[0, used], part[:, used]) for part in self._parts())
         averaged = sum((np.einsum("tn,tn->n", mean, mean) for mean in means), start=np.zeros(()))
-        return Averages(self.scores[:, None], shares, _gains(self.errors[best], averaged[None], self._ridge))
+        return Averages(self.scores[:, None], shares, _gains(of_best, averaged[None], self._ridge))
+
+    def _sums_of_groups(self, group: np.ndarray) -> np.ndarray:
+        """Sums (1, L, groups) of E over the groups of samples (1, n)."""
+        if self.errors.size >= WORTH_COMPILING:
+            return _sums_of_groups(np.sqrt(self.errors)[None], group)
+        rows = np.arange(len(self.errors))[:, None] << GROUP_BITS
+        shape = (1, len(self.errors), 1 << GROUP_BITS)
+        return np.bincount((rows + group).ravel(), self.errors.ravel(), math.prod(shape)).reshape(shape)
 
 
 def averages_of_each(ridge: DistillationPath) -> Averages:
     """The mean of ridges for each target of a path without steps alone."""
-    dev, total = _deviance(ridge, ridge.rotated), ridge.spectrum.frame.total_weight
+    dev, frame = _deviance(ridge, ridge.rotated), ridge.spectrum.frame
     scores, shares, gain = np.empty((len(ridge.lam), ridge.targets.count)), np.empty_like(dev), []
-    for targets, residuals in ridge_left_out(ridge.spectrum.coordinates, ridge.rotated, ridge.lam):
-        errors = np.square(residuals)
-        scores[:, targets] = _defined(errors.sum(axis=2).T / total)
+    for targets, residuals, sums in ridge_left_out(ridge.spectrum.coordinates, ridge.rotated, ridge.lam):
+        scores[:, targets] = _defined(sums.T / frame.total_weight)
         best = scores[:, targets].argmin(axis=0)
-        shares[targets] = penalty_shares(_used(errors, ridge), dev[targets], best)
-        if not np.isfinite(scores[:, targets]).all():
+        of_best = np.square(residuals[np.arange(len(best)), best])
+        sums_of_groups = partial(_sums_of_groups, residuals)
+        shares[targets] = penalty_shares(sums, of_best, sums_of_groups, _samples(ridge), dev[targets], best)
+        if not np.isfinite(sums).all():
             residuals[shares[targets] == 0.0] = 0.0
         averaged = np.square(np.einsum("tl,tln->tn", shares[targets], residuals))
-        of_best = np.take_along_axis(errors, best[:, None, None], axis=1)[:, 0]
         gain.append(_gains(of_best, averaged, ridge))
     return Averages(scores, shares, np.concatenate(gain))
 
@@ -158,10 +168,16 @@ def _defined(scores: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(scores), scores, np.inf)
 
 
-def _used(errors: np.ndarray, ridge: DistillationPath) -> np.ndarray:
-    """E (T, L, n) without samples of zero weight."""
-    weight = ridge.spectrum.frame.weight
-    return errors if weight is None else errors[:, :, weight > 0]
+def _sums_of_groups(residuals: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Sums (T, L, groups) of residuals² (T, L, n) over the groups of samples (T, n)."""
+    sums = np.empty((*residuals.shape[:2], 1 << GROUP_BITS))
+    compiled_kernels().sums_of_groups(residuals, group, sums)
+    return sums
+
+
+def _samples(ridge: DistillationPath) -> int:
+    """Number of samples with a weight."""
+    return ridge.spectrum.frame.n_effective
 
 
 def _gains(plain: np.ndarray, averaged: np.ndarray, ridge: DistillationPath) -> np.ndarray:
@@ -190,44 +206,49 @@ def deviance(d: np.ndarray, squares: np.ndarray, outside: np.ndarray, n: int, pe
         return n * np.log(noise) + np.log(ratio).sum(axis=1)
 
 
-def penalty_shares(errors: np.ndarray, dev: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """The weight of each ridge filter in F, ¼ of `best` and ¾ p (T, L).
+def penalty_shares(
+    sums: np.ndarray,
+    of_best: np.ndarray,
+    sums_of_groups: Callable[[np.ndarray], np.ndarray],
+    n: int,
+    dev: np.ndarray,
+    best: np.ndarray,
+) -> np.ndarray:
+    """The weight of each ridge filter in F, ¼ of `best` and ¾ p (T, L), for T targets or groups of targets.
 
     Parameters
     ----------
-    errors : ndarray (T, L, n)
-        E of T targets, or groups of targets, and L penalties; samples of zero weight left out.
+    sums : ndarray (T, L)
+        Σ_i E of each target and penalty, not finite where the penalty cannot be used.
+    of_best : ndarray (T, samples)
+        E of each sample at the penalty that leave-one-out chooses.
+    sums_of_groups : callable
+        From the number (T, samples) of each sample's group, the sums (T, L, groups) of E over the groups.
+    n : int
+        Number of samples with a weight.
     dev : ndarray (T, L)
     best : ndarray of int (T,)
         The penalty that leave-one-out chooses.
     """
-    n_targets, n_penalties, n = errors.shape
+    n_targets, n_penalties = sums.shape
+    each = np.arange(n_targets)
     shares = np.zeros((n_targets, n_penalties))
-    shares[np.arange(n_targets), best] = 1.0
-    sums = errors.sum(axis=2)
+    shares[each, best] = 1.0
     usable = np.isfinite(sums) & (sums > 0)
-    which = np.flatnonzero(usable[np.arange(n_targets), best])  # an error of 0 needs no averaging
-    if n < 2 or n_penalties < 2 or not len(which):
+    which = usable[each, best]  # an error of 0 needs no averaging
+    if n < 2 or n_penalties < 2 or not which.any():
         return shares
+    units = np.divide(n * DIGITS, sums[each, best], out=np.zeros(n_targets), where=which)
+    digits = (np.where(which[:, None], of_best, 0.0) * units[:, None]).astype(np.uint64)
+    grouped = sums_of_groups(((digits * HASH) >> np.uint64(64 - GROUP_BITS)).astype(np.intp))
     if not usable.all():
-        errors = np.where(usable[:, :, None], errors, 1.0)[which]
+        grouped[~usable] = 1.0
         dev = np.where(usable, dev, np.inf)
-    grouped = _grouped(errors, best[which])
-    criterion = n * np.log(grouped @ _draws()) + LIKELIHOOD / np.sqrt(n) * dev[which, :, None]  # (T, L, DRAWS)
-    chosen = criterion.argmin(axis=1) + n_penalties * np.arange(len(which))[:, None]
-    counts = np.bincount(chosen.ravel(), minlength=len(which) * n_penalties).reshape(-1, n_penalties)
-    shares[which] = (1.0 - SHARE_OF_DRAWS) * shares[which] + SHARE_OF_DRAWS / DRAWS * counts
+    criterion = n * np.log(grouped @ _draws()) + LIKELIHOOD / np.sqrt(n) * dev[:, :, None]  # (T, L, DRAWS)
+    chosen = criterion.argmin(axis=1) + n_penalties * each[:, None]
+    counts = np.bincount(chosen.ravel(), minlength=shares.size).reshape(shares.shape)
+    shares[which] = (1.0 - SHARE_OF_DRAWS) * shares[which] + SHARE_OF_DRAWS / DRAWS * counts[which]
     return shares
-
-
-def _grouped(errors: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Sums (T, L, groups) of the errors (T, L, n) of the samples in each group."""
-    of_best = np.take_along_axis(errors, best[:, None, None], axis=1)[:, 0]
-    digits = (of_best * (DIGITS / of_best.mean(axis=1, keepdims=True))).astype(np.uint64)
-    group = ((digits * HASH) >> np.uint64(64 - GROUP_BITS)).astype(np.intp)
-    shape = (*errors.shape[:2], 1 << GROUP_BITS)
-    rows = np.arange(shape[0] * shape[1]).reshape(*shape[:2], 1) << GROUP_BITS
-    return np.bincount((rows + group[:, None]).ravel(), errors.ravel(), math.prod(shape)).reshape(shape)
 
 
 @lru_cache(maxsize=1)

@@ -154,7 +154,7 @@ class Coordinates:
         if isinstance(self._rows, np.ndarray):
             fitted = coordinates @ self._rows.T
         else:
-            fitted = np.ascontiguousarray((self._rows @ coordinates.T).T)
+            fitted = self._rows.fits(coordinates)
         if self.frame.weight is not None:
             fitted = self.frame.unscaled(fitted.T).T
             fitted[:, self.frame.light] = coordinates @ self._light_rows.T

@@ -45,6 +45,7 @@ EFFICIENT_ROWS = 512  # fewer would slow products with thousands of columns down
 MULTIPLIERS = 2**22  # most entries of multipliers at once (32 MiB)
 TARGET_ROWS = 160  # penalties times targets of one product: with as many rows of samples, its result stays in cache
 LEFT_OUT_ENTRIES = 2**17  # of residuals of all penalties, at once (1 MiB)
+WORTH_COMPILING = 2**20  # residuals: NumPy needs 4 ms for them, the compiler half a second in a new installation
 NEAR_INTERPOLATION = 1 / 64  # below this, 1 − h is formed without a subtraction, which would cost two digits
 WORTH_COMPRESSING = 50  # rows per multiplier from which the SVD of the multipliers costs less than it can save
 EPS = float(np.finfo(np.float64).eps)
@@ -126,23 +127,37 @@ def _add_ridge_left_out(
                 compiled_kernels().left_out_squares(*residuals_of(rows), inverse, squares[part])
 
 
-def ridge_left_out(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some targets, and √w (y − loo) (t, L, n) of plain ridge for these; not finite as in `ridge_left_out_squares`."""
+def ridge_left_out(
+    coordinates: Coordinates, rotated: Rotated, lam: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Some targets, and for these √w (y − loo) (t, L, n) of plain ridge and its sums of squares (t, L).
+
+    Not finite as in `ridge_left_out_squares`.
+    """
     n, m = coordinates.frame.n_samples, rotated.z.shape[1]
     width = max(1, LEFT_OUT_ENTRIES // (n * len(lam)))
     once = _ridge_rows(coordinates, rotated, lam, len(lam) * min(width, m))
     blocks = list(once) if m > width else once
+    fill = _left_out if m * n * len(lam) < WORTH_COMPILING else compiled_kernels().left_out_residuals
     for start in range(0, m, width):
         targets = slice(start, min(start + width, m))
         residuals_of = _RidgeResiduals(coordinates, rotated, lam, targets)
         left_out = np.empty((targets.stop - start, len(lam), n))
+        squares = np.zeros(left_out.shape[:2])
         for rows, inverse in blocks:
-            residuals, outside = residuals_of(rows)
-            residuals += outside
             with np.errstate(invalid="ignore"):  # 0 · inf where nothing is left
-                residuals *= inverse[:, None]
-            left_out[:, :, rows.index] = residuals.swapaxes(0, 1)
-        yield targets, left_out
+                fill(*residuals_of(rows), inverse, rows.index.start, left_out, squares)
+        yield targets, left_out, squares
+
+
+def _left_out(
+    residuals: np.ndarray, outside: np.ndarray, inverse: np.ndarray, start: int, out: np.ndarray, squares: np.ndarray
+) -> None:
+    """`kernels.left_out_residuals` in NumPy."""
+    part = out[:, :, start : start + inverse.shape[1]]
+    np.add(residuals.swapaxes(0, 1), outside[:, None], out=part)
+    part *= inverse
+    squares += np.einsum("tln,tln->tl", part, part)
 
 
 def _ridge_rows(
@@ -247,7 +262,7 @@ class _Rows:
     @cached_property
     def unreached_share(self) -> np.ndarray:
         """See the class; asked for near interpolation only."""
-        unreached = 1.0 - self.squared.sum(axis=1)
+        unreached = 1.0 - self.squared @ np.ones(self.squared.shape[1])
         if self._coordinates.is_complete:
             unreached[self.weight > 0] = 0.0
         unreached[unreached < 16 * EPS * max(1, self._coordinates.rank) ** 0.5] = 0.0

@@ -34,6 +34,7 @@ from fastdistill.spectral.decompositions.eigen import (
 )
 from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator, operator_means
 from fastdistill.spectral.decompositions.sparse import decompose_sparse, sparse_gram
+from fastdistill.spectral.decompositions.tall import decompose_tall, is_tall
 from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from fastdistill.spectral.frame import Frame
 from fastdistill.spectral.queries import DesignQueries, KernelQueries, Queries
@@ -90,10 +91,13 @@ class DesignProblem:
     def decompose(self, solver: str) -> tuple[Decomposition, DesignQueries]:
         """By the eigenvalues of the smaller Gram matrix, or an SVD."""
         weight, fit_intercept = self.frame.weight, self.frame.fit_intercept
-        if isinstance(self.design, np.ndarray):
-            decomposition = decompose_design(self.design, weight, fit_intercept, solver)
-        else:
+        decomposition = None
+        if not isinstance(self.design, np.ndarray):
             decomposition = decompose_sparse(self.design.tocsr(), weight, fit_intercept, solver)
+        elif weight is None and solver != "svd" and is_tall(self.design):
+            decomposition = decompose_tall(self.design, fit_intercept)
+        if decomposition is None:
+            decomposition = decompose_design(self.design, weight, fit_intercept, solver)
         return decomposition, DesignQueries(self.design.shape[1], decomposition.centre)
 
     def factor(self, lam: float) -> tuple[Cholesky, DesignQueries] | None:

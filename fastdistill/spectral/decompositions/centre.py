@@ -9,17 +9,30 @@ Cost: that of X M.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 # A column is far from zero where its mean is this many times its spread (largest, or root mean square, deviation).
 FAR = 1e3
+BLOCK_ENTRIES = 2**17  # of the rows that are centred at once (1 MiB)
 
 
 def shares(weight: np.ndarray | None, n: int) -> np.ndarray:
     """w̄ = w / Σ w (n,), the weights of a mean."""
     return np.full(n, 1.0 / n) if weight is None else weight / weight.sum()
+
+
+def centred_blocks(design: np.ndarray, means: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows, less their means where these are given, in memory that the next block overwrites: fresh pages cost time."""
+    n, p = design.shape
+    height = max(1, BLOCK_ENTRIES // p)
+    kept = np.empty((min(n, height), p) if means is not None else (0, p))
+    for start in range(0, n, height):
+        index = slice(start, min(start + height, n))
+        rows = design[index]
+        yield index, rows if means is None else np.subtract(rows, means, out=kept[: len(rows)])
 
 
 class Centre:

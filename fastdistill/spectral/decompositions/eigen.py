@@ -13,16 +13,15 @@ neither is exact, and the SVD of ``graded.py`` is taken, which is some times slo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
-from scipy.sparse.linalg import LinearOperator
 
-from fastdistill.spectral.decompositions.centre import Centre, shares
+from fastdistill.spectral.decompositions.centre import Centre, centred_blocks, shares
 from fastdistill.spectral.decompositions.graded import column_norms, graded_svd
+from fastdistill.spectral.decompositions.rows import FormedRows
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -39,9 +38,6 @@ CONSTANT = 2 * EPS
 ROUNDED_MEAN = 1e8 * EPS
 # An SVD is exact to eps of the largest column: where another is this much smaller, the graded SVD is exact for both.
 UNEVEN_COLUMNS = 1e3
-# Rows are centred, and U formed, in blocks of this many entries (1 MiB): whole copies of a tall design would cost more
-# than its Gram matrix.
-BLOCK_ENTRIES = 2**17
 
 
 class WideBasis:
@@ -67,7 +63,7 @@ class Decomposition(NamedTuple):
     """Eigenvalues and bases; every way to decompose returns these."""
 
     d: np.ndarray  # (r,) eigenvalues of the kernel matrix, descending; positive unless it is an indefinite kernel
-    rows: np.ndarray | LinearOperator  # U (n, r)
+    rows: np.ndarray | FormedRows  # U (n, r)
     basis: np.ndarray | WideBasis  # V (p, r) of a design, U of a kernel: queries are projected on it
     centre: Any  # Centre of x̄ of a design, k̄ (n,) of a kernel; None without an intercept
     method: str
@@ -168,10 +164,6 @@ def _decompose_dense(
     design: np.ndarray, weight: np.ndarray | None, means: np.ndarray | None, *, named: bool
 ) -> Decomposition:
     """The smaller Gram matrix where its condition allows, or it is `named`, else an SVD."""
-    if weight is None and design.size > BLOCK_ENTRIES and design.shape[0] >= 4 * design.shape[1]:
-        tall = _decompose_tall(design, means)
-        if tall is not None:
-            return tall
     scaled, centre = scaled_design(design, weight, means)
     n, p = scaled.shape
     with np.errstate(over="ignore", invalid="ignore"):  # refused by the eigenproblem
@@ -192,40 +184,9 @@ def _decompose_dense(
     return Decomposition(d, rows, vectors, centre, "gram")
 
 
-def _decompose_tall(design: np.ndarray, means: np.ndarray | None) -> Decomposition | None:
-    """By XᵀX, block by block; None where that is not accurate: ill-conditioned, or columns far from zero."""
-    n, p = design.shape
-    gram = np.zeros((p, p))
-    with np.errstate(over="ignore", invalid="ignore"):  # refused by the eigenproblem
-        for _, block in _centred_blocks(design, means):
-            gram -= block.T @ block
-        squares = -gram.diagonal()
-        if means is not None and np.any(squares <= n * np.square(ROUNDED_MEAN * means)):
-            return None
-    d, vectors = eigh_negated(gram)
-    if d[-1] < GRAM_CONDITION * d[0] or d[0] <= 0:
-        return None
-    rows, scaled_vectors = np.empty((n, p)), vectors / np.sqrt(d)
-    for index, block in _centred_blocks(design, means):
-        np.matmul(block, scaled_vectors, out=rows[index])
-    centre = None if means is None else Centre(means, spread=np.sqrt(squares / n))
-    return Decomposition(d, rows, vectors, centre, "gram")
-
-
 def _directions(n: int, weight: np.ndarray | None, centred: bool) -> int:
     """Largest possible rank: the number of samples of positive weight, less one if centred."""
     return (n if weight is None else int(np.count_nonzero(weight))) - centred
-
-
-def _centred_blocks(design: np.ndarray, means: np.ndarray | None) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rows less their means, block by block, in memory that the next block overwrites: fresh pages cost time."""
-    n, p = design.shape
-    height = max(1, BLOCK_ENTRIES // p)
-    kept = np.empty((min(n, height), p))
-    for start in range(0, n, height):
-        index = slice(start, min(start + height, n))
-        rows = design[index]
-        yield index, rows if means is None else np.subtract(rows, means, out=kept[: len(rows)])
 
 
 def _svd(scaled: np.ndarray, centre: Centre | None, weight: np.ndarray | None) -> Decomposition:
@@ -258,7 +219,7 @@ def column_means(design: Any, weight: np.ndarray | None) -> np.ndarray:
     means = share @ design
     if isinstance(design, np.ndarray):
         means = means + (means - share.sum() * means)
-        means = means + sum(share[index] @ block for index, block in _centred_blocks(design, means))
+        means = means + sum(share[index] @ block for index, block in centred_blocks(design, means))
     return np.asarray(means)
 
 

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from scipy.sparse.linalg import LinearOperator
 
 from fastdistill.spectral.decompositions.centre import Centre
 from fastdistill.spectral.decompositions.eigen import (
@@ -44,6 +43,7 @@ from fastdistill.spectral.decompositions.eigen import (
 )
 from fastdistill.spectral.decompositions.graded import graded_svd
 from fastdistill.spectral.decompositions.operators import DesignOperator
+from fastdistill.spectral.decompositions.rows import FormedRows
 
 BLOCK_ENTRIES = 2**20  # of a dense block (8 MiB)
 # A direction v with ‖X v‖ below this share of Σ |v_j| ‖x_j‖, or u with every |x_jᵀ u| below this share of ‖x_j‖, has
@@ -190,25 +190,19 @@ def _is_null(operator: DesignOperator, vectors: np.ndarray) -> bool:
     return True
 
 
-class _SparseRows(LinearOperator):
-    """U = X_s (V / s) (n, r) of a sparse design, as an operator: no dense array of n rows is stored."""
+class _SparseRows(FormedRows):
+    """Those of a sparse design: no dense array of n rows is stored."""
 
-    def __init__(self, operator: DesignOperator, scaled: np.ndarray) -> None:
-        super().__init__(dtype=np.float64, shape=(operator.shape[0], scaled.shape[1]))
-        self.operator, self.scaled = operator, scaled
+    def __init__(self, operator: DesignOperator, inner: np.ndarray) -> None:
+        super().__init__(operator.shape[0], inner)
+        self.operator = operator
 
     def block(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop as a dense array."""
-        return self.operator.block_product(start, stop, self.scaled)
-
-    def _matvec(self, c: np.ndarray) -> np.ndarray:  # SciPy before 1.15 has no default for it
-        return self._matmat(c.reshape(-1, 1))
-
-    def _rmatvec(self, y: np.ndarray) -> np.ndarray:
-        return self._rmatmat(y.reshape(-1, 1))
+        return self.operator.block_product(start, stop, self.inner)
 
     def _matmat(self, c: np.ndarray) -> np.ndarray:
-        return self.operator.product(self.scaled @ c)
+        return self.operator.product(self.inner @ c)
 
     def _rmatmat(self, y: np.ndarray) -> np.ndarray:
-        return self.scaled.T @ self.operator.transposed(y)
+        return self.inner.T @ self.operator.transposed(y)
