@@ -204,6 +204,11 @@ class ClassifierLearner(Learner):
         return scores
 
 
+def is_instance(estimator: Any) -> bool:
+    """Whether `estimator` is an instance of an estimator, not a class or another object."""
+    return hasattr(estimator, "__sklearn_tags__") and not isinstance(estimator, type)
+
+
 def bounds_of(estimator: Any) -> tuple[float, float]:
     """Weights whose mixtures `estimator` can be fitted to."""
     confined = is_classifier(estimator) or get_tags(estimator).target_tags.positive_only

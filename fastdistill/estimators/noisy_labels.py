@@ -60,7 +60,7 @@ from sklearn.utils import indexable
 
 from fastdistill.base import validation
 from fastdistill.estimators._flips import FlipModel, fit_flips, symmetric_flips
-from fastdistill.estimators._learners import ClassifierLearner, at_rows
+from fastdistill.estimators._learners import ClassifierLearner, at_rows, is_instance
 from fastdistill.estimators._retrained import Retrained
 from fastdistill.selection.paired import mean_and_error, relative_gain, squares
 from fastdistill.selection.verdict import Verdict
@@ -246,8 +246,7 @@ class NoisyLabelClassifier(Retrained):
 
     def _check_parameters(self) -> np.ndarray | None:
         """The given flips, a rate () or a matrix, or None where they are to be estimated."""
-        is_instance = hasattr(self.estimator, "__sklearn_tags__") and not isinstance(self.estimator, type)
-        if not (is_instance and is_classifier(self.estimator)):
+        if not (is_instance(self.estimator) and is_classifier(self.estimator)):
             raise TypeError(f"estimator must be an instance of a classifier, got {validation.shown(self.estimator)}.")
         validation.choice(self.targets, "targets", TARGETS)
         if isinstance(self.flips, str):

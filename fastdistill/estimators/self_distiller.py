@@ -28,7 +28,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import indexable
 
 from fastdistill.base import validation
-from fastdistill.estimators._learners import ClassifierLearner, Learner, at_rows, bounds_of
+from fastdistill.estimators._learners import ClassifierLearner, Learner, at_rows, bounds_of, is_instance
 from fastdistill.estimators._retrained import Retrained
 from fastdistill.selection.paired import mean_and_error, relative_gain, squares
 from fastdistill.selection.verdict import Verdict
@@ -191,8 +191,7 @@ class SelfDistiller(Retrained):
 
     def _check_parameters(self) -> np.ndarray | None:
         """The given schedule, (k,), or None where it is to be estimated."""
-        is_instance = hasattr(self.estimator, "__sklearn_tags__") and not isinstance(self.estimator, type)
-        if not (is_instance and (is_classifier(self.estimator) or is_regressor(self.estimator))):
+        if not (is_instance(self.estimator) and (is_classifier(self.estimator) or is_regressor(self.estimator))):
             raise TypeError(
                 f"estimator must be an instance of a regressor or a classifier, got {validation.shown(self.estimator)}."
             )
