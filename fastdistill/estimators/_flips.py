@@ -8,14 +8,16 @@ With scores s_i (K,) of a sample by a model that has not seen it, its true class
 Slope a > 0, offsets b and flip rate ρ maximise Σ_i w_i log P(y_i | s_i) − ‖b‖² / 4, with T given as well where it is
 known. Softmax alone cannot say that *every* sample is uncertain, however sure the scores: that is what ρ explains, and
 the evidence for flips is what the log-likelihood loses with ρ = 0. (The prior of b keeps it finite for classes that
-the scores separate.) q_i is the best mix of prediction and given label (J: the Bayes-optimal aggregator).
+the scores separate.)
 
-=======================================  ======================
-J (arXiv 2505.15195), binary labels      here
-=======================================  ======================
-flip probability p                       ``FlipModel.rate``
-aggregator g(prediction, given label)    ``FlipModel.posterior``
-=======================================  ======================
+=======  ================================
+symbol   here
+=======  ================================
+a, b     ``slope``, ``offsets``
+T        ``transition``
+ρ        ``1 - transition[0, 0]``
+q        ``posterior``
+=======  ================================
 
 Cost: O(n K) for each of some dozens of steps of L-BFGS.
 """
@@ -74,9 +76,8 @@ class FlipModel:
 
 def symmetric_flips(rate: float, n_classes: int) -> np.ndarray:
     """T where each other class is as likely."""
-    return np.full((n_classes, n_classes), rate / (n_classes - 1)) + (1 - rate * n_classes / (n_classes - 1)) * np.eye(
-        n_classes
-    )
+    each = rate / (n_classes - 1)
+    return np.full((n_classes, n_classes), each) + (1 - rate - each) * np.eye(n_classes)
 
 
 def fit_flips(

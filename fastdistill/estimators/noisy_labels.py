@@ -9,16 +9,14 @@ one, by the model of `fastdistill.estimators._flips`::
 targets      what the estimator is refitted to, and tuned again on, where it is a search object
 ===========  =========================================================================================================
 "weighted"   the given labels, each with the weight q_i(y_i): the probability that it is right
-"consensus"  the samples whose given label is the likeliest class (D: where prediction and label agree, ρ = ½)
-"soft"       all classes, with the weights q_i(c) (J: the best mix of prediction and given label)
+"consensus"  the samples whose given label is the likeliest class by q_i
+"soft"       all classes, with the weights q_i(c)
 ===========  =========================================================================================================
 
-=================================================  ==================
-paper                                              here
-=================================================  ==================
-D (arXiv 2406.11206): consensus-based retraining   "consensus"
-J (arXiv 2505.15195): Bayes-optimal aggregator     "soft"
-=================================================  ==================
+D (Das et al. 2024, arXiv 2406.11206) retrain on the samples whose prediction is the given label, "consensus" where
+labels tell nothing, ρ = (K − 1) / K. J (Javanmard et al. 2025, arXiv 2505.15195; of which only the abstract was read)
+derive the best function of prediction and given label to retrain on, for two classes in Gaussian mixtures and
+generalized linear models; q is Bayes' rule for any classifier under the model above.
 
 What was tried, without any acceptance: points of accuracy on clean labels gained over the same model tuned on the
 labels as given, its penalty tuned again on the new targets; mean over digits, wine, breast cancer, iris and four tables
@@ -163,6 +161,9 @@ class NoisyLabelClassifier(Retrained):
 
     References
     ----------
+    The targets follow "consensus-based retraining" [1]_ and the Bayes-optimal combination of predictions and given
+    labels [2]_, here by Bayes' rule under the flip model.
+
     .. [1] R. Das, I. S. Dhillon, A. Epasto, A. Javanmard, J. Mao, V. Mirrokni, S. Sanghavi and P. Zhong, "Retraining
        with predicted hard labels provably increases model accuracy", arXiv:2406.11206 (2024).
     .. [2] A. Javanmard, R. Das, A. Epasto and V. Mirrokni, "Self-boost via optimal retraining: an analysis via
