@@ -137,6 +137,9 @@ class NoisyLabelClassifier(Retrained):
     maximise the likelihood of the given labels. However sure the scores are, a share ρ of the labels disagrees: that
     tells ρ from classes that overlap. Classes that overlap everywhere and labels that are flipped look alike.
 
+    **Targets.** "consensus" follows [1]_; "soft" and "weighted" combine prediction and given label by Bayes' rule. [2]_
+    derives the best combination for two classes.
+
     **Acceptance.** Flips are taken for real where the rate is above 8 % and the log-likelihood gains more than 1. The
     second fit is then judged in folds: in each the flip model is fitted anew to scores within the training part, from
     models that saw neither of two folds. Its held-out squared error, of the given labels by P(y | s) of its own scores,
@@ -161,9 +164,6 @@ class NoisyLabelClassifier(Retrained):
 
     References
     ----------
-    The targets follow "consensus-based retraining" [1]_ and the Bayes-optimal combination of predictions and given
-    labels [2]_, here by Bayes' rule under the flip model.
-
     .. [1] R. Das, I. S. Dhillon, A. Epasto, A. Javanmard, J. Mao, V. Mirrokni, S. Sanghavi and P. Zhong, "Retraining
        with predicted hard labels provably increases model accuracy", arXiv:2406.11206 (2024).
     .. [2] A. Javanmard, R. Das, A. Epasto and V. Mirrokni, "Self-boost via optimal retraining: an analysis via

@@ -114,7 +114,8 @@ class SelfDistiller(Retrained):
     Errors are squared errors of these distributions (Brier scores), and weights are clipped to [0, 1]. If the
     estimator takes `sample_weight`, a student is fitted to the data repeated once per class with the mixed
     probabilities as weights: exact for every loss that sums over samples, such as cross-entropy. Estimators that count
-    or split rows see the repetitions. A last step of a :class:`~sklearn.pipeline.Pipeline` gets the weights as
+    or split rows see the repetitions; a search object, as ``GridSearchCV``, keeps those of a sample in one fold and
+    scores the given label. A last step of a :class:`~sklearn.pipeline.Pipeline` gets the weights as
     ``step__sample_weight``; with metadata routing enabled a pipeline gets them where a step requests them. An
     estimator that takes no weights, or precomputed kernels, learns the likeliest class of each mixture, y where it
     ties: a relabelling.
