@@ -130,7 +130,7 @@ def report(found: list[Cell]) -> str:
     groups = {name: [name] for name in names}
     groups["mean"] = names
     groups["mean of the unseen"] = [name for name in names if name in UNSEEN]
-    rows = [["", *(f"{kind} {share:.0%}" for kind in kinds for share in shares)]]
+    rows = [["table", *(f"{kind} {share:.0%}" for kind in kinds for share in shares)]]
     for label, members in groups.items():
         values = [[gains[name, kind, share] for name in members] for kind in kinds for share in shares]
         rows.append([label, *(f"{np.mean(value):+.1f}" if value else "" for value in values)])

@@ -80,7 +80,7 @@ def test_points_table_and_tracks(monkeypatch):
     ]
     assert labels.points(found) == pytest.approx({("digits", "m", 0.0): 1.0, ("ISLR/OJ", "m", 0.0): -1.0})
     rows = [line.split() for line in labels.report(found).splitlines()]
-    assert rows[1] == ["m", "0%"]
+    assert rows[1] == ["table", "m", "0%"]
     assert [row[-1] for row in rows[3:-1]] == ["+1.0", "-1.0", "+0.0", "-1.0"]
     assert rows[-2][:4] == ["mean", "of", "the", "unseen"]
     benchmark = labels.NoisyLabels()
