@@ -104,7 +104,8 @@ def test_flip_model_maximises_the_likelihood(known, rng):
 
 def test_posterior_is_that_of_bayes(rng):
     scores, codes = simulated(rng, 30, 4, 0.3)
-    model = fit_flips(scores, codes, np.ones(30))
+    T = 0.6 * np.eye(4) + 0.4 * rng.dirichlet(np.ones(4), size=4)
+    model = fit_flips(scores, codes, np.ones(30), T)
     for s, y, q, given in zip(scores, codes, model.posterior(scores, codes), model.given_labels(scores), strict=True):
         prior = np.exp(model.slope * s + model.offsets) / np.exp(model.slope * s + model.offsets).sum()
         joint = [prior[c] * model.transition[c, y] for c in range(4)]
