@@ -92,7 +92,7 @@ class Learner:
         changed: dict[str, Any] | None = None,
         **more: Any,
     ) -> Any:
-        """A clone with some parameters `changed`, fitted to `targets` at `rows`, which may repeat; `fit` takes `more`."""
+        """A clone with parameters `changed`, fitted to `targets` at `rows`, which may repeat; `fit` takes `more`."""
         params = _check_method_params(self.X, self.params, indices=rows) | more
         if weight is not None:
             params[self.keyword or "sample_weight"] = weight
