@@ -64,6 +64,12 @@ def checked_queries(model: Any, X: Any) -> Any:
     return validate_data(model, X, reset=False, **DATA)
 
 
+def checked_targets(y: np.ndarray) -> np.ndarray:
+    """Targets as they are, once all are known to be finite numbers: scikit-learn lets text, dates and None pass."""
+    validation.real_array(y, "y")
+    return y
+
+
 def checked_recursion(model: Any, solvers: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The penalty () and schedule (k,) of `alpha`, `xi` and `n_steps` of an estimator; (m,) and (m, k) per target."""
     validation.choice(model.solver, "solver", solvers)

@@ -30,7 +30,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
-from fastdistill.estimators._common import DATA, Regressor
+from fastdistill.estimators._common import DATA, Regressor, checked_targets
 from fastdistill.estimators.ridge import DistilledRidge, LinearPredictor
 from fastdistill.spectral.spectrum import Spectrum
 
@@ -175,7 +175,7 @@ class SelfTrainedRidge(LinearPredictor, Regressor):
             blocks = [rows[t::most] for t in range(min(most, rows.shape[0]))] if fresh else [rows] * most
         total = float(X.shape[0] if weight is None else weight.sum())
         chain = _Chain(X, weight, blocks, self.fit_intercept, total)
-        left = y.reshape(len(y), -1).astype(np.float64, copy=False)
+        left = checked_targets(y).reshape(len(y), -1).astype(np.float64, copy=False)
         self.scores_ = np.array([chain.scores(alpha, left, self.criterion) for alpha in self.alphas_])
         best, self.n_steps_ = (int(i) for i in np.unravel_index(self.scores_.argmin(), self.scores_.shape))
         self.alpha_ = float(self.alphas_[best])
