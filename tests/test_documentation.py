@@ -140,7 +140,7 @@ def toctree_entries(path: Path) -> list[str]:
         elif inside and line.strip() and not line.startswith("   "):
             inside = False
         elif inside and line.strip() and not line.strip().startswith(":"):
-            entries.append(resolved(path, line.strip()))
+            entries.append(resolved(path, re.sub(r".*<(.+)>", r"\1", line.strip())))  # "title <page>", or a page
     return entries
 
 
