@@ -10,6 +10,7 @@ module                  what it holds
 ``solver_comparisons``  fits of one penalty and sweeps without eigenvectors in that registry
 ``solver_limits``       these fits / scikit-learn's, these sweeps / one ``eigh``
 ``selection_limits``    tuned estimators / scikit-learn's and himalaya's tuned ridge
+``peer_comparisons``    tasks with other libraries in that registry, where they are installed: himalaya, gpsd, PyTorch
 ``sgd_comparisons``     the tasks of distillation SGD in that registry
 ``sgd_limits``          epochs of SGD / a stream over their data, and / scikit-learn's
 ``out_of_core``         sums of a design from a memory map / products of its blocks, their memory, on two processes

@@ -24,6 +24,7 @@ kernel_estimator    ``KernelRidge`` refits on the training rows, then prediction
 excess_risk         bias and variance of the smoothers themselves, refitted with ``numpy.linalg.solve``
 …_fit, …_sweep_…    `benchmarks.solver_comparisons`
 sgd_…               `benchmarks.sgd_comparisons`
+…_targets, others   `benchmarks.peer_comparisons`: himalaya, gpsd, PyTorch, where they are installed
 ==================  ====================================================================================
 
 Cost of the twins: one O(n³) solve per penalty and step; hence their sizes stop at "medium".
@@ -36,6 +37,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peer_comparisons import PEER_TASKS
 from benchmarks.problems import Answers, Setup, chain, gaussian_kernel
 from benchmarks.sgd_comparisons import SGD_TASKS
 from benchmarks.solver_comparisons import SOLVER_TASKS
@@ -539,6 +541,7 @@ TASKS: dict[str, dict[str, Setup]] = {
     "excess_risk": {"fastdistill": excess_risk_fastdistill, "numpy": excess_risk_numpy},
     **SOLVER_TASKS,
     **SGD_TASKS,
+    **PEER_TASKS,
 }
 
 

@@ -18,6 +18,7 @@ from fastdistill.estimators.self_distiller import SelfDistiller as SelfDistiller
 from fastdistill.estimators.self_trained import SelfTrainedRidge as SelfTrainedRidge
 from fastdistill.estimators.sgd import KDSGDRegressor as KDSGDRegressor
 from fastdistill.estimators.sgd_classifier import KDSGDClassifier as KDSGDClassifier
+from fastdistill.estimators.torch_module import TorchEstimator as TorchEstimator
 from fastdistill.selection.criteria import Holdout as Holdout
 from fastdistill.selection.mixtures import mixture_from_xi as mixture_from_xi
 from fastdistill.selection.mixtures import xi_from_mixture as xi_from_mixture
@@ -36,6 +37,7 @@ from fastdistill.sgd.schedules import Geometric as Geometric
 from fastdistill.sgd.schedules import InverseTime as InverseTime
 from fastdistill.spectral.accumulator import GramAccumulator as GramAccumulator
 from fastdistill.spectral.batch import batched_path as batched_path
+from fastdistill.spectral.neural_tangent import ntk_kernel as ntk_kernel
 from fastdistill.spectral.path import DistillationLimit as DistillationLimit
 from fastdistill.spectral.path import DistillationPath as DistillationPath
 from fastdistill.spectral.path import ToleranceRounds as ToleranceRounds

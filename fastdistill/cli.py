@@ -251,11 +251,11 @@ def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
     papers = "\n".join(f"  {name:10}{paper.summary}" for name, paper in reproduce.PAPERS.items())
     parser.epilog = (
         f"papers:\n{papers}\n  {'all':10}every one of them, on one page\n\n"
-        "Without --data DIR the protocols of pareek, dang and safaryan run on data that scikit-learn bundles. The\n"
-        "files wanted in DIR: air_quality.csv, airfoil_self_noise.csv, appliances_energy.csv (pareek),\n"
+        "Without --data DIR the protocols of pareek, dang, safaryan and networks run on data that scikit-learn\n"
+        "bundles. The files wanted in DIR: air_quality.csv, airfoil_self_noise.csv, appliances_energy.csv (pareek),\n"
         "air_quality.csv, communities_crime.csv (dang); UCI data sets 360, 291, 374, 183; and\n"
-        "mnist_10k_images.idx3.gz, mnist_10k_labels.idx1.gz (safaryan), the test part of MNIST, also under its\n"
-        "original names t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz."
+        "mnist_10k_images.idx3.gz, mnist_10k_labels.idx1.gz (safaryan, networks), the test part of MNIST, also under\n"
+        "its original names t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz."
     )
     parser.add_argument("paper", choices=[*reproduce.PAPERS, "all"], metavar="paper", help="see below, or all")
     parser.add_argument(
@@ -265,6 +265,9 @@ def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
         "--download",
         action="store_true",
         help="first fetch the files missing in DIR from the UCI repository, MNIST from a mirror",
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="networks of the published sizes, an hour or two; small ones by default"
     )
     parser.add_argument(
         "--out",
@@ -277,7 +280,7 @@ def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _reproduce(arguments: argparse.Namespace) -> None:
     names = list(reproduce.PAPERS) if arguments.paper == "all" else [arguments.paper]
-    reports = reproduce.run(names, arguments.out, arguments.data, arguments.download, _stages())
+    reports = reproduce.run(names, arguments.out, arguments.data, arguments.download, _stages(), arguments.full)
     for report in reports:
         print(report.as_text())
     page = arguments.out / reproduce.page_name(names)

@@ -13,7 +13,7 @@ import pytest
 import fastdistill as fd
 from fastdistill import estimators
 
-HEAVY = ("numba", "llvmlite", "scipy", "sklearn", "matplotlib", "dask", "pandas")
+HEAVY = ("numba", "llvmlite", "scipy", "sklearn", "matplotlib", "dask", "pandas", "torch")
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -50,7 +50,13 @@ def test_importing_the_package_loads_nothing_heavy():
     ],
 )
 def test_rooms_load_only_what_they_need(statement, unwanted):
-    assert loaded_by(statement) & {*unwanted, "dask"} == set()
+    assert loaded_by(statement) & {*unwanted, "dask", "torch"} == set()
+
+
+def test_a_missing_pytorch_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails
+    with pytest.raises(ImportError, match=r"pip install 'fastdistill\[torch\]'"):
+        fd.TorchEstimator(None).fit([[1.0]], [0])
 
 
 FITS = """

@@ -50,6 +50,7 @@ THIRD_PARTY = {  # rooms, or single files
     "dask": {"distributed"},
     "pyarrow": {"diagnosis"},
     "tqdm": {"base/progress.py"},
+    "torch": {"estimators/torch_module.py", "reproduce"},
 }
 TOP = {"__init__.py", "__init__.pyi", "__main__.py", "cli.py", "py.typed"}
 

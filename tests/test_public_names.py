@@ -60,7 +60,8 @@ def found() -> dict[str, set[str]]:
     }
     functions = [name for name in fd.__all__ if inspect.isfunction(getattr(fd, name))]
     labels = (y > 0).astype(int)
-    fitted = {name: getattr(fd, name)() for name in ESTIMATORS if name != "SelfDistiller"}
+    around = {"SelfDistiller", "TorchEstimator"}  # which need something to wrap
+    fitted = {name: getattr(fd, name)() for name in ESTIMATORS if name not in around}
     fitted["SelfDistiller"] = fd.SelfDistiller(fd.DistilledRidge())
     for name, model in fitted.items():
         if "SGD" in name:
@@ -75,6 +76,7 @@ def found() -> dict[str, set[str]]:
         **{f"plot.{name}": own_methods(getattr(fd.plot, name)) for name in fd.plot.__all__ if name != "Choice"},
         **{f"distributed.{name}()": parameters(getattr(fd.distributed, name)) for name in fd.distributed.__all__},
         **{name: own_methods(type(model)) for name, model in fitted.items()},
+        "TorchEstimator": own_methods(fd.TorchEstimator),
         **{f"{name}.fit()": {key for key in vars(model) if key.endswith("_")} for name, model in fitted.items()},
         "Spectrum methods": {
             f"{name}({argument})"
@@ -96,10 +98,10 @@ NAMES = {
         Bernoulli ConvergenceWarning Diagnosis DistillationLimit DistillationPath DistilledKernelRidge
         DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
         DistilledRidgeClassifierCV Geometric GramAccumulator Holdout InverseTime KDSGDClassifier KDSGDRegressor
-        Mask RandK RandomRounding ResidualTeacherRidge SGDRun SelfDistiller SelfTrainedRidge Spectrum TeacherOutputs
-        ToleranceRounds TopK Tuned __version__
-        batched_path deep_linear_distillation diagnose distributed estimators kernels mixture_from_xi multistep_filter
-        optimal_kd_weight plot run_sgd theory tune xi_from_mixture
+        Mask RandK RandomRounding ResidualTeacherRidge SGDRun SelfDistiller SelfTrainedRidge Spectrum
+        TeacherOutputs ToleranceRounds TopK TorchEstimator Tuned __version__ batched_path
+        deep_linear_distillation diagnose distributed estimators kernels mixture_from_xi multistep_filter
+        ntk_kernel optimal_kd_weight plot run_sgd theory tune xi_from_mixture
     """,
     "fd.kernels": """
         ACCURATE COEF COLLAPSED DUAL FILTER ILL_CONDITIONED INFEASIBLE LANES LARGEST_INFLATION LOGISTIC
@@ -125,7 +127,7 @@ NAMES = {
     "fd.estimators": """
         DistilledKernelRidge DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
         DistilledRidgeClassifierCV KDSGDClassifier KDSGDRegressor ResidualTeacherRidge SelfDistiller
-        SelfTrainedRidge
+        SelfTrainedRidge TorchEstimator
     """,
     "fd.distributed": "accumulate loo_mse",
     "fd.plot": "Choice PathDisplay SpectrumDisplay TraceDisplay TuningDisplay",
@@ -174,6 +176,7 @@ NAMES = {
     "mixture_from_xi()": "xi",
     "xi_from_mixture()": "w",
     "multistep_filter()": "d lam n_steps per_step xi",
+    "ntk_kernel()": "X Z bias_variance depth weight_variance",
     "run_sgd()": """
         X average batch_size callback coef_init compressor fit_intercept kd_weight l2 loss momentum n_epochs
         n_jobs order random_state record_every reference sample_weight step_size teacher teacher_every
@@ -206,6 +209,7 @@ NAMES = {
     "ResidualTeacherRidge()": "method student teacher",
     "SelfDistiller()": "cv estimator n_steps xi",
     "SelfTrainedRidge()": "alphas criterion fit_intercept fresh max_steps",
+    "TorchEstimator()": "batch_size loss module n_epochs optimizer penalty random_state task",
     "distributed.accumulate()": "X fit_intercept sample_weight y",
     "distributed.loo_mse()": "X acc lam n_steps sample_weight xi y",
     "plot.Choice()": "error error_se gain gain_se held_out_gain held_out_gain_se name penalty",
@@ -281,6 +285,7 @@ NAMES = {
     "KDSGDClassifier": "decision_function fit partial_fit predict predict_proba",
     "KDSGDRegressor": "fit partial_fit predict",
     "ResidualTeacherRidge": "fit predict score",
+    "TorchEstimator": "fit learns_distributions predict predict_proba score",
     "SelfDistiller": "decision_function fit get_metadata_routing predict predict_proba score",
     "SelfTrainedRidge": "fit predict score",
     "DistilledKernelRidge.fit()": "X_fit_ dual_coef_ intercept_ n_features_in_",

@@ -21,6 +21,10 @@ from fastdistill.reproduce import (
     later_labels,
     later_students,
     mobahi,
+    networks,
+    networks_rounds,
+    networks_variance,
+    networks_weights,
     pareek,
     report,
     safaryan,
@@ -32,6 +36,7 @@ ROUND_ERRORS = (0.14183, 0.0627, 0.1104, 0.27945)
 LOSSES = {
     "0": ("0.16477", "0.15076", "0.14915", "0.15561", "0.16735", "0.18251", "0.49505"),
     "0.25": ("0.16477", "0.15309", "0.14958", "0.14903", "0.14946", "0.15011", "0.15250"),
+    "0.35": ("0.16477", "0.15424", "0.15089", "0.14983", "0.14954", "0.14948", "0.14959"),
 }
 UCI = {
     "Air Quality": (2.0126, 1.9971, 1.0635),
@@ -50,6 +55,10 @@ def short_runs():
             patch.setattr(module, name, 2)
         patch.setattr(later_students, "STUDENT_PENALTIES", np.array([0.01, 0.1, 1.0]))
         patch.setattr(safaryan_runs, "DIGITS", safaryan_runs.Plan(0.05, 6, (1, 2, 3), 8, 2, 6))
+        patch.setattr(networks, "digits", lambda: few)
+        patch.setattr(networks_rounds, "SMALL", networks_rounds.Plan(30, 30, 8, 2, 30, rounds=2, seeds=2))
+        patch.setattr(networks_weights, "SMALL", networks_weights.Plan(20, 10, 30, 8, 2, 20, (0.0, 1.0), seeds=2))
+        patch.setattr(networks_variance, "SMALL", networks_variance.Plan(20, 20, 2, epochs=6))
         yield
 
 
@@ -114,6 +123,9 @@ def test_pareek_prints_the_uci_table(data_dir, tmp_path, capsys):
     energy = [row for row in rows if row["row"].startswith("Appliances")]
     assert [row["validation error"][:4] for row in energy] == ["0.61"] * 3
     assert {row["n × d"] for row in energy} == {"19735 × 24"}
+    readings = rows_of(tmp_path / "pareek-appliances.csv")
+    assert [row["agrees to printed digits"] for row in readings] == ["yes", "yes", "no"] * 2
+    assert [f"{float(row['ours']):.2f}" for row in readings] == ["0.62", "0.62", "0.64"] * 2
 
 
 def test_bundled_data_follow_the_protocol_and_say_that_they_are_not_the_papers(everything):
@@ -190,7 +202,7 @@ def test_the_folder_holds_the_page_and_for_every_picture_png_and_csv(everything)
     assert "report.html" in names
     pictures = {name.removesuffix(".png") for name in names if name.endswith(".png")}
     assert {name.split("-")[0] for name in pictures} == set(reproduce.PAPERS)
-    assert len(pictures) == 24
+    assert len(pictures) == 26 + networks_weights.has_torch()
     for name in pictures:
         assert (everything / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert len(rows_of(everything / f"{name}.csv")) > 5
@@ -200,6 +212,7 @@ def test_the_folder_holds_the_page_and_for_every_picture_png_and_csv(everything)
 
 def test_figure_data_are_numbers(everything):
     words = {"curve", "problem", "student", "quantity", "series", "method", "data", "against", "alpha"}
+    words |= {"model", "labels", "way"}
     for image in everything.glob("*.png"):
         for row in rows_of(image.with_suffix(".csv")):
             assert not [name for name in row if name not in words and math.isnan(float(row[name]))], image.name

@@ -9,6 +9,7 @@ from fastdistill.estimators.self_distiller import SelfDistiller as SelfDistiller
 from fastdistill.estimators.self_trained import SelfTrainedRidge as SelfTrainedRidge
 from fastdistill.estimators.sgd import KDSGDRegressor as KDSGDRegressor
 from fastdistill.estimators.sgd_classifier import KDSGDClassifier as KDSGDClassifier
+from fastdistill.estimators.torch_module import TorchEstimator as TorchEstimator
 
 __all__: list[str]
 

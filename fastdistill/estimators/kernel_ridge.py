@@ -37,13 +37,15 @@ from fastdistill.base import validation
 from fastdistill.estimators._common import DATA, affine, checked_queries, checked_recursion, last_student
 from fastdistill.estimators._intervals import IntervalRegressor, TrainingData, given_students
 from fastdistill.spectral.gaussian_process import Posterior
+from fastdistill.spectral.neural_tangent import Network, ntk_kernel
 from fastdistill.spectral.spectrum import KERNEL_SOLVERS, Spectrum
 
 DIAGONAL_BLOCK = 64  # samples
 VALUES = 2**24  # kernel values of a block of predictions (128 MiB)
 STORED = 2**25  # entries of the largest matrix that a Krylov basis is given whole (256 MiB)
+NTK = "ntk"
 # Positive semi-definite by construction, for any data and the parameters that are admitted.
-DEFINITE = ("linear", "rbf", "laplacian", "cosine", "chi2")
+DEFINITE = ("linear", "rbf", "laplacian", "cosine", "chi2", NTK)
 WITH_GAMMA = ("rbf", "laplacian", "poly", "polynomial", "sigmoid", "chi2")
 # K + λ I counts as positive definite where its smallest eigenvalue is above this fraction of −min d: beyond it, less
 # than four digits of a fit would be left.
@@ -170,10 +172,11 @@ class DistilledKernelRidge(KernelRegressor):
     n_steps : int or None, default=1
         Number k of distillation steps; 0 is plain kernel ridge. With an array `xi` its length, or None.
     kernel : str or callable, default="rbf"
-        A name that :func:`sklearn.metrics.pairwise.pairwise_kernels` knows, "precomputed", or a function of two samples
-        that returns a number. With "precomputed", X is the kernel matrix: (n_samples, n_samples) in `fit`,
-        kernel(query, train) in `predict`. A kernel that is not positive semi-definite, as "sigmoid" for most data, is
-        fitted with a warning where every `alpha` exceeds minus the smallest eigenvalue of its matrix (see Notes).
+        A name that :func:`sklearn.metrics.pairwise.pairwise_kernels` knows, "ntk" (:func:`fastdistill.ntk_kernel`, the
+        neural tangent kernel), "precomputed", or a function of two samples that returns a number. With "precomputed", X
+        is the kernel matrix: (n_samples, n_samples) in `fit`, kernel(query, train) in `predict`. A kernel that is not
+        positive semi-definite, as "sigmoid" for most data, is fitted with a warning where every `alpha` exceeds minus
+        the smallest eigenvalue of its matrix (see Notes).
     gamma : float or None, default=None
         Parameter of the kernels "rbf", "laplacian", "poly", "sigmoid" and "chi2", at least 0; None stands for
         scikit-learn's default, 1 / n_features (1 for "chi2"). Ignored by the others.
@@ -182,7 +185,8 @@ class DistilledKernelRidge(KernelRegressor):
     coef0 : float, default=1
         Constant of the kernels "poly" and "sigmoid". Ignored by the others.
     kernel_params : dict or None, default=None
-        Keyword arguments of a callable kernel. Ignored by the others.
+        Keyword arguments of a callable kernel, or "depth", "weight_variance" and "bias_variance" of "ntk". Ignored by
+        the others.
     fit_intercept : bool, default=True
         Whether to fit an unpenalised intercept, which :class:`sklearn.kernel_ridge.KernelRidge` has not.
     tol : float, default=1e-8
@@ -376,6 +380,11 @@ class Kernel:
         return isinstance(self.kernel, str) and self.kernel == "precomputed"
 
     @property
+    def is_tangent(self) -> bool:
+        """Whether it is the neural tangent kernel, the only one that scikit-learn does not evaluate."""
+        return isinstance(self.kernel, str) and self.kernel == NTK
+
+    @property
     def is_definite(self) -> bool:
         """Whether every matrix of this kernel is positive semi-definite."""
         return isinstance(self.kernel, str) and self.kernel in DEFINITE
@@ -383,13 +392,21 @@ class Kernel:
     def check(self) -> None:
         """Raise where a parameter is of the wrong kind or out of range."""
         if not callable(self.kernel):
-            validation.choice(self.kernel, "kernel", (*kernel_metrics(), "precomputed"))
+            validation.choice(self.kernel, "kernel", (*kernel_metrics(), NTK, "precomputed"))
         if self.gamma is not None:
             validation.scalar(self.gamma, "gamma", minimum=0.0)
         validation.scalar(self.degree, "degree", minimum=0.0)
         validation.scalar(self.coef0, "coef0")
         if self.kernel_params is not None and not isinstance(self.kernel_params, dict):
             raise TypeError(f"kernel_params must be a dict or None, got {validation.shown(self.kernel_params)}.")
+        if self.is_tangent:
+            unknown = [name for name in self.kernel_params or {} if name not in Network._fields]
+            if unknown:
+                raise ValueError(
+                    f"kernel='ntk' has no parameter {validation.shown(unknown[0])}; kernel_params takes "
+                    f"{', '.join(Network._fields)}."
+                )
+            Network(**self.kernel_params or {}).checked()
 
     def values(self, X: Any, Y: Any) -> Any:
         """kernel(X, Y) in float64 and dense; with "precomputed" X as it is."""
@@ -409,6 +426,8 @@ class Kernel:
         if callable(self.kernel):
             return pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **params)
         validation.sized(X.data if issparse(X) else X, "X", smallest=0.0)
+        if self.is_tangent:
+            return ntk_kernel(X, Y, **self.kernel_params or {})
         with np.errstate(over="ignore", invalid="ignore"):
             values = pairwise_kernels(X, Y, metric=self.kernel, filter_params=True, **params)
         if not np.isfinite(values.data if issparse(values) else values).all():

@@ -105,7 +105,8 @@ class DistilledKernelRidgeCV(KernelRegressor):
     coef0 : float or array-like, default=1
         Constant of the kernels "poly" and "sigmoid".
     kernel_params : dict, None, or list of these, default=None
-        Keyword arguments of a callable kernel.
+        Keyword arguments of a callable kernel or of "ntk", as in :class:`DistilledKernelRidge`; a list such as
+        ``[{"depth": 1}, {"depth": 3}]`` is tried.
     store_cv_results : bool, default=False
         Whether `cv_results_` holds leave-one-out errors or predictions of every sample; not with `cv` or "gcv".
     solver : {"auto", "eigh"}, default="auto"

@@ -26,19 +26,18 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier, is_regressor
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import check_cv
-from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags, indexable
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, get_routing_for_object, process_routing
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import _safe_split, available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_method_params, check_is_fitted, has_fit_parameter, validate_data
+from sklearn.utils.validation import _check_method_params, check_is_fitted, validate_data
 
 from fastdistill.base import validation
-from fastdistill.estimators._common import counted_labels, r2_of
+from fastdistill.estimators._common import counted_labels, r2_of, routing_enabled, weight_keyword
+from fastdistill.estimators.torch_module import as_estimator, is_module
 from fastdistill.selection.paired import mean_and_error, relative_gain, squares
 from fastdistill.selection.verdict import Verdict
 from fastdistill.theory import best_step_weight
@@ -61,7 +60,8 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
     Parameters
     ----------
     estimator : estimator
-        The regressor or classifier to retrain; it is cloned and never fitted itself.
+        The regressor or classifier to retrain; it is cloned and never fitted itself. A bare ``torch.nn.Module`` becomes
+        a :class:`TorchEstimator` with ``random_state=0``: a classifier where y holds integers, strings or booleans.
     n_steps : int or None, default=1
         Number k of distillation steps, with estimated weights the most that are taken; 0 is the plain estimator.
         With an array `xi` its length, or None.
@@ -131,9 +131,9 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
     estimator takes `sample_weight`, a student is fitted to the data repeated once per class with the mixed
     probabilities as weights: exact for every loss that sums over samples, such as cross-entropy. Estimators that count
     or split rows see the repetitions. A last step of a :class:`~sklearn.pipeline.Pipeline` gets the weights as
-    ``step__sample_weight``; with metadata routing enabled a pipeline gets them where a step requests them. An
-    estimator that takes no weights, or precomputed kernels, learns the likeliest class of each mixture, y where it
-    ties: a relabelling.
+    ``step__sample_weight``; with metadata routing enabled a pipeline gets them where a step requests them. A
+    :class:`TorchEstimator` learns the mixtures themselves. An estimator that takes no weights, or precomputed kernels,
+    learns the likeliest class of each mixture, y where it ties: a relabelling.
 
     **Metadata.** Further arguments of `fit` go to the estimator's `fit`, entries per sample split with the folds, and
     ``groups`` to the splitter; with metadata routing enabled, what they request.
@@ -165,7 +165,8 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
         self.cv = cv
 
     def __sklearn_tags__(self) -> Any:
-        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
+        own = getattr(self, "estimator_", self.estimator) if is_module(self.estimator) else self.estimator
+        tags, inner = super().__sklearn_tags__(), get_tags(as_estimator(own))
         for name in ("estimator_type", "classifier_tags", "regressor_tags", "input_tags", "target_tags"):
             setattr(tags, name, deepcopy(getattr(inner, name)))
         tags.non_deterministic = inner.non_deterministic
@@ -204,12 +205,17 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
             An estimator that is neither a regressor nor a classifier, parameters of the wrong kind, arguments that
             the estimator's `fit` does not take.
         """
+        if is_module(self.estimator):
+            inner = SelfDistiller(as_estimator(self.estimator, y), self.n_steps, self.xi, self.cv)
+            inner.fit(X, y, **fit_params)
+            self._forget()
+            self.__dict__.update(vars(inner) | {"estimator": self.estimator})
+            return self
         schedule = self._check_parameters()
         X, y = indexable(X, y)
         learner, split_params = self._learner(X, y, fit_params)
         plain = learner.start()
-        for name in ("cv_results_", "verdict_"):  # of an earlier fit
-            self.__dict__.pop(name, None)
+        self._forget()
         if schedule is None:
             splitter = check_cv(self.cv, learner.y, classifier=is_classifier(self.estimator))
             folds = _Folds(learner, splitter.split(X, learner.y, **split_params))
@@ -223,6 +229,11 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
         return self
+
+    def _forget(self) -> None:
+        """Drop what only an earlier fit may have set."""
+        for name in ("cv_results_", "verdict_"):
+            self.__dict__.pop(name, None)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict with the last student.
@@ -294,7 +305,7 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
 
     def _learner(self, X: Any, y: Any, fit_params: dict[str, Any]) -> tuple[_Learner, dict[str, Any]]:
         """The estimator with its data, and what is for the splitter."""
-        if _routing_enabled():
+        if routing_enabled():
             routed = process_routing(self, "fit", **fit_params)
             params, split_params = dict(routed["estimator"]["fit"]), routed["splitter"]["split"]
         else:
@@ -303,7 +314,7 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
         classifier = is_classifier(self.estimator)
         multi_output = self.__sklearn_tags__().target_tags.multi_output
         y = validate_data(self, X="no_validation", y=y, multi_output=multi_output, y_numeric=not classifier)
-        keyword = _weight_keyword(self.estimator)
+        keyword = weight_keyword(self.estimator)
         # without a known keyword the estimator is offered the usual one, and may refuse it in its own words
         offered = keyword if keyword in params else "sample_weight"
         weight = validation.sample_weight(params.pop(offered, None), len(y))
@@ -314,13 +325,7 @@ class _Learner:
     """A regressor with its data: retrains it on mixtures and reads its outputs; `_Classifier` overrides both."""
 
     def __init__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: np.ndarray,
-        params: dict[str, Any],
-        weight: np.ndarray | None,
-        keyword: str | None,
+        self, estimator: Any, X: Any, y: Any, params: dict[str, Any], weight: np.ndarray | None, keyword: str | None
     ) -> None:
         self.estimator = estimator
         self.X = X
@@ -364,9 +369,9 @@ class _Learner:
             )
         return values.astype(np.result_type(values, np.float32), copy=False)
 
-    def refit(self, rows: Any, targets: np.ndarray, weight: np.ndarray | None) -> Any:
+    def refit(self, rows: Any, targets: np.ndarray, weight: np.ndarray | None, **more: Any) -> Any:
         """A clone fitted to `targets` at `rows`, which may repeat."""
-        params = _check_method_params(self.X, self.params, indices=rows)
+        params = _check_method_params(self.X, self.params, indices=rows) | more
         if weight is not None:
             params[self.keyword or "sample_weight"] = weight
         return clone(self.estimator).fit(self.at(rows), targets, **params)
@@ -395,7 +400,11 @@ class _Classifier(_Learner):
     def _truth(self) -> np.ndarray:
         check_classification_targets(self.y)
         self.classes, codes = np.unique(self.y, return_inverse=True)
+        self.soft = getattr(self.estimator, "learns_distributions", False)
         return np.eye(len(self.classes))[codes]
+
+    def plain(self, rows: Any = None) -> Any:
+        return self.student(_at(self.truth, rows), rows) if self.soft else super().plain(rows)
 
     def start(self) -> Any:
         try:
@@ -445,6 +454,8 @@ class _Classifier(_Learner):
         sample, so that every student knows every class and scikit-learn's solvers always meet two.
         """
         truth, weight = _at(self.truth, rows), _at(self.weight, rows)
+        if self.soft:
+            return self.refit(rows, mixture, weight, classes=self.classes)
         mixture = np.where(mixture.any(axis=0), mixture, TRACE * truth)
         known = np.flatnonzero(truth.any(axis=0))
         if self.keyword is None or self.pairwise:
@@ -568,24 +579,6 @@ def _bounds(estimator: Any) -> tuple[float, float]:
     """Weights whose mixtures `estimator` can be fitted to."""
     confined = is_classifier(estimator) or get_tags(estimator).target_tags.positive_only
     return (0.0, 1.0) if confined else (-np.inf, np.inf)
-
-
-def _weight_keyword(estimator: Any) -> str | None:
-    """The name under which the `fit` of `estimator` is known to take sample weights, or None."""
-    if has_fit_parameter(estimator, "sample_weight"):
-        return "sample_weight"
-    if _routing_enabled():
-        routing = get_routing_for_object(estimator)
-        return "sample_weight" if routing.consumes("fit", ["sample_weight"]) else None
-    if isinstance(estimator, Pipeline):
-        name, last = estimator.steps[-1]
-        inner = _weight_keyword(last)
-        return inner and f"{name}__{inner}"
-    return None
-
-
-def _routing_enabled() -> bool:
-    return bool(get_config().get("enable_metadata_routing", False))
 
 
 def _columns(values: np.ndarray) -> np.ndarray:

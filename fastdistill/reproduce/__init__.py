@@ -11,10 +11,12 @@ paper                  module
 [P] arXiv 2407.04600   ``pareek``: excess risk of repeated distillation
 [D] arXiv 2602.17565   ``dang``: the best weight of one step, and its sign
 [S] arXiv 2305.17581   ``safaryan``: distillation as partial variance reduction of SGD
+[M], [B], [S]          ``networks``: their networks, on images of digits
 nine later papers      ``later``: claim by claim, simulated
 =====================  ============================================================
 
-A module of a paper offers ``reproduce(folder, progress) -> Report``. Cost: a few seconds for each.
+A module of a paper offers ``reproduce(folder, progress) -> Report``, some with ``full`` for the published sizes. Cost:
+a few seconds for each, half a minute for the networks.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ def run(
     data: Path | None = None,
     download: bool = False,
     progress: Callable[[str], None] = lambda stage: None,
+    full: bool = False,
 ) -> list[Report]:
     """Reproduce papers and write their tables, pictures and page into a folder: everything, or nothing.
 
@@ -55,6 +58,8 @@ def run(
         First fetch the files missing in `data`: from the UCI repository, MNIST from a mirror.
     progress : callable
         Called with a few words at the start of each stage.
+    full : bool
+        The published sizes where runs are kept small by default: hours instead of seconds.
 
     Returns
     -------
@@ -68,6 +73,8 @@ def run(
     unknown = [name for name in names if name not in PAPERS]
     if unknown:
         raise InputError(f"{unknown[0]!r} is not one of the papers {', '.join(PAPERS)}.")
+    if full and not any(PAPERS[name].has_full for name in names):
+        raise InputError(f"--full changes nothing for {names[0]}, whose runs always have the published sizes.")
     from fastdistill.pages import files  # loads NumPy
     from fastdistill.reproduce.report import ABOUT
 
@@ -75,7 +82,10 @@ def run(
     with files.staged(out) as folder:
         wanted = dict.fromkeys(key for name in names for key in PAPERS[name].datasets)
         _prepare_data(list(wanted), data, download, progress)
-        reports = [module.reproduce(data, progress) for module in modules]
+        reports = [
+            module.reproduce(data, progress, **({"full": True} if full and PAPERS[name].has_full else {}))
+            for name, module in zip(names, modules, strict=True)
+        ]
         files.write(reports, page_name(names), folder, ABOUT, progress)
     return reports
 

@@ -224,9 +224,11 @@ def load(folder: Path | None) -> Iterator[Regression]:
             yield from_file(key, folder)
 
 
-def from_file(key: str, folder: Path, *, only_used: bool = False) -> Regression:
-    """A data set of `UCI`; `only_used`: rows may lack values in columns that are neither inputs nor the target."""
+def from_file(key: str, folder: Path, *, only_used: bool = False, without: tuple[str, ...] = ()) -> Regression:
+    """A data set of `UCI`, some inputs left out; `only_used`: other columns than inputs and target may lack values."""
     source = replace(UCI[key], complete=()) if only_used else UCI[key]
+    if without:
+        source = replace(source, inputs=tuple(name for name in source.inputs if name not in without))
     file = folder / source.file
     values, d = _read(file, source)
     values = values if source.mark is None else values[~np.any(values == source.mark, axis=1)]

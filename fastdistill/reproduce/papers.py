@@ -10,6 +10,7 @@ class Paper(NamedTuple):
 
     summary: str
     datasets: tuple[str, ...] = ()
+    has_full: bool = False  # whether its module takes `full`, for the published sizes
 
 
 PAPERS = {
@@ -26,6 +27,11 @@ PAPERS = {
     "safaryan": Paper(
         "Safaryan, Peste, Alistarh 2023: a teacher takes away part of the noise of SGD",
         datasets=("mnist",),
+    ),
+    "networks": Paper(
+        "the networks of mobahi, borup and safaryan, on images of digits",
+        datasets=("mnist",),
+        has_full=True,
     ),
     "later": Paper("Nine papers of 2023 to 2026 on other teachers, synthetic labels and label noise: claim by claim"),
 }

@@ -32,7 +32,7 @@ import numpy as np
 import fastdistill as fd
 from fastdistill.pages import figures
 from fastdistill.pages.parts import Picture, Progress, Report, Table, grid_data, plain_table, stacked_data
-from fastdistill.reproduce.data import Regression, load
+from fastdistill.reproduce.data import Regression, from_file, load
 from fastdistill.reproduce.report import Row, comparison
 
 N_SAMPLES, GAMMA = 100, 0.1
@@ -56,6 +56,8 @@ PUBLISHED = {
     "airfoil": ("1.34", "1.22", "1.19"),
     "appliances_energy": ("0.62", "0.62", "0.62"),
 }
+# inputs left out in the two readings of Appliances energy that come closest to the paper
+READINGS = (("T6",), ("Visibility", "Tdewpoint"))
 
 
 class Fit(NamedTuple):
@@ -75,6 +77,11 @@ def reproduce(folder: Path | None, progress: Progress) -> Report:
     for data in load(folder):
         progress(f"pareek: {data.title}, {len(data.y)} rows")
         fits.append(fit(data))
+    readings = []
+    if folder is not None:
+        for without in READINGS:
+            progress(f"pareek: Appliances energy without {' and '.join(without)}")
+            readings.append(fit(from_file("appliances_energy", folder, without=without)))
     progress("pareek: excess risks")
     where = "the three UCI data sets of the paper" if folder else "data that scikit-learn bundles"
     return Report(
@@ -96,7 +103,12 @@ def reproduce(folder: Path | None, progress: Progress) -> Report:
             "standardised with the training mean and standard deviation; no intercept; λ in {10⁻⁵, …, 10⁵}; λ "
             "and weights chosen on validation.",
         ),
-        tables=(_data_table(fits, bundled=folder is None), _theorems(), simulation),
+        tables=(
+            _data_table(fits, bundled=folder is None),
+            *([_readings_table(readings)] if readings else []),
+            _theorems(),
+            simulation,
+        ),
         pictures=(_risk_curves(), _gain(), _blow_up(), _validation_curves(fits), _alignment(fits)),
     )
 
@@ -139,6 +151,28 @@ def _data_table(fits: list[Fit], bundled: bool) -> Table:
     return comparison("uci", "Test error on UCI data", rows, more)
 
 
+def _readings_table(readings: list[Fit]) -> Table:
+    """Appliances energy with other columns: the two choices whose test errors come closest to the printed ones."""
+    rows = [
+        Row(
+            f"without {' and '.join(without)}, {STEP_NAMES[k]}",
+            paper,
+            found.test[k],
+            more=(f"{found.tuned[k].score:.4f}",),
+        )
+        for without, found in zip(READINGS, readings, strict=True)
+        for k, paper in enumerate(PUBLISHED["appliances_energy"])
+    ]
+    notes = (
+        "The columns behind the printed 0.62 are stated nowhere. These two readings of the data come closest: ridge "
+        "and one step reach the printed value, the second step does not, in either. Which columns, or which other "
+        "preprocessing, the paper used remains unknown.",
+    )
+    return comparison(
+        "appliances", "Appliances energy, with further columns left out", rows, ("validation error",), notes
+    )
+
+
 def _weights(xi: np.ndarray) -> str:
     return "(" + ", ".join(f"{value:.4g}" for value in xi) + ")" if len(xi) else "–"
 
@@ -149,10 +183,10 @@ def _note(found: Fit, k: int) -> str:
         return "ours would be printed as 2.00; cut after two digits, not rounded, it is the paper's 1.99."
     if found.data.key == "appliances_energy":
         return (
-            "the paper's preprocessing is not known to us. Here the target is log(Appliances), and `lights` "
-            "and the random columns are left out, which brings the validation errors to the printed 0.62; the "
-            "test errors stay above it. As in the paper, repeated distillation gains nothing here: the second "
-            "step even costs test error."
+            "the paper does not say which columns it uses, nor does anything published with it. Here the target is "
+            "log(Appliances), and `lights` and the random columns are left out, which brings the validation errors to "
+            "the printed 0.62; the test errors stay above it. As in the paper, repeated distillation gains nothing "
+            "here: the second step even costs test error."
         )
     return ""
 
