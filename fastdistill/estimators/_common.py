@@ -64,6 +64,12 @@ def checked_queries(model: Any, X: Any) -> Any:
     return validate_data(model, X, reset=False, **DATA)
 
 
+def checked_targets(y: np.ndarray) -> np.ndarray:
+    """Targets as they are, once all are known to be finite numbers: scikit-learn lets text, dates and None pass."""
+    validation.real_array(y, "y")
+    return y
+
+
 def checked_unlabelled(model: Any, X: Any) -> Any:
     """`X_unlabelled` of an estimator's `fit`, checked against the features of X, errors under its own name."""
     try:

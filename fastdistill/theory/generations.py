@@ -111,6 +111,7 @@ def generation_risk(
 
     Examples
     --------
+    >>> from fastdistill.theory import generation_risk
     >>> import numpy as np
     >>> generation_risk(np.ones(50), np.ones(50), 1.0, n_samples=100, lam=0.0, n_generations=3)
     array([1., 2., 3., 4.])
@@ -215,6 +216,7 @@ def best_real_fraction(
 
     Examples
     --------
+    >>> from fastdistill.theory import best_real_fraction
     >>> import numpy as np
     >>> round(best_real_fraction(np.ones(50), np.ones(50), 1.0, n_samples=100, lam=0.0).fraction, 4)
     0.618

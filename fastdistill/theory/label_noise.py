@@ -79,6 +79,7 @@ def estimation_mixing(d: Any, theta: Any, gamma: float, lam: Any) -> OptimalMixi
 
     Examples
     --------
+    >>> from fastdistill.theory import estimation_mixing
     >>> [round(float(estimation_mixing([4.0, 1.0], [1.0, 0.5], gamma, lam=1.0).xi), 3) for gamma in (0.1, 1.0, 10.0)]
     [-1.472, 0.851, 2.256]
     """
@@ -140,6 +141,7 @@ def mixture_error(
 
     Examples
     --------
+    >>> from fastdistill.theory import mixture_error
     >>> mixture_error(3.0, n_samples=200, n_features=300, flip=0.2, lam=100.0, n_stages=2).round(4)
     array([0.1818, 0.1261, 0.0743])
     """

@@ -156,6 +156,7 @@ def asymptotic_one_step(variances: Any, theta: Any, gamma: float, n_samples: int
 
     Examples
     --------
+    >>> from fastdistill.theory import asymptotic_one_step
     >>> import numpy as np
     >>> found = asymptotic_one_step(np.ones(100), np.full(100, 0.1), gamma=0.5, n_samples=100, lam=[1.0, 20.0, 400.0])
     >>> found.risk.round(3), found.xi.round(2)

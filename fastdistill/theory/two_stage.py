@@ -134,6 +134,7 @@ def weak_to_strong_risk(
 
     Examples
     --------
+    >>> from fastdistill.theory import weak_to_strong_risk
     >>> import numpy as np
     >>> s, theta = np.ones(100), np.full(100, 0.1)
     >>> risks = weak_to_strong_risk(s, theta, 1.0, 200, [1.0, 100.0], n_student=200, lam_student=[1e-9, 50.0])
@@ -197,6 +198,7 @@ def optimal_surrogate(variances: Any, theta: Any, gamma: float, n_samples: int, 
 
     Examples
     --------
+    >>> from fastdistill.theory import optimal_surrogate
     >>> found = optimal_surrogate([4.0, 1.0, 0.1, 0.1], [1.0, 1.0, 1.0, 1.0], gamma=0.0, n_samples=2)
     >>> found.surrogate.round(3), found.mask
     (array([1.077, 1.013, 0.126, 0.126]), array([ True,  True, False, False]))
