@@ -126,7 +126,9 @@ def points(found: list[Cell]) -> dict[tuple[str, str, float], float]:
 def report(found: list[Cell]) -> str:
     """The table of the documentation, in reStructuredText."""
     gains = points(found)
-    names, kinds, shares = (list(dict.fromkeys(key[i] for key in gains)) for i in range(3))
+    names = list(dict.fromkeys(name for name, _, _ in gains))
+    kinds = list(dict.fromkeys(kind for _, kind, _ in gains))
+    shares = list(dict.fromkeys(share for _, _, share in gains))
     groups = {name: [name] for name in names}
     groups["mean"] = names
     groups["mean of the unseen"] = [name for name in names if name in UNSEEN]
