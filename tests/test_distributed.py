@@ -145,7 +145,7 @@ def test_a_killed_worker_process_loses_nothing(rng, tmp_path):
     with (
         dask.config.set({"distributed.worker.daemon": True, "temporary_directory": str(tmp_path)}),
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
         ) as cluster,
         distributed.Client(cluster),
     ):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import contextlib
+import doctest
 import importlib.util
 import io
 import re
@@ -25,6 +27,7 @@ PAGES = sorted(
     for path in [*DOCS.rglob("*.rst"), *DOCS.rglob("*.md")]
     if not set(path.relative_to(DOCS).parts) & {*GENERATED} and path.name != "sg_execution_times.rst"
 )
+SOURCES = sorted(Path(fd.__file__).parent.rglob("*.py"))
 NUMBER = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?")
 
 
@@ -140,7 +143,7 @@ def toctree_entries(path: Path) -> list[str]:
         elif inside and line.strip() and not line.startswith("   "):
             inside = False
         elif inside and line.strip() and not line.strip().startswith(":"):
-            entries.append(resolved(path, line.strip()))
+            entries.append(resolved(path, re.sub(r".*<(.+)>", r"\1", line.strip())))  # "title <page>", or a page
     return entries
 
 
@@ -226,6 +229,35 @@ def test_outputs_are_compared():
             assert_same_output(["a 1.234 b 7"], [shown], "x")
 
 
+def undefined_names(source: str) -> set[str]:
+    """Names that a program reads and neither makes nor imports."""
+    made, read = {*dir(builtins)}, set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else made).add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            made |= {(name.asname or name.name).split(".")[0] for name in node.names}
+        elif isinstance(node, ast.arg):
+            made.add(node.arg)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            made.add(node.name)
+    return read - made
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(SOURCES[0].parent).as_posix())
+def test_examples_of_docstrings_import_what_they_use(path):
+    """They can be copied into a new session; doctest itself has the names of the module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            examples = doctest.DocTestParser().get_examples(ast.get_docstring(node) or "")
+            missing = undefined_names("".join(example.source for example in examples))
+            assert not missing, f"the example of {node.name} does not import {sorted(missing)}"
+
+
+def test_missing_imports_are_found():
+    assert undefined_names("import numpy as np\nx = np.ones(3)\nprint(f(x), [y for y in x])") == {"f"}
+
+
 def entries_of_the_troubleshooting_page() -> list[str]:
     return re.findall(r"^   \* - \*(.+)\*$", (DOCS / "troubleshooting.rst").read_text(), re.MULTILINE)
 
@@ -279,9 +311,6 @@ def messages_of(source: str) -> Iterator[str]:
         text = text_of(call.args[0], constants)
         if re.search(r"[a-z]{2} .*[a-z]{2}", text) and "base class" not in text and text not in INSIDE:
             yield text
-
-
-SOURCES = sorted(Path(fd.__file__).parent.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(SOURCES[0].parent).as_posix())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -140,6 +141,18 @@ def test_blocks_of_queries_precision_and_units(rng, monkeypatch):
     np.testing.assert_allclose(huge, 1e200 * whole, rtol=1e-12)
     monkeypatch.setattr("fastdistill.spectral.jackknife.BLOCK_ENTRIES", 1)
     np.testing.assert_allclose(MODELS["design"]().fit(X, y).predict_interval(Q), whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["design", "kernel"])
+def test_columns_with_names(form, rng):
+    """Of a data frame as of an array, and without a warning that names are missing."""
+    pd = pytest.importorskip("pandas")
+    X, y = rng.standard_normal((30, 2)), rng.standard_normal(30)
+    table = pd.DataFrame(X, columns=["a", "b"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        intervals = MODELS[form]().fit(table, y).predict_interval(table[:5])
+    np.testing.assert_allclose(intervals, MODELS[form]().fit(X, y).predict_interval(X[:5]), rtol=1e-12)
 
 
 def test_levels(rng):

@@ -62,7 +62,7 @@ def test_workers_of_dask_choose_the_same(rng):
     X, y = data(rng)
     model = DistilledKernelRidgeCV(**GRID)
     with (
-        distributed.LocalCluster(n_workers=2, processes=False, dashboard_address=None, silence_logs=50) as cluster,
+        distributed.LocalCluster(n_workers=2, processes=False, dashboard_address=":0", silence_logs=50) as cluster,
         distributed.Client(cluster),
         joblib.parallel_config("dask"),
     ):

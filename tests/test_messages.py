@@ -40,6 +40,19 @@ CASES = {
     "kd_weight": (lambda: fd.run_sgd(X, Y, step_size=0.1, kd_weight=np.float64(0.5)), "kd_weight=0.5 needs"),
     "seed": (lambda: fd.run_sgd(X, Y, step_size=0.1, random_state=[np.float64(1)]), "got [1.0]"),
     "penalty": (lambda: fd.DistilledRidge(np.str_("1")).fit(X, Y), "'1'"),
+    "text as targets, tuned": (
+        lambda: fd.DistilledRidgeCV().fit(X, LABELS),
+        "y must hold real numbers, but 'a' is text",
+    ),
+    "text as targets, kernels": (lambda: fd.DistilledKernelRidgeCV().fit(X, LABELS), "but 'a' is text"),
+    "text as targets, SGD": (lambda: fd.KDSGDRegressor().fit(X, LABELS), "but 'a' is text"),
+    "text as targets, self-training": (lambda: fd.SelfTrainedRidge().fit(X, LABELS), "but 'a' is text"),
+    "numbers written as text": (lambda: fd.KDSGDRegressor().fit(X, Y.astype(str)), "is text; convert it to numbers"),
+    "dates": (
+        lambda: fd.KDSGDRegressor().fit(X, np.full(30, "2020-01-01", "datetime64[D]")),
+        "convert dates to numbers",
+    ),
+    "gaps": (lambda: fd.DistilledRidgeCV().fit(X, np.full(30, None)), "y contains NaN at index 0"),
     "flag": (lambda: fd.DistilledRidgeCV(fit_intercept=np.float64(2)).fit(X, Y), "got 2.0"),
 }
 

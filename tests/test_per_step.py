@@ -40,7 +40,7 @@ def without(X, y, train, queries, intercept, weight=None):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_against_refits(intercept, weighted, m):
-    X, y = problem(m=m)
+    X, y = problem(12, m=m)
     rng = np.random.default_rng(1)
     weight = rng.uniform(0.2, 2.0, len(y)) if weighted else None
     if weighted:
@@ -113,11 +113,37 @@ def test_standard_deviations_belong_to_the_penalty_of_the_step():
         np.testing.assert_allclose(row, process.predict(queries, return_std=True)[1], rtol=1e-6)
 
 
-def test_without_a_penalty_a_sample_that_alone_reaches_a_direction_has_no_prediction():
-    X = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
-    path = fd.Spectrum.from_design(X).path([1.0, 2.0, 3.0], [0.0, 1.0], [0.5], per_step=True)
-    assert np.isnan(path.loo[:, 2]).all()
-    assert np.isfinite(path.loo[:, :2]).all()
+def least_norm(X, y, lam, xi):
+    """Coefficients of the students by SVD, of the least norm without a penalty."""
+    U, s, Vt = np.linalg.svd(X, full_matrices=False)
+    keep = s > 1e-10 * s[0]
+    U, s, Vt, coef, targets = U[:, keep], s[keep], Vt[keep], [], y
+    for t, penalty in enumerate(lam):
+        if t:
+            targets = (1 - xi[t - 1]) * y + xi[t - 1] * (X @ coef[-1])
+        coef.append(Vt.T @ (s / (s**2 + penalty) * (U.T @ targets)))
+    return np.array(coef)
+
+
+@pytest.mark.parametrize("lam", [[0.0, 1.0, 0.0], [1e-12, 5.0, 1e-10], [0.0, 1e-3, 1e8]], ids=str)
+@pytest.mark.parametrize(("n", "p"), [(9, 20), (9, 9), (9, 8), (12, 3)])
+def test_leave_one_out_next_to_interpolation_and_of_large_penalties(n, p, lam):
+    """Residuals and 1 − h vanish together: by subtraction no digit of their ratio would be left."""
+    X, y = problem(n, p, seed=5)
+    path = fd.Spectrum.from_design(X).path(y, lam, XI, per_step=True)
+    loo = []
+    for i in range(n):
+        keep = np.arange(n) != i
+        loo.append(least_norm(X[keep], y[keep], lam, XI) @ X[i])
+    expected = np.transpose(loo)
+    for found, wanted in zip(path.loo, expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * np.abs(wanted).max())
+    np.testing.assert_allclose(path.loo_mse, np.square(y - expected).mean(axis=1), rtol=1e-8)
+
+
+def test_nothing_is_left_of_a_single_sample():
+    path = fd.Spectrum.from_design([[1.0, 2.0]], fit_intercept=True).path([3.0], [1.0, 0.0], [0.5], per_step=True)
+    assert np.isnan(path.loo).all()
 
 
 @pytest.mark.parametrize(

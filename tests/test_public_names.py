@@ -60,8 +60,9 @@ def found() -> dict[str, set[str]]:
     }
     functions = [name for name in fd.__all__ if inspect.isfunction(getattr(fd, name))]
     labels = (y > 0).astype(int)
-    around = {"SelfDistiller", "TorchEstimator"}  # which need something to wrap
+    around = {"NoisyLabelClassifier", "SelfDistiller", "TorchEstimator"}  # which need something to wrap
     fitted = {name: getattr(fd, name)() for name in ESTIMATORS if name not in around}
+    fitted["NoisyLabelClassifier"] = fd.NoisyLabelClassifier(fd.DistilledRidgeClassifier(), cv=3)
     fitted["SelfDistiller"] = fd.SelfDistiller(fd.DistilledRidge())
     for name, model in fitted.items():
         if "SGD" in name:
@@ -98,10 +99,10 @@ NAMES = {
         Bernoulli ConvergenceWarning Diagnosis DistillationLimit DistillationPath DistilledKernelRidge
         DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
         DistilledRidgeClassifierCV Geometric GramAccumulator Holdout InverseTime KDSGDClassifier KDSGDRegressor
-        Mask RandK RandomRounding ResidualTeacherRidge SGDRun SelfDistiller SelfTrainedRidge Spectrum
-        TeacherOutputs ToleranceRounds TopK TorchEstimator Tuned __version__ batched_path
-        deep_linear_distillation diagnose distributed estimators kernels mixture_from_xi multistep_filter
-        ntk_kernel optimal_kd_weight plot run_sgd theory tune xi_from_mixture
+        Mask NoisyLabelClassifier RandK RandomRounding ResidualTeacherRidge SGDRun SelfDistiller
+        SelfTrainedRidge Spectrum TeacherOutputs ToleranceRounds TopK TorchEstimator Tuned __version__
+        batched_path deep_linear_distillation diagnose distributed estimators kernels mixture_from_xi
+        multistep_filter ntk_kernel optimal_kd_weight plot run_sgd theory tune xi_from_mixture
     """,
     "fd.kernels": """
         ACCURATE COEF COLLAPSED DUAL FILTER ILL_CONDITIONED INFEASIBLE LANES LARGEST_INFLATION LOGISTIC
@@ -126,8 +127,8 @@ NAMES = {
     """,
     "fd.estimators": """
         DistilledKernelRidge DistilledKernelRidgeCV DistilledRidge DistilledRidgeCV DistilledRidgeClassifier
-        DistilledRidgeClassifierCV KDSGDClassifier KDSGDRegressor ResidualTeacherRidge SelfDistiller
-        SelfTrainedRidge TorchEstimator
+        DistilledRidgeClassifierCV KDSGDClassifier KDSGDRegressor NoisyLabelClassifier ResidualTeacherRidge
+        SelfDistiller SelfTrainedRidge TorchEstimator
     """,
     "fd.distributed": "accumulate loo_mse",
     "fd.plot": "Choice PathDisplay SpectrumDisplay TraceDisplay TuningDisplay",
@@ -207,6 +208,7 @@ NAMES = {
         warm_start
     """,
     "ResidualTeacherRidge()": "method student teacher",
+    "NoisyLabelClassifier()": "cv estimator flips targets",
     "SelfDistiller()": "cv estimator n_steps xi",
     "SelfTrainedRidge()": "alphas criterion fit_intercept fresh max_steps",
     "TorchEstimator()": "batch_size loss module n_epochs optimizer penalty random_state task",
@@ -286,6 +288,7 @@ NAMES = {
     "KDSGDRegressor": "fit partial_fit predict",
     "ResidualTeacherRidge": "fit predict score",
     "TorchEstimator": "fit learns_distributions predict predict_proba score",
+    "NoisyLabelClassifier": "decision_function fit get_metadata_routing predict predict_proba score",
     "SelfDistiller": "decision_function fit get_metadata_routing predict predict_proba score",
     "SelfTrainedRidge": "fit predict score",
     "DistilledKernelRidge.fit()": "X_fit_ dual_coef_ intercept_ n_features_in_",
@@ -310,6 +313,10 @@ NAMES = {
         coef_ intercept_ loss_curve_ n_features_in_ n_iter_ step_size_ validation_scores_
     """,
     "ResidualTeacherRidge.fit()": "n_features_in_ student_ teacher_",
+    "NoisyLabelClassifier.fit()": """
+        accepted_ classes_ estimator_ evidence_ flip_rate_ label_quality_ n_features_in_ posterior_ targets_ transition_
+        tuned_ verdict_
+    """,
     "SelfDistiller.fit()": "cv_results_ estimator_ estimators_ n_features_in_ verdict_ xi_",
     "SelfTrainedRidge.fit()": "alpha_ alphas_ coef_ intercept_ n_features_in_ n_steps_ scores_",
     "Spectrum methods": """

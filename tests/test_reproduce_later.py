@@ -27,7 +27,7 @@ def written(tmp_path_factory, blank_pictures_of_a_module) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         for module in (later_students, later_labels):
             patch.setattr(module, "SEEDS", 6)
-        patch.setattr(later_students, "FEWER", 3)
+        patch.setattr(later_students, "FEWER", 5)
         patch.setattr(later_students, "STUDENT_PENALTIES", 10.0 ** np.arange(-2.0, 2.0))
         assert cli.main(["reproduce", "later", "--out", str(out)]) == 0
     return out

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from sklearn.linear_model import Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastdistill import SelfTrainedRidge
+from fastdistill import SelfTrainedRidge, Spectrum
 
 SPIKED = np.r_[np.full(5, 3.0), np.full(145, 0.3)]
 
@@ -37,7 +37,7 @@ def test_scikit_learn_contract(estimator, check):
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("fresh", [True, False])
 def test_leave_one_out_is_that_of_refits_of_the_whole_chain(intercept, fresh):
-    X, y, U = problem()
+    X, y, U = problem(n=12)
     blocks = [U[t::3] for t in range(3)] if fresh else [U] * 3
     model = SelfTrainedRidge([0.5, 20.0], 3, fresh, "loo", intercept).fit(X, y, X_unlabelled=U)
     for alpha, scores in zip(model.alphas_, model.scores_, strict=True):
@@ -68,10 +68,37 @@ def test_gcv_by_its_formula_with_weights():
     errors = [r + h * residuals[0] / (1 - dof[0]) for r, h in zip(residuals, dof, strict=True)]
     expected = [np.average(np.square(e), weights=weight) for e in errors]
     np.testing.assert_allclose(model.scores_[0], expected, rtol=1e-9)
+    np.testing.assert_allclose(model.predict(U), fits[model.n_steps_].predict(U), rtol=1e-9)
     rows = np.repeat(np.arange(len(y)), weight.astype(int))
     repeated = SelfTrainedRidge(2.0, 2).fit(X[rows], y[rows], X_unlabelled=U)
     np.testing.assert_allclose(model.scores_, repeated.scores_, rtol=1e-9)
     np.testing.assert_allclose(model.predict(U), repeated.predict(U), rtol=1e-9)
+    without_steps = Spectrum.from_design(X[rows], fit_intercept=True).path(y[rows], 2.0, [])
+    assert model.scores_[0, 0] == pytest.approx(without_steps.gcv[0], rel=1e-12)
+
+
+@pytest.mark.parametrize("criterion", ["gcv", "loo"])
+def test_next_to_interpolation_and_at_any_scale(criterion):
+    """More features than samples and next to no penalty: residuals and 1 − h vanish together."""
+    X, y, U = problem(4, n=10, p=30)
+    weight = np.random.default_rng(6).uniform(0.5, 2.0, len(y)) if criterion == "loo" else np.ones(len(y))
+    model = SelfTrainedRidge(1e-7, 2, criterion=criterion).fit(X, y, weight, U)
+    share = 1e-12 if criterion == "loo" else 1.0  # GCV takes weights for counts
+    scaled = SelfTrainedRidge(1e-7 * share, 2, criterion=criterion).fit(X, 1e90 * y, share * weight, U)
+    np.testing.assert_allclose(scaled.scores_, 1e180 * model.scores_, rtol=1e-6)
+    tiny = SelfTrainedRidge([1e-3, 10.0], 2, criterion=criterion).fit(1e9 * X, y, weight, X_unlabelled=1e9 * U)
+    np.testing.assert_allclose(tiny.scores_[0], model.scores_[0], rtol=1e-6)
+    if criterion == "gcv":
+        return
+    errors = []
+    for i in range(len(y)):
+        keep = np.arange(len(y)) != i
+        of_step = [Ridge(1e-7, solver="svd").fit(X[keep], y[keep], weight[keep])]
+        for rows in (U[::2], U[1::2]):
+            labels = of_step[-1].predict(rows)
+            of_step.append(Ridge(1e-7 * len(rows) / weight.sum(), solver="svd").fit(rows, labels))
+        errors.append([(y[i] - each.predict(X[i : i + 1])[0]) ** 2 for each in of_step])
+    np.testing.assert_allclose(model.scores_[0], np.average(errors, axis=0, weights=weight), rtol=1e-6)
 
 
 def test_the_model_is_the_chosen_student():
@@ -102,8 +129,11 @@ def test_iterated_gcv_estimates_the_risk_and_finds_a_step_that_pays():
     for seed in range(30):
         X, y, U, signal = spiked(seed)
         model = SelfTrainedRidge(1.0, 8, fit_intercept=False).fit(X, y, X_unlabelled=U)
-        models = chain(X, y, [U[t::8] for t in range(8)], 1.0, fit_intercept=False)
-        risks = np.array([np.sum((SPIKED * (each.coef_ - signal)) ** 2) for each in models]) + 25.0
+        coef = [X.T @ np.linalg.solve(X @ X.T + np.eye(60), y)]
+        for rows in (U[t::8] for t in range(8)):
+            dual = np.linalg.solve(rows @ rows.T + len(rows) / 60 * np.eye(len(rows)), rows @ coef[-1])
+            coef.append(rows.T @ dual)
+        risks = np.square(SPIKED * (np.array(coef) - signal)).sum(axis=1) + 25.0
         estimated += model.scores_[0] / 30
         true += risks / 30
         gains.append(risks[0] / risks[model.n_steps_])
@@ -126,16 +156,32 @@ def test_without_unlabelled_inputs_it_is_tuned_ridge():
         ({"max_steps": -1}, ValueError, "max_steps must be at least 0"),
         ({"max_steps": 1.5}, TypeError, "max_steps must be an integer"),
         ({"fresh": 1}, TypeError, "fresh must be True or False"),
+        ({"alphas": 0.0, "max_steps": 1}, ValueError, "criterion='gcv' says nothing of any penalty and step"),
         ({"criterion": "aic"}, ValueError, "criterion must be one of 'gcv', 'loo'"),
     ],
 )
 def test_bad_parameters(parameters, error, message):
-    X, y, U = problem()
+    X, y, U = problem(n=4)
     with pytest.raises(error, match=message):
         SelfTrainedRidge(**parameters).fit(X, y, X_unlabelled=U)
 
 
-def test_unlabelled_inputs_must_have_the_same_features():
-    X, y, U = problem()
-    with pytest.raises(ValueError, match="features"):
-        SelfTrainedRidge().fit(X, y, X_unlabelled=U[:, :2])
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (lambda X, y, U: (X, y, None, U[:, :2]), ValueError, "X_unlabelled cannot be used: X has 2 features"),
+        (lambda X, y, U: (X, y, None, U[:0]), ValueError, "X_unlabelled cannot be used: Found array with 0 sample"),
+        (
+            lambda X, y, U: (X, y, None, np.abs(U) / 0.0),
+            ValueError,
+            "X_unlabelled cannot be used: Input X contains inf",
+        ),
+        (lambda X, y, U: (X, ["a"] * len(y), None, U), TypeError, "y must hold real numbers"),
+        (lambda X, y, U: (X, 1e-200 * y, None, U), ValueError, "The scores underflow"),
+        (lambda X, y, U: (X, y, 0.01, U), ValueError, "GCV takes weights for counts of samples; they sum to 0.25"),
+        (lambda X, y, U: (X[:1], y[:1], None, U), ValueError, "needs at least 2 samples of positive weight"),
+    ],
+)
+def test_bad_data(data, error, message):
+    with np.errstate(divide="ignore"), pytest.raises(error, match=message):
+        SelfTrainedRidge().fit(*data(*problem()))

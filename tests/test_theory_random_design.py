@@ -28,7 +28,8 @@ def inputs(rng, n, s):
 def ridge(X, y, lam, weights=1.0):
     """Coefficients; the least-norm interpolator or least squares at lam = 0."""
     if lam == 0:
-        return np.linalg.lstsq(X, y, rcond=None)[0]
+        n, p = X.shape
+        return X.T @ np.linalg.solve(X @ X.T, y) if n < p else np.linalg.solve(X.T @ X, X.T @ y)
     return np.linalg.solve(X.T @ X + lam * np.diag(np.broadcast_to(weights, X.shape[1])), X.T @ y)
 
 
@@ -44,12 +45,12 @@ def assert_means(samples, expected, bias=0.0):
 # --- one step ---
 
 
-@pytest.mark.parametrize(("n", "p"), [(250, 120), (150, 260)])
+@pytest.mark.parametrize(("n", "p"), [(150, 70), (90, 150)])
 def test_one_step_against_simulation(n, p):
     (s, theta), lam = population(0, p), np.array([5.0, 60.0, 400.0])
     found = theory.asymptotic_one_step(s, theta, GAMMA, n, lam)
     rng, samples = np.random.default_rng(1), []
-    for _ in range(60):
+    for _ in range(80):
         X = inputs(rng, n, s)
         y = X @ theta + GAMMA * rng.standard_normal(n)
         each = []
@@ -109,6 +110,49 @@ def test_effective_penalty_against_iteration():
     assert effective_penalty(s, 200, 0.0) == 0.0
 
 
+def test_small_risks_keep_their_digits():
+    """Risks far below the signal are no rounding errors of it: they go with γ² where bias is none."""
+    s, theta = population(20, 40)
+    share = theory.best_real_fraction(s, theta, 1.0, 100, 0.0)
+    for gamma in (1e-8, 1e-50):
+        scale = gamma**2
+        assert theory.best_real_fraction(s, theta, gamma, 100, 0.0).fraction == pytest.approx(share.fraction, abs=1e-6)
+        found = theory.generation_risk(s, theta, gamma, 100, 0.0, 3)
+        np.testing.assert_allclose(found / scale, np.arange(1, 5) * 0.4 / 0.6, rtol=1e-12)
+        chained = theory.weak_to_strong_risk(s, theta, gamma, 100, 0.0, 80, 0.0)
+        assert chained.student / scale == pytest.approx(0.4 / 0.6, rel=1e-12)
+        same = theory.generation_risk(s, theta, gamma, 100, 0.0, 3, 0.5, "same") / scale
+        np.testing.assert_allclose(same, theory.generation_risk(s, theta, 1.0, 100, 0.0, 3, 0.5, "same"), rtol=1e-12)
+    many = theory.asymptotic_one_step(np.ones(50), np.zeros(50), 1.0, 10**12, 1.0)
+    assert many.risk * 10**12 == pytest.approx(50.0, rel=1e-10)
+
+
+def test_penalties_next_to_nothing_where_samples_just_determine_the_features():
+    """n = p and variance 1: κ² = (λ / n) (1 + κ), so that the risk has a closed form."""
+    for lam in (1e-8, 1e-30):
+        x = lam / 50
+        kappa = (x + np.sqrt(x * x + 4 * x)) / 2
+        free = kappa * (2 + kappa) / (1 + kappa) ** 2
+        expected = (kappa**2 + 1.0) / (1 + kappa) ** 2 / free  # θ and γ of size one
+        theta = np.full(50, 50**-0.5)
+        assert theory.generation_risk(np.ones(50), theta, 1.0, 50, lam, 0)[0] == pytest.approx(expected, rel=1e-12)
+        found = theory.asymptotic_one_step(np.ones(50), theta, 1.0, 50, lam)
+        assert found.risk == pytest.approx(expected, rel=1e-12)
+
+
+def test_large_penalties():
+    """As λ grows the coefficients tend to Xᵀ y / λ, from which every limit here follows by hand."""
+    s, n, lam = np.ones(50), 20, 1e12
+    best = theory.optimal_surrogate(s, s, 1.0, n, lam)
+    assert best.risk == pytest.approx(50 - 50 / (1 + 50 / n), rel=1e-9)  # each b scaled at will, noise negligible
+    assert best.risk < best.masked_risk <= best.true_risk
+    for labels in ("hard", "soft"):
+        errors = [theory.mixture_error(2.0, 20, 50, 0.2, x, 2, labels) for x in (1e12, 1e90)]
+        np.testing.assert_allclose(*errors, rtol=1e-6)
+    first = norm.cdf(-4 * 0.6 / np.sqrt(0.36 * 4 + 49 / 20))  # b = 0.6 μ + noise of variance 1 / n
+    assert errors[0][0] == pytest.approx(first, rel=1e-9)
+
+
 # --- weak teachers, best labels ---
 
 
@@ -158,8 +202,8 @@ def test_optimal_surrogate_against_simulation_and_a_minimiser(lam):
     def risk_of(labels):
         # learning from labels without noise is what a student does with a teacher of endless data
         ridge_stage = theory.random_design.stage(s, n, lam)
-        moments = theory.two_stage.learned(ridge_stage, theory.two_stage.known(labels), s, 0.01)
-        return theory.two_stage.excess_of(s, theta, moments)
+        moments = theory.two_stage.learned(ridge_stage, theory.two_stage.known(theta, labels), s, theta, 0.01)
+        return theory.two_stage.excess_of(s, moments)
 
     best = minimize(risk_of, theta, method="L-BFGS-B", options={"maxiter": 2000, "maxfun": 10**6, "ftol": 1e-15})
     assert found.risk == pytest.approx(best.fun, rel=1e-5)
@@ -250,6 +294,8 @@ def test_the_best_share_is_at_least_one_half_for_random_signals(covariates):
         s = np.ones(30) if seed % 2 else np.exp(rng.standard_normal(30))
         n, lam, gamma = int(rng.integers(10, 60)), float(10.0 ** rng.uniform(-1, 3)), float(10.0 ** rng.uniform(-1, 1))
         theta = np.full(30, 30**-0.5)  # of the size that random effects have in the mean
+        if covariates == "same":
+            s[n:] = 0.0  # the rank of n inputs
         assert theory.best_real_fraction(s, theta, gamma, n, lam, covariates).fraction >= 0.5
     if covariates == "fresh":  # not for every signal: this one is hidden in directions too weak to learn
         hidden = np.r_[np.full(5, 100.0), np.full(55, 0.01)], np.r_[np.zeros(5), np.full(55, 1.0)]
@@ -348,6 +394,13 @@ def test_mixture_error_against_simulation(separation, n, p, flip, lam, labels):
             "synthetic_gamma must be at least 0",
         ),
         (lambda: theory.best_real_fraction([1.0], [1.0], 0.0, 5, 0.0), "every share of real labels"),
+        (
+            lambda: theory.best_real_fraction([1.0] * 3, [1.0] * 3, 1.0, 2, 0.0, "same"),
+            "3 variances are positive, but n_samples=2",
+        ),
+        (lambda: theory.generation_risk([1.0], [1.0], 1.0, 5, 1e200, 1), "lam=1e.200 is too large beside 5 samples"),
+        (lambda: theory.asymptotic_one_step([1.0], [1.0], 1.0, 5, 1e-200), "lam=1e-200 is too small beside 5 samples"),
+        (lambda: theory.mixture_error(1e200, 5, 4, 0.1, 1.0, 2), "separation must be at most"),
         (lambda: theory.estimation_mixing([1.0, 0.0], [1.0, 1.0], 1.0, 1.0), "d must be positive"),
         (lambda: theory.mixture_error(1.0, 5, 4, 0.6, 1.0, 2), "flip must be at most 0.5"),
         (lambda: theory.mixture_error(1.0, 5, 4, 0.1, 1.0, 2, "medium"), "labels must be one of"),

@@ -1,5 +1,6 @@
 from fastdistill.estimators.kernel_ridge import DistilledKernelRidge as DistilledKernelRidge
 from fastdistill.estimators.kernel_ridge_cv import DistilledKernelRidgeCV as DistilledKernelRidgeCV
+from fastdistill.estimators.noisy_labels import NoisyLabelClassifier as NoisyLabelClassifier
 from fastdistill.estimators.residual_teacher import ResidualTeacherRidge as ResidualTeacherRidge
 from fastdistill.estimators.ridge import DistilledRidge as DistilledRidge
 from fastdistill.estimators.ridge_classifier import DistilledRidgeClassifier as DistilledRidgeClassifier

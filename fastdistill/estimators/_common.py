@@ -17,13 +17,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.pipeline import Pipeline
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.metadata_routing import get_routing_for_object
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastdistill.base import validation
 from fastdistill.spectral.decompositions.centre import Centre
@@ -65,6 +62,21 @@ def checked_queries(model: Any, X: Any) -> Any:
     """X of a fitted estimator's `predict`, checked by scikit-learn."""
     check_is_fitted(model)
     return validate_data(model, X, reset=False, **DATA)
+
+
+def checked_targets(y: np.ndarray) -> np.ndarray:
+    """Targets as they are, once all are known to be finite numbers: scikit-learn lets text, dates and None pass."""
+    validation.real_array(y, "y")
+    return y
+
+
+def checked_unlabelled(model: Any, X: Any) -> Any:
+    """`X_unlabelled` of an estimator's `fit`, checked against the features of X, errors under its own name."""
+    try:
+        return validate_data(model, X, reset=False, **DATA)
+    except (TypeError, ValueError) as err:
+        kind = TypeError if isinstance(err, TypeError) else ValueError
+        raise kind(f"X_unlabelled cannot be used: {err}") from None
 
 
 def checked_recursion(model: Any, solvers: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -209,22 +221,3 @@ def class_balance(class_weight: Any, y: np.ndarray, weight: np.ndarray | None) -
     codes = np.unique(y, return_inverse=True)[1]
     totals = np.bincount(codes, weight)
     return (totals.sum() / (np.count_nonzero(totals) * np.where(totals > 0, totals, 1.0)))[codes]
-
-
-def weight_keyword(estimator: Any) -> str | None:
-    """The name under which the `fit` of `estimator` is known to take sample weights, or None."""
-    if has_fit_parameter(estimator, "sample_weight"):
-        return "sample_weight"
-    if routing_enabled():
-        routing = get_routing_for_object(estimator)
-        return "sample_weight" if routing.consumes("fit", ["sample_weight"]) else None
-    if isinstance(estimator, Pipeline):
-        name, last = estimator.steps[-1]
-        inner = weight_keyword(last)
-        return inner and f"{name}__{inner}"
-    return None
-
-
-def routing_enabled() -> bool:
-    """Whether scikit-learn's metadata routing is on."""
-    return bool(get_config().get("enable_metadata_routing", False))

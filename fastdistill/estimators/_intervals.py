@@ -98,7 +98,7 @@ class IntervalRegressor(Regressor):
         >>> DistilledRidge().fit(X, y).predict_interval([[1.0, 0.0, 0.0]]).round(1)
         array([[-0.9,  2.6]])
         """
-        X = checked_queries(self, X)
+        queries = checked_queries(self, X)
         level = validation.scalar(level, "level", minimum=0.0, strict=True)
         if level >= 1:
             raise ValueError(f"level must be above 0 and below 1, got {level:.6g}.")
@@ -107,8 +107,8 @@ class IntervalRegressor(Regressor):
                 "There are no prediction intervals without the training data: fit_accumulated keeps only sums, and a "
                 "kernel model with solver='krylov' is never decomposed. Use fit, with solver='auto'."
             )
-        found = [self._training.intervals(block, level) for block in self._query_blocks(X)]
-        predictions = self.predict(X)
+        found = [self._training.intervals(block, level) for block in self._query_blocks(queries)]
+        predictions = self.predict(X)  # X as given: the names of its columns are checked again
         intervals, middle = (np.concatenate([part[i] for part in found]) for i in range(2))
         self._training.check_same(middle, predictions)
         return intervals.reshape(*predictions.shape, 2).astype(predictions.dtype)

@@ -24,7 +24,14 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
-from fastdistill.estimators._common import DATA, as_linear_model, far_from_zero, means_far_from_zero, multiply
+from fastdistill.estimators._common import (
+    DATA,
+    as_linear_model,
+    checked_targets,
+    far_from_zero,
+    means_far_from_zero,
+    multiply,
+)
 from fastdistill.estimators._intervals import TrainingData, design_spectrum
 from fastdistill.estimators._selection import record, search_of, tuned_students
 from fastdistill.estimators.ridge import LinearRegressor
@@ -213,7 +220,7 @@ class DistilledRidgeCV(LinearRegressor):
         search = search_of(self)
         validation.choice(self.solver, "solver", SOLVERS)
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
-        given, (y, scale) = y, search.in_units(y)
+        given, (y, scale) = y, search.in_units(checked_targets(y))
         weight = validation.sample_weight(sample_weight, X.shape[0])
         spectrum = Spectrum.from_kept(X, self.fit_intercept, weight, self.solver)
         folds = None if self.cv is None else self._folds(X, y, weight)

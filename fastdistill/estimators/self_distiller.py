@@ -20,37 +20,23 @@ the cross-validation: the plain model, then for each of the k steps tried f(1) a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier, is_regressor
-from sklearn.metrics import accuracy_score
+from sklearn.base import is_classifier, is_regressor
 from sklearn.model_selection import check_cv
-from sklearn.utils import get_tags, indexable
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.metaestimators import _safe_split, available_if
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_method_params, check_is_fitted, validate_data
+from sklearn.utils import indexable
 
 from fastdistill.base import validation
-from fastdistill.estimators._common import counted_labels, r2_of, routing_enabled, weight_keyword
+from fastdistill.estimators._learners import ClassifierLearner, Learner, at_rows, bounds_of, is_instance
+from fastdistill.estimators._retrained import Retrained
 from fastdistill.estimators.torch_module import as_estimator, is_module
 from fastdistill.selection.paired import mean_and_error, relative_gain, squares
 from fastdistill.selection.verdict import Verdict
 from fastdistill.theory import best_step_weight
 
-TRACE = 1e-8  # share of its weight that a class keeps where a teacher leaves it out
 
-
-def _offers(method: str) -> Callable[[SelfDistiller], bool]:
-    """Whether the model, before the fit the estimator, has `method`."""
-    return lambda self: hasattr(getattr(self, "estimator_", self.estimator), method)
-
-
-class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
+class SelfDistiller(Retrained):
     """Any regressor or classifier, retrained on mixtures of the truth and its own outputs.
 
     Student 0 is the estimator fitted to y. Student t is the estimator fitted to the targets
@@ -130,7 +116,8 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
     Errors are squared errors of these distributions (Brier scores), and weights are clipped to [0, 1]. If the
     estimator takes `sample_weight`, a student is fitted to the data repeated once per class with the mixed
     probabilities as weights: exact for every loss that sums over samples, such as cross-entropy. Estimators that count
-    or split rows see the repetitions. A last step of a :class:`~sklearn.pipeline.Pipeline` gets the weights as
+    or split rows see the repetitions; a search object, as ``GridSearchCV``, keeps those of a sample in one fold and
+    scores the given label. A last step of a :class:`~sklearn.pipeline.Pipeline` gets the weights as
     ``step__sample_weight``; with metadata routing enabled a pipeline gets them where a step requests them. A
     :class:`TorchEstimator` learns the mixtures themselves. An estimator that takes no weights, or precomputed kernels,
     learns the likeliest class of each mixture, y where it ties: a relabelling.
@@ -163,23 +150,6 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
         self.n_steps = n_steps
         self.xi = xi
         self.cv = cv
-
-    def __sklearn_tags__(self) -> Any:
-        own = getattr(self, "estimator_", self.estimator) if is_module(self.estimator) else self.estimator
-        tags, inner = super().__sklearn_tags__(), get_tags(as_estimator(own))
-        for name in ("estimator_type", "classifier_tags", "regressor_tags", "input_tags", "target_tags"):
-            setattr(tags, name, deepcopy(getattr(inner, name)))
-        tags.non_deterministic = inner.non_deterministic
-        if tags.classifier_tags is not None:
-            tags.classifier_tags.multi_label = tags.target_tags.multi_output = False
-        return tags
-
-    def get_metadata_routing(self) -> MetadataRouter:
-        """A router from `fit` to the estimator's `fit` and the splitter's `split`."""
-        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
-        router.add(estimator=self.estimator, method_mapping=MethodMapping().add(caller="fit", callee="fit"))
-        router.add(splitter=self.cv, method_mapping=MethodMapping().add(caller="fit", callee="split"))
-        return router
 
     def fit(self, X: Any, y: Any, **fit_params: Any) -> SelfDistiller:
         """Fit the plain model and the students.
@@ -223,70 +193,18 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
         self.estimators_ = learner.chain(plain, schedule)
         self.estimator_ = self.estimators_[-1]
         self.xi_ = schedule
-        if isinstance(learner, _Classifier):
+        if isinstance(learner, ClassifierLearner):
             self.classes_ = learner.classes
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
-        return self
+        return self._with_features()
 
     def _forget(self) -> None:
         """Drop what only an earlier fit may have set."""
         for name in ("cv_results_", "verdict_"):
             self.__dict__.pop(name, None)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict with the last student.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Predicted targets or labels.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict(X)
-
-    @available_if(_offers("predict_proba"))
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities by the last student, (n_samples, n_classes) in the order of `classes_`.
-
-        Only where the estimator has `predict_proba`; parameters and errors as in `predict`.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
-
-    @available_if(_offers("decision_function"))
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Decision values of the last student, as its estimator shapes them.
-
-        Only where the estimator has `decision_function`; parameters and errors as in `predict`.
-        """
-        check_is_fitted(self)
-        return self.estimator_.decision_function(X)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Coefficient of determination R² of a regressor's predictions, accuracy of a classifier's.
-
-        Parameters as in `fit`; returns a float.
-        """
-        if is_classifier(self):
-            return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
-        return r2_of(y, self.predict(X), sample_weight)
-
     def _check_parameters(self) -> np.ndarray | None:
         """The given schedule, (k,), or None where it is to be estimated."""
-        is_instance = hasattr(self.estimator, "__sklearn_tags__") and not isinstance(self.estimator, type)
-        if not (is_instance and (is_classifier(self.estimator) or is_regressor(self.estimator))):
+        if not (is_instance(self.estimator) and (is_classifier(self.estimator) or is_regressor(self.estimator))):
             raise TypeError(
                 f"estimator must be an instance of a regressor or a classifier, got {validation.shown(self.estimator)}."
             )
@@ -294,7 +212,7 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
             validation.choice(self.xi, "xi", ("estimate",))
             return None if validation.integer(self.n_steps, "n_steps", minimum=0) else np.empty(0)
         schedule = validation.schedule(validation.parameter(self.xi, "xi", ndim=(0, 1)), self.n_steps)
-        low, high = _bounds(self.estimator)
+        low, high = bounds_of(self.estimator)
         for step, xi in enumerate(schedule, 1):
             if not low <= xi <= high:
                 raise ValueError(
@@ -303,169 +221,6 @@ class SelfDistiller(MetaEstimatorMixin, BaseEstimator):
                 )
         return schedule
 
-    def _learner(self, X: Any, y: Any, fit_params: dict[str, Any]) -> tuple[_Learner, dict[str, Any]]:
-        """The estimator with its data, and what is for the splitter."""
-        if routing_enabled():
-            routed = process_routing(self, "fit", **fit_params)
-            params, split_params = dict(routed["estimator"]["fit"]), routed["splitter"]["split"]
-        else:
-            params = dict(fit_params)
-            split_params = {"groups": params.pop("groups", None)}
-        classifier = is_classifier(self.estimator)
-        multi_output = self.__sklearn_tags__().target_tags.multi_output
-        y = validate_data(self, X="no_validation", y=y, multi_output=multi_output, y_numeric=not classifier)
-        keyword = weight_keyword(self.estimator)
-        # without a known keyword the estimator is offered the usual one, and may refuse it in its own words
-        offered = keyword if keyword in params else "sample_weight"
-        weight = validation.sample_weight(params.pop(offered, None), len(y))
-        return (_Classifier if classifier else _Learner)(self.estimator, X, y, params, weight, keyword), split_params
-
-
-class _Learner:
-    """A regressor with its data: retrains it on mixtures and reads its outputs; `_Classifier` overrides both."""
-
-    def __init__(
-        self, estimator: Any, X: Any, y: Any, params: dict[str, Any], weight: np.ndarray | None, keyword: str | None
-    ) -> None:
-        self.estimator = estimator
-        self.X = X
-        # rows and columns of a precomputed kernel cannot be taken from a data frame or a list
-        self.pairwise = get_tags(estimator).input_tags.pairwise
-        self.table = np.asarray(X) if self.pairwise and not issparse(X) else X
-        self.y = counted_labels(y, weight) if is_classifier(estimator) else y
-        self.params = params
-        self.weight = weight
-        self.keyword = keyword
-        self.bounds = _bounds(estimator)
-        self.truth = self._truth()
-
-    def _truth(self) -> np.ndarray:
-        return validation.sized(validation.real_array(self.y, "y", ndim=(1, 2)), "y", validation.LARGEST_LINEAR)
-
-    def start(self) -> Any:
-        """The plain model of all samples."""
-        return self.plain()
-
-    def plain(self, rows: Any = None) -> Any:
-        """The estimator fitted to y at `rows` (None: all of them, and X as it came)."""
-        return self.refit(rows, _at(self.y, rows), _at(self.weight, rows))
-
-    def mixture(self, xi: float, teacher: np.ndarray, rows: Any = None) -> np.ndarray:
-        """Targets of a step: (1 − ξ) times the truth plus ξ times the teacher's outputs."""
-        return (1 - xi) * _at(self.truth, rows) + xi * teacher
-
-    def student(self, mixture: np.ndarray, rows: Any = None) -> Any:
-        """The estimator fitted to a mixture."""
-        return self.refit(rows, mixture, _at(self.weight, rows))
-
-    def read(self, model: Any, X: Any) -> np.ndarray:
-        """Outputs of a model that students can learn from, in the shape of the truth."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = np.asarray(model.predict(X)).reshape(-1, *self.truth.shape[1:])
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"{type(self.estimator).__name__} predicts NaN or inf for its own training data or a fold of them: X "
-                f"or y may be too large. Rescale them, for example by dividing them by their standard deviations."
-            )
-        return values.astype(np.result_type(values, np.float32), copy=False)
-
-    def refit(self, rows: Any, targets: np.ndarray, weight: np.ndarray | None, **more: Any) -> Any:
-        """A clone fitted to `targets` at `rows`, which may repeat."""
-        params = _check_method_params(self.X, self.params, indices=rows) | more
-        if weight is not None:
-            params[self.keyword or "sample_weight"] = weight
-        return clone(self.estimator).fit(self.at(rows), targets, **params)
-
-    def outputs(self, model: Any, rows: Any = None, train: Any = None) -> np.ndarray:
-        """Outputs at `rows` of a model fitted at the rows `train`."""
-        return self.read(model, self.at(rows, train))
-
-    def at(self, rows: Any, train: Any = None) -> Any:
-        """X at `rows`; of a precomputed kernel also its columns at `train`, or at `rows`."""
-        return self.X if rows is None else _safe_split(self.estimator, self.table, None, rows, train)[0]
-
-    def chain(self, plain: Any, schedule: np.ndarray) -> list[Any]:
-        """The plain model and the students of a schedule."""
-        models = [plain]
-        for xi in schedule:  # a step of weight 0 asks for the plain model, which is at hand
-            models.append(self.student(self.mixture(xi, self.outputs(models[-1]))) if xi else plain)
-        return models
-
-
-class _Classifier(_Learner):
-    """A classifier with its data: the truth is one-hot, outputs are distributions over the classes."""
-
-    method: str
-
-    def _truth(self) -> np.ndarray:
-        check_classification_targets(self.y)
-        self.classes, codes = np.unique(self.y, return_inverse=True)
-        self.soft = getattr(self.estimator, "learns_distributions", False)
-        return np.eye(len(self.classes))[codes]
-
-    def plain(self, rows: Any = None) -> Any:
-        return self.student(_at(self.truth, rows), rows) if self.soft else super().plain(rows)
-
-    def start(self) -> Any:
-        try:
-            plain = super().start()
-        except ValueError as err:
-            if len(self.classes) != 1:  # none: the estimator says that X is empty
-                raise
-            dropped = self.weight is not None and not self.weight.all()
-            raise ValueError(
-                f"{'sample_weight is zero for all classes but one' if dropped else 'y has 1 class'}, "
-                f"{self.classes.tolist()[0]!r}, but {type(self.estimator).__name__} needs at least 2 classes."
-            ) from err
-        self.method = self._best_method(plain)
-        return plain
-
-    def _best_method(self, model: Any) -> str:
-        """What tells most about the classes."""
-        if len(self.classes) == 1:  # the outputs of some classifiers have another shape then
-            return "predict"
-        if hasattr(model, "predict_proba"):
-            return "predict_proba"
-        if hasattr(model, "decision_function"):
-            values = _columns(model.decision_function(self.X))
-            # one column per pair of classes, or votes, can have any shape: they name another class somewhere
-            if values.shape == self.truth.shape and np.array_equal(
-                self.classes[values.argmax(axis=1)], model.predict(self.X)
-            ):
-                return "decision_function"
-        return "predict"
-
-    def read(self, model: Any, X: Any) -> np.ndarray:
-        values = getattr(model, self.method)(X)
-        if self.method == "predict":
-            return (np.asarray(values)[:, np.newaxis] == self.classes).astype(np.float64)
-        if self.method == "decision_function":
-            values = np.clip((1 + _columns(values)) / 2, 0.0, 1.0)
-            total = values.sum(axis=1, keepdims=True)
-            values = np.divide(values, total, out=np.full_like(values, 1 / values.shape[1]), where=total > 0)
-        outputs = np.zeros((len(values), len(self.classes)), values.dtype)
-        outputs[:, np.searchsorted(self.classes, model.classes_)] = values  # a fold may lack a class
-        return outputs
-
-    def student(self, mixture: np.ndarray, rows: Any = None) -> Any:
-        """The estimator fitted to one copy of the data per class, weighted by the mixture; else to its likeliest class.
-
-        A class that the teacher leaves out altogether keeps its own samples at a weight of `TRACE`, or its likeliest
-        sample, so that every student knows every class and scikit-learn's solvers always meet two.
-        """
-        truth, weight = _at(self.truth, rows), _at(self.weight, rows)
-        if self.soft:
-            return self.refit(rows, mixture, weight, classes=self.classes)
-        mixture = np.where(mixture.any(axis=0), mixture, TRACE * truth)
-        known = np.flatnonzero(truth.any(axis=0))
-        if self.keyword is None or self.pairwise:
-            codes = (mixture + TRACE * truth).argmax(axis=1)  # the truth first among equals
-            codes[((mixture + TRACE) * truth)[:, known].argmax(axis=0)] = known
-            return self.refit(rows, self.classes[codes], weight)
-        copies = np.tile(np.arange(len(truth)) if rows is None else rows, len(known))
-        shares = mixture[:, known].T if weight is None else mixture[:, known].T * weight
-        return self.refit(copies, np.repeat(self.classes[known], len(truth)), shares.ravel())
-
 
 class _Folds:
     """Cross-validation of a chain that grows: in each fold the last accepted student, fitted to the training part.
@@ -473,7 +228,7 @@ class _Folds:
     `plain` and `reached` hold what the plain model and that student say of the held-out samples `rows`.
     """
 
-    def __init__(self, learner: _Learner, splits: Any) -> None:
+    def __init__(self, learner: Learner, splits: Any) -> None:
         everything = np.arange(len(learner.y))
         self.splits = [(everything[train], everything[test]) for train, test in splits]
         if len(self.splits) < 2:
@@ -516,7 +271,7 @@ class _Folds:
         rounding = np.sqrt(np.finfo(pure.dtype).eps)  # below it, half the digits of the difference are lost
         if np.linalg.norm((pure - plain) / self.unit) <= rounding * np.linalg.norm(plain / self.unit):
             return 0.0
-        xi = best_step_weight(plain, pure, learner.truth[rows], _at(learner.weight, rows))
+        xi = best_step_weight(plain, pure, learner.truth[rows], at_rows(learner.weight, rows))
         return float(np.clip(xi, *learner.bounds))
 
     def error(self, said: np.ndarray) -> np.ndarray:
@@ -573,18 +328,3 @@ def _verdict(folds: _Folds, said: np.ndarray, n_steps: int) -> Verdict:
         f"a gain of {gain:.1%} ± {standard_error:.1%}."
     )
     return Verdict(gain, standard_error, n_steps, sentence)
-
-
-def _bounds(estimator: Any) -> tuple[float, float]:
-    """Weights whose mixtures `estimator` can be fitted to."""
-    confined = is_classifier(estimator) or get_tags(estimator).target_tags.positive_only
-    return (0.0, 1.0) if confined else (-np.inf, np.inf)
-
-
-def _columns(values: np.ndarray) -> np.ndarray:
-    """Decision values with a column for each class, also of two."""
-    return np.column_stack([-values, values]) if values.ndim == 1 else values
-
-
-def _at(array: np.ndarray | None, rows: Any) -> Any:
-    return array if array is None or rows is None else array[rows]

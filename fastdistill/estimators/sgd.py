@@ -25,7 +25,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastdistill.base import validation
-from fastdistill.estimators._common import affine
+from fastdistill.estimators._common import affine, checked_targets
 from fastdistill.estimators._sgd import DATA, KDSGD
 from fastdistill.estimators._teachers import Data, find_teacher, sorted_rows
 from fastdistill.sgd.compressors import Compressor
@@ -262,7 +262,7 @@ class KDSGDRegressor(MultiOutputMixin, RegressorMixin, KDSGD):
     def _checked(self, X: Any, y: Any, sample_weight: Any, outputs: Any, *, reset: bool) -> Data:
         raw = X
         X, y = validate_data(self, X, y, reset=reset, multi_output=True, y_numeric=True, **DATA)
-        X, y = sorted_rows(X), y.astype(np.float64, copy=False)
+        X, y = sorted_rows(X), checked_targets(y).astype(np.float64, copy=False)
         weight = validation.sample_weight(sample_weight, len(y))
         shape = (X.shape[1], *y.shape[1:])
         return Data(X, y, weight, find_teacher(self.teacher, outputs, raw, X, shape, self.fit_intercept)).counted()

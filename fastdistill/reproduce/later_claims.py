@@ -47,9 +47,8 @@ def better(paper: str, claim: str, what: str, ratios: Any) -> Claim:
 def agrees(paper: str, claim: str, what: str, ratios: Any) -> Claim:
     """A claim that simulated means are as a formula says: ratios (seeds,) or (seeds, cases) near one."""
     ratios = np.asarray(ratios).reshape(len(ratios), -1)
-    worst = int(np.abs(ratios.mean(axis=0) - 1).argmax())
-    of_worst = ratios[:, worst]
-    holds = all(abs(each.mean() - 1) <= 3 * error_of(each) + FINITE_SIZE for each in ratios.T)
+    beyond = [abs(each.mean() - 1) - 3 * error_of(each) - FINITE_SIZE for each in ratios.T]
+    of_worst, holds = ratios[:, int(np.argmax(beyond))], max(beyond) <= 0.0
     which = f", the worst of {ratios.shape[1]} cases" if ratios.shape[1] > 1 else ""
     return Claim(paper, claim, f"{what} {spread(of_worst)} over {len(ratios)} seeds{which}", YES[holds])
 

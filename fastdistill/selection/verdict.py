@@ -34,15 +34,18 @@ class Verdict:
         five folds, in which penalty and student are chosen anew. With the others, the leave-one-out error with the
         tuned weights held fixed, which makes the gain too large.
         `SelfDistiller`, held-out folds: the gain of the last student accepted or, where none is, of the one tried.
+        `NoisyLabelClassifier`, held-out folds: the gain of the second fit, accepted or not, by the labels as given; 0
+        where it finds no flipped labels.
     standard_error : float
         Of the gain, over the samples.
     n_steps : int
-        Distillation steps of the chosen student; 0 is the plain model.
+        Distillation steps of the chosen student; 0 is the plain model. Of `NoisyLabelClassifier` 1 if the second fit
+        is taken.
     sentence : str
         The same for reading, also ``str(verdict)``.
     evidence : float or None
         Likelihood ratio of a concentrated signal against the best ridge; above 20 the strategy "safe" distils. None
-        for other strategies and for `SelfDistiller`.
+        for other strategies and for `SelfDistiller` and `NoisyLabelClassifier`.
     penalty_gain, penalty_standard_error : float
         What is owed to the penalty alone, not to distillation: where ridge is averaged over several penalties, the
         share of the leave-one-out error of the best single one that this removes, and its standard error. 0 elsewhere.

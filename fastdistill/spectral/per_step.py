@@ -107,15 +107,23 @@ class PerStepPath(DistillationPath):
 
 
 def left_out(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
-    """Scaled, centred leave-one-out predictions (k+1, n, m) of penalties (k+1,) and weights (k,)."""
+    """Scaled, centred leave-one-out predictions (k+1, n, m) of penalties (k+1,) and weights (k,).
+
+    Residuals and 1 − h are formed from 1 − a, without a subtraction: near interpolation that would leave no digits.
+    Without a penalty, at a sample that a fit passes through, both vanish; their ratio is that of their parts linear in
+    λ_t, as of the least-norm fit.
+    """
     frame, d, (n, m) = coordinates.frame, coordinates.d, rotated.scaled.shape
     remainders = complements(d, lam)
-    remainders[lam == 0.0] = 0.0
+    unreached = leverage_complements(coordinates, rotated, np.zeros((1, len(d))))[0]
     share = leverage_complements(coordinates, rotated, remainders)
+    share[lam == 0.0] = np.where(unreached > 0.0, unreached, share[lam == 0.0])
     # the intercept's direction comes last: no penalty shrinks it, and centred targets have no part in it
     extra = int(frame.fit_intercept)
     filters = np.concatenate([d / (d + lam[:, None]), np.ones((len(lam), extra))], axis=1)
+    remainders = np.concatenate([remainders, np.zeros((len(lam), extra))], axis=1)
     z = np.concatenate([rotated.z, np.zeros((extra, m))]).T
+    outside = np.where(unreached[:, None] > 0.0, rotated.outside_part, 0.0)
     root = np.sqrt(frame.intercept_share)
     out = np.empty((len(lam), n, m))
     height = max(1, BLOCK_ENTRIES // max(1, z.shape[1]))
@@ -123,14 +131,15 @@ def left_out(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np
         rows = slice(start, min(start + height, n))
         u = np.concatenate([coordinates.row_block(rows.start, rows.stop), root[rows, None][:, :extra]], axis=1)
         for j in range(m):
-            y, fit, carried = rotated.scaled[rows, j], np.zeros(len(u)), np.zeros_like(u)
-            for step, a in enumerate(filters):
-                weight = xi[step - 1] if step else 0.0
+            carried = np.zeros_like(u)
+            for step, (a, b) in enumerate(zip(filters, remainders, strict=True)):
+                weight, left = xi[step - 1] if step else 0.0, share[step, rows]
                 carried = (1.0 - weight) * z[j] + weight * carried
-                targets = (1.0 - weight) * y + weight * fit
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    moved = (np.einsum("ir,r,ir->i", u, a, carried) - targets) / share[step, rows]
-                fit = targets + moved
+                residual = np.einsum("ir,r,ir->i", u, b, carried)
+                if lam[step] == 0.0:
+                    residual[unreached[rows] > 0.0] = 0.0
+                residual += (1.0 - weight) * outside[rows, j]
+                moved = np.divide(-residual, left, out=np.full(len(u), np.nan), where=left > 0.0)
                 carried = a * (carried + moved[:, None] * u)
-                out[step, rows, j] = np.where(share[step, rows] > 0.0, fit, np.nan)
+                out[step, rows, j] = np.einsum("ir,ir->i", u, carried)
     return out

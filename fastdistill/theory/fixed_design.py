@@ -87,6 +87,7 @@ def excess_risk(d: Any, theta: Any, gamma: float, n_samples: int, filters: Any) 
 
     Examples
     --------
+    >>> from fastdistill.theory import excess_risk
     >>> float(excess_risk([4.0, 1.0], [1.0, 0.0], gamma=1.0, n_samples=2, filters=[0.5, 0.0]))
     0.625
     """
@@ -131,6 +132,8 @@ def excess_risk_quadratic(
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from fastdistill.theory import excess_risk, excess_risk_quadratic
     >>> A, b, c = excess_risk_quadratic([1.0], [2.0], gamma=1.0, n_samples=1, lam=1.0, n_steps=1)
     >>> w = np.array([0.5, 0.5])
     >>> float(w @ A @ w - 2 * b @ w + c), float(excess_risk([1.0], [2.0], 1.0, 1, [0.375]))
@@ -172,6 +175,7 @@ def oracle_filter(d: Any, theta: Any, gamma: float) -> np.ndarray:
 
     Examples
     --------
+    >>> from fastdistill.theory import oracle_filter
     >>> oracle_filter([4.0, 1.0], [1.0, 0.0], gamma=1.0)
     array([0.8, 0. ])
     """
@@ -205,6 +209,7 @@ def oracle_risk(d: Any, theta: Any, gamma: float, n_samples: int) -> float:
 
     Examples
     --------
+    >>> from fastdistill.theory import oracle_risk
     >>> oracle_risk([4.0, 1.0], [1.0, 0.0], gamma=1.0, n_samples=2)
     0.4
     """
@@ -247,6 +252,7 @@ def best_mixture(d: Any, theta: Any, gamma: float, n_samples: int, lam: Any, n_s
 
     Examples
     --------
+    >>> from fastdistill.theory import best_mixture
     >>> best = best_mixture([4.0, 1.0], [1.0, 0.0], gamma=1.0, n_samples=2, lam=1.0, n_steps=2)
     >>> best.weights.round(6), best.filters.round(6), round(float(best.excess_risk), 6)
     (array([-4.333333, 12.      , -6.666667]), array([0.8, 0. ]), 0.4)
@@ -295,6 +301,7 @@ def best_student(d: Any, theta: Any, gamma: float, n_samples: int, n_steps: int)
 
     Examples
     --------
+    >>> from fastdistill.theory import best_student
     >>> best = best_student([4.0, 1.0], [1.0, 1.0], gamma=1.0, n_samples=2, n_steps=0)
     >>> round(best.lam, 6), best.filters.round(6), round(best.excess_risk, 6)
     (1.0, array([0.8, 0.5]), 0.65)
@@ -366,6 +373,7 @@ def separation_family(
 
     Examples
     --------
+    >>> from fastdistill.theory import best_student, separation_family
     >>> problem = separation_family(20)
     >>> one_step, many = (best_student(*problem, n_steps=k).excess_risk for k in (1, 20))
     >>> bool(one_step / many > 5), bool(many <= problem.gamma**2 / problem.n_samples)

@@ -5,14 +5,16 @@ Generation 0 is ridge on real labels y = xᵀ θ + noise. Generation t has the l
     w (xᵀ θ + ε) + (1 − w) (xᵀ θ̂_{t−1} + ε'),    both noises of variance γ²: together γ² ν, ν = w² + (1 − w)²
 
 with the share w of real labels; the second noise may have another variance. On fresh inputs in every generation
-(random design, as in `random_design`; a, g, v, Q of ridge) the mean squares c of the coordinates of the labels'
-coefficients, w θ + (1 − w) θ̂_{t−1}, carry the recursion
+(random design, as in `random_design`; a, g, v, Q of ridge) the coordinates of the labels' coefficients,
+w θ + (1 − w) θ̂_{t−1}, miss (1 − w) e_{t−1} of θ in the mean and have the variance (1 − w)² c_{t−1}, where
 
-    E θ̂_t² = a² c + v τ²,    τ² = (Σ s g² c + γ² ν) / Q
+    e_t = g θ + a (1 − w) e_{t−1},    c_t = a² (1 − w)² c_{t−1} + v τ²,    risk = Σ s (e_t² + c_t)
+    τ² = (Σ s g² ((θ − (1 − w) e_{t−1})² + (1 − w)² c_{t−1}) + γ² ν) / Q
 
 On the same inputs in every generation (fixed design, a = n s / (n s + λ)) filters and noise follow
 
-    f_t = a (w + (1 − w) f_{t−1}),    u_t = a² (γ² ν + (1 − w)² u_{t−1}),    risk = Σ s θ² (1 − f)² + (1/n) Σ u
+    1 − f_t = 1 − a + a (1 − w) (1 − f_{t−1}),    u_t = a² (γ² ν + (1 − w)² u_{t−1})
+    risk = Σ s θ² (1 − f)² + (1/n) Σ u
 
 Without a penalty a = 1 on the same inputs, u_∞ = γ² ν / (1 − (1 − w)²), and the best w solves w² + w = 1: the
 reciprocal of the golden ratio, 0.618.
@@ -62,7 +64,7 @@ def generation_risk(
 ) -> Any:
     """Excess risk of every generation of models that learn from the labels of the one before.
 
-    E θ̂_t² = a² E (w θ + (1 − w) θ̂_{t−1})² + v τ_t²    (fresh inputs)
+    R_t = Σ s E (θ̂_t − θ)²,    E θ̂_t² = a² E (w θ + (1 − w) θ̂_{t−1})² + v τ_t²    (fresh inputs)
 
     Parameters
     ----------
@@ -91,8 +93,8 @@ def generation_risk(
     Raises
     ------
     ValueError
-        If lengths differ, values are out of range, or a risk is infinite: as many samples as features without a
-        penalty.
+        If lengths differ, values are out of range, a risk is infinite (as many samples as features without a penalty),
+        or more variances of the same inputs are positive than there are samples.
 
     Notes
     -----
@@ -109,6 +111,7 @@ def generation_risk(
 
     Examples
     --------
+    >>> from fastdistill.theory import generation_risk
     >>> import numpy as np
     >>> generation_risk(np.ones(50), np.ones(50), 1.0, n_samples=100, lam=0.0, n_generations=3)
     array([1., 2., 3., 4.])
@@ -123,6 +126,7 @@ def generation_risk(
     if covariates == "same":
         if set(counts) != {counts[0]}:
             raise ValueError("n_samples must be one number with covariates='same'.")
+        _check_rank(population, counts[0])
         curves = [_same_inputs(population, own**2, counts[0], penalties, float(w)) for w in shares.ravel()]
     else:
         pairs = [(n, float(x)) for n, x in zip(counts, penalties, strict=True)]
@@ -134,19 +138,13 @@ def generation_risk(
 
 def _fresh_inputs(population: Population, own: float, ridges: list[Stage], share: float) -> list[float]:
     s, theta, noise = population
-    target, of_labels, risks = known(theta), noise, []
+    target, of_labels, risks = known(theta, theta), noise, []
     for ridge in ridges:
-        found = learned(ridge, target, s, of_labels)
-        risks.append(excess_of(s, theta, found))
-        target, of_labels = _mixed(theta, found, share), _mixed_noise(noise, own, share)
+        found = learned(ridge, target, s, theta, of_labels)
+        risks.append(excess_of(s, found))
+        target = Moments((1.0 - share) * found.missing, (1.0 - share) ** 2 * found.variance)
+        of_labels = _mixed_noise(noise, own, share)
     return risks
-
-
-def _mixed(theta: np.ndarray, found: Moments, share: float) -> Moments:
-    """Of w θ + (1 − w) θ̂."""
-    kept = 1.0 - share
-    mean = share * theta + kept * found.mean
-    return Moments(mean, kept**2 * found.square + share * theta * (share * theta + 2.0 * kept * found.mean))
 
 
 def _mixed_noise(noise: float, own: float, share: float) -> float:
@@ -155,18 +153,29 @@ def _mixed_noise(noise: float, own: float, share: float) -> float:
 
 def _same_inputs(population: Population, own: float, n: int, penalties: np.ndarray, share: float) -> list[float]:
     s, theta, noise = population
-    f = u = np.zeros_like(s)
-    real, of_labels, risks = 1.0, noise, []
+    lost, u = np.ones_like(s), np.zeros_like(s)  # 1 − f, and the spread
+    passed, of_labels, risks = 0.0, noise, []
     for lam in penalties:
-        a = _filter(s, n, float(lam))
-        f, u = a * (real + (1.0 - real) * f), np.square(a) * (of_labels + (1.0 - real) ** 2 * u)
-        risks.append(float(s @ np.square(theta * (1.0 - f)) + u.sum() / n))
-        real, of_labels = share, _mixed_noise(noise, own, share)
+        a, b = _filter(s, n, float(lam))
+        lost, u = b + a * passed * lost, np.square(a) * (of_labels + passed**2 * u)
+        risks.append(float(s @ np.square(theta * lost) + u.sum() / n))
+        passed, of_labels = 1.0 - share, _mixed_noise(noise, own, share)
     return risks
 
 
-def _filter(s: np.ndarray, n: int, lam: float) -> np.ndarray:
-    return np.divide(n * s, n * s + lam, out=np.zeros_like(s), where=s > 0)
+def _filter(s: np.ndarray, n: int, lam: float) -> tuple[np.ndarray, np.ndarray]:
+    """a and 1 − a."""
+    a = np.divide(n * s, n * s + lam, out=np.zeros_like(s), where=s > 0)
+    return a, np.divide(lam, n * s + lam, out=np.ones_like(s), where=s > 0)
+
+
+def _check_rank(population: Population, n: int) -> None:
+    positive = np.count_nonzero(population.variances)
+    if positive > n:
+        raise ValueError(
+            f"{positive} variances are positive, but n_samples={n}: with covariates='same' they are the eigenvalues of "
+            f"XᵀX / n, of which at most n_samples are positive."
+        )
 
 
 def best_real_fraction(
@@ -207,6 +216,7 @@ def best_real_fraction(
 
     Examples
     --------
+    >>> from fastdistill.theory import best_real_fraction
     >>> import numpy as np
     >>> round(best_real_fraction(np.ones(50), np.ones(50), 1.0, n_samples=100, lam=0.0).fraction, 4)
     0.618
@@ -222,10 +232,11 @@ def best_real_fraction(
     if population.noise == 0.0 and penalty == 0.0 and (covariates == "same" or np.count_nonzero(population[0]) < n):
         raise ValueError("Without noise and penalty every share of real labels gives the same risk; take gamma > 0.")
     if covariates == "same":
-        a = _filter(population.variances, n, penalty)
+        _check_rank(population, n)
+        filters = _filter(population.variances, n, penalty)
 
         def risk(share: float) -> float:
-            return _limit_on_same_inputs(population, n, a, share)
+            return _limit_on_same_inputs(population, n, *filters, share)
     else:
         ridge = stage(population.variances, n, penalty)
 
@@ -240,26 +251,24 @@ def best_real_fraction(
     return BestFraction(1.0, at_end) if at_end <= found.fun else BestFraction(float(found.x), float(found.fun))
 
 
-def _limit_on_same_inputs(population: Population, n: int, a: np.ndarray, share: float) -> float:
+def _limit_on_same_inputs(population: Population, n: int, a: np.ndarray, b: np.ndarray, share: float) -> float:
     s, theta, noise = population
-    f = share * a / (1.0 - (1.0 - share) * a)
+    lost = b / (b + share * a)
     u = np.square(a) * _mixed_noise(noise, noise, share) / (1.0 - np.square((1.0 - share) * a))
-    return float(s @ np.square(theta * (1.0 - f)) + u.sum() / n)
+    return float(s @ np.square(theta * lost) + u.sum() / n)
 
 
 def _limit_on_fresh_inputs(population: Population, ridge: Stage, share: float) -> float:
-    """The fixed point of the recursion: means and mean squares follow from τ², which solves one linear equation."""
+    """The fixed point of the recursion: c = v τ² / (1 − (1 − w)² a²), and τ² solves one linear equation."""
     s, theta, noise = population
-    kept, a2, g2 = 1.0 - share, np.square(ridge.kept), s * np.square(ridge.lost)
-    mean = ridge.kept * share * theta / (1.0 - kept * ridge.kept)
-    known_part = share * theta * (share * theta + 2.0 * kept * mean)  # of E (w θ + (1 − w) θ̂)²
-    carried = 1.0 / (1.0 - kept**2 * a2)
-    growth = ridge.free - kept**2 * float(g2 @ (ridge.spread * carried))
+    passed, g2 = 1.0 - share, s * np.square(ridge.lost)
+    missing = ridge.lost * theta / (ridge.lost + share * ridge.kept)
+    spread = ridge.spread / (1.0 - np.square(passed * ridge.kept))  # c / τ²
+    growth = ridge.free - passed**2 * float(g2 @ spread)
     if growth <= 0.0:
         return np.inf  # the noise is amplified in every generation
-    start = float(g2 @ (known_part * (1.0 + kept**2 * a2 * carried))) + _mixed_noise(noise, noise, share)
-    square = carried * (a2 * known_part + ridge.spread * start / growth)
-    return excess_of(s, theta, Moments(mean, square))
+    start = float(g2 @ np.square(theta - passed * missing)) + _mixed_noise(noise, noise, share)
+    return excess_of(s, Moments(missing, spread * start / growth))
 
 
 def for_each(values: np.ndarray, steps: int, name: str) -> np.ndarray:

@@ -60,6 +60,7 @@ def limit_penalty(lam: Any, xi: Any, d: Any = None) -> Any:
 
     Examples
     --------
+    >>> from fastdistill.theory import limit_penalty
     >>> float(limit_penalty(0.2, 0.75))
     0.8
     """
@@ -108,6 +109,7 @@ def limit_filter(d: Any, lam: Any, xi: Any) -> np.ndarray:
 
     Examples
     --------
+    >>> from fastdistill.theory import limit_filter
     >>> limit_filter([1.0, 0.25], lam=0.5, xi=0.5)
     array([0.5, 0.2])
     """
@@ -144,6 +146,7 @@ def convergence_rate(d: Any, lam: Any, xi: Any) -> Any:
 
     Examples
     --------
+    >>> from fastdistill.theory import convergence_rate
     >>> float(convergence_rate([1.0, 0.25], lam=1.0, xi=0.5))
     0.25
     """
@@ -183,6 +186,7 @@ def best_step_weight(f0: Any, f1: Any, reference: Any, sample_weight: Any = None
 
     Examples
     --------
+    >>> from fastdistill.theory import best_step_weight
     >>> best_step_weight(f0=[1.0, 2.0], f1=[0.0, 2.0], reference=[0.25, 5.0])
     0.75
     """

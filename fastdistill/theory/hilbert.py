@@ -62,6 +62,7 @@ def multiplier_bounds(d: Any, y_norm: Any, eps: float, n_samples: int) -> tuple[
 
     Examples
     --------
+    >>> from fastdistill.theory import multiplier_bounds
     >>> lower, upper = multiplier_bounds([2.0, 0.5], y_norm=3.0, eps=0.5, n_samples=2)
     >>> float(lower), float(upper)
     (0.25, 1.0)
@@ -106,6 +107,7 @@ def collapse_bound(d: Any, y_norm: float, eps: float, n_samples: int) -> float:
 
     Examples
     --------
+    >>> from fastdistill.theory import collapse_bound
     >>> collapse_bound([2.0, 1.0], y_norm=11.0, eps=0.5, n_samples=2)
     5.0
     """
@@ -152,6 +154,7 @@ def sparsity_bound(
 
     Examples
     --------
+    >>> from fastdistill.theory import sparsity_bound
     >>> sparsity_bound([2.0, 1.0], y_norm=11.0, eps=0.5, n_samples=2, n_rounds=3).round(3)
     array([1.15])
     """
@@ -199,6 +202,7 @@ def filter_ratios(filters: Any) -> np.ndarray:
 
     Examples
     --------
+    >>> from fastdistill.theory import filter_ratios
     >>> filter_ratios([0.8, 0.4, 0.1])
     array([2., 4.])
     """
@@ -235,6 +239,7 @@ def sparsity_index(filters: Any) -> Any:
 
     Examples
     --------
+    >>> from fastdistill.theory import sparsity_index
     >>> float(sparsity_index([0.8, 0.4, 0.1]))
     2.0
     """
@@ -271,6 +276,7 @@ def equivalent_spectrum(d: Any, multipliers: Any) -> tuple[np.ndarray, float]:
 
     Examples
     --------
+    >>> from fastdistill.theory import equivalent_spectrum
     >>> d_dagger, c_0 = equivalent_spectrum([2.0, 1.0], multipliers=[1.0, 2.0])
     >>> d_dagger, c_0
     (array([0.5, 0.2]), 1.0)
@@ -315,6 +321,7 @@ def early_stopping_filter(d: Any, step_size: float, n_iter: Any) -> np.ndarray:
 
     Examples
     --------
+    >>> from fastdistill.theory import early_stopping_filter
     >>> early_stopping_filter([1.0, 0.5], step_size=0.5, n_iter=[1, 2])
     array([[0.5   , 0.25  ],
            [0.75  , 0.4375]])

@@ -79,6 +79,7 @@ def estimation_mixing(d: Any, theta: Any, gamma: float, lam: Any) -> OptimalMixi
 
     Examples
     --------
+    >>> from fastdistill.theory import estimation_mixing
     >>> [round(float(estimation_mixing([4.0, 1.0], [1.0, 0.5], gamma, lam=1.0).xi), 3) for gamma in (0.1, 1.0, 10.0)]
     [-1.472, 0.851, 2.256]
     """
@@ -125,22 +126,26 @@ def mixture_error(
     Raises
     ------
     ValueError
-        If values are out of range, or as many samples as features meet no penalty.
+        If values are out of range, without a penalty if there are as many samples as features, or if a penalty is so
+        large that results would leave float64.
 
     Notes
     -----
     Assumes balanced classes, squared loss, no intercept, fresh inputs at every stage, and n and p that grow in
-    proportion; the limit is exact. Takanami, Takahashi and Sakata 2025, arXiv:2501.16226, train every stage on the same
-    inputs, by the replica method; only their abstract could be had, and what fresh inputs allow to derive is derived
-    here (see the head of the module) and tested against simulation. Their main claim, that hard labels are what
-    denoises, can be checked in this setting.
+    proportion; the limit is exact. With few samples the classifier is random: where the limit is tiny (a large
+    separation), or labels are nearly random (`flip` near 1/2), the mean error can be many times larger.
+
+    Takanami, Takahashi and Sakata 2025, arXiv:2501.16226, train every stage on the same inputs, by the replica method;
+    only their abstract could be had, and what fresh inputs allow to derive is derived here (see the head of the module)
+    and tested against simulation. Their main claim, that hard labels are what denoises, can be checked in this setting.
 
     Examples
     --------
+    >>> from fastdistill.theory import mixture_error
     >>> mixture_error(3.0, n_samples=200, n_features=300, flip=0.2, lam=100.0, n_stages=2).round(4)
     array([0.1818, 0.1261, 0.0743])
     """
-    size = check.scalar(separation, "separation", minimum=0.0, strict=True)
+    size = check.scalar(separation, "separation", minimum=0.0, maximum=check.LARGEST_FACTOR, strict=True)
     p = check.integer(n_features, "n_features", minimum=2)
     wrong = check.scalar(flip, "flip", minimum=0.0, maximum=0.5)
     steps = check.integer(n_stages, "n_stages", minimum=0) + 1
@@ -154,18 +159,20 @@ def mixture_error(
     along, across, noise = _target((1.0 - 2.0 * wrong) * size, 0.0, s[0])
     errors = []
     for t in range(steps):
-        ridge = stage(s, check.integer(counts[t], "n_samples", minimum=1), float(penalties[t]))
+        count = check.integer(counts[t], "n_samples", minimum=1)
+        ridge = stage(s, count, float(penalties[t]))
         squares = np.zeros(p)
         squares[:2] = along**2, across**2
         total = ridge.total_risk(s, squares, noise)
         along *= ridge.kept[0]
-        across = sqrt((ridge.kept[1] * across) ** 2 + (p - 1) * ridge.spread[1] * total)
-        cosine = size * along / np.hypot(along, across)
+        across = ridge.kept[1] * np.hypot(across, sqrt((p - 1) / count * total))  # v = a² / n
+        norm = np.hypot(along, across)
+        cosine = size * along / norm
         errors.append(0.5 * erfc(cosine / sqrt(2.0)))
         if labels == "soft":
-            noise = 0.0
+            along, across, noise = along / norm, across / norm, 0.0  # values of any size give the same signs
         else:
-            bump = 2.0 * exp(-(cosine**2) / 2.0) / sqrt(2.0 * pi) / np.hypot(along, across)
+            bump = 2.0 * exp(-(cosine**2) / 2.0) / sqrt(2.0 * pi) / norm
             along, across, noise = _target((1.0 - 2.0 * errors[-1]) * size + bump * along, bump * across, s[0])
     return np.array(errors)
 

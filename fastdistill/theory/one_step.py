@@ -74,6 +74,7 @@ def risk_derivative(d: Any, theta: Any, gamma: float, n_samples: int, lam: Any) 
 
     Examples
     --------
+    >>> from fastdistill.theory import risk_derivative
     >>> float(risk_derivative([4.0, 1.0], [1.0, 1.0], gamma=1.0, n_samples=2, lam=1.0))
     0.0
     """
@@ -110,6 +111,7 @@ def optimal_mixing(d: Any, theta: Any, gamma: float, n_samples: int, lam: Any) -
 
     Examples
     --------
+    >>> from fastdistill.theory import optimal_mixing
     >>> found = optimal_mixing([4.0, 1.0], [1.0, 0.0], gamma=1.0, n_samples=2, lam=[0.5, 4.0])
     >>> found.xi.round(3), found.gain.round(4)
     (array([ 1.957, -1.014]), array([0.1879, 0.174 ]))
@@ -168,6 +170,7 @@ def empirical_mixing(lam: Any, pure: Any, wanted: Any) -> OptimalMixing:
 
     Examples
     --------
+    >>> from fastdistill.theory import empirical_mixing, sign_rule
     >>> import fastdistill as fd
     >>> X, y = [[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]], [1.0, -1.0, 0.5]
     >>> path = fd.Spectrum.from_design(X).path(y, lam=[0.1, 10.0], xi=1.0, n_steps=2)
@@ -218,6 +221,7 @@ def sign_rule(mixing: OptimalMixing) -> Any:
 
     Examples
     --------
+    >>> from fastdistill.theory import optimal_mixing, sign_rule
     >>> sign_rule(optimal_mixing([4.0, 1.0], [1.0, 1.0], gamma=1.0, n_samples=2, lam=[0.5, 1.0, 2.0]))
     array([ 1,  0, -1])
     """
@@ -246,6 +250,7 @@ def strict_improvement(mixing: OptimalMixing) -> Any:
 
     Examples
     --------
+    >>> from fastdistill.theory import optimal_mixing, strict_improvement
     >>> strict_improvement(optimal_mixing([4.0, 1.0], [1.0, 1.0], gamma=1.0, n_samples=2, lam=[0.5, 1.0, 2.0]))
     array([ True, False,  True])
     """

@@ -35,7 +35,9 @@ import numpy as np
 from fastdistill.base import validation as check
 from fastdistill.theory.one_step import OptimalMixing, mixing_of
 
-ROUNDING = 1e-12  # of Q, below which nothing is left of it
+# Effective penalties beyond this many of the largest variance, and penalties of derivatives below 1 / n of its inverse,
+# have squares that leave float64.
+LARGEST_RATIO = 1e100
 
 
 class Population(NamedTuple):
@@ -47,11 +49,12 @@ class Population(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """Ridge on random inputs: kept share a (p,), its complement g, spread v (p,) of the coordinates, and Q."""
+    """Ridge on random inputs: kept share a (p,), its complement g, spread v (p,) of the coordinates, 1 − Q, and Q."""
 
     kept: np.ndarray
     lost: np.ndarray
     spread: np.ndarray
+    used: float
     free: float
 
     def total_risk(self, variances: np.ndarray, squares: np.ndarray, noise: float) -> float:
@@ -76,10 +79,15 @@ def effective_penalty(variances: np.ndarray, n_samples: int, lam: float) -> floa
     if lam == 0.0 and len(s) <= n_samples:
         return 0.0
     largest = (lam + s.sum()) / n_samples
+    if largest > LARGEST_RATIO * s.max(initial=0.0) > 0.0:
+        raise ValueError(
+            f"lam={lam:.3g} is too large beside {n_samples} samples and variances up to {s.max():.3g}: risks would "
+            f"lose their digits in float64. Rescale the variances or lam."
+        )
 
     def excess(log_kappa: float) -> float:
         kappa = np.exp(log_kappa)
-        return float(n_samples - (s / (s + kappa)).sum() - lam / kappa)
+        return float(n_samples - len(s) + (kappa / (s + kappa)).sum() - lam / kappa)
 
     low = np.log(lam / n_samples) if lam else np.log(largest)
     while excess(low) > 0.0:  # only without a penalty; ends, as more variances than samples are positive
@@ -89,20 +97,24 @@ def effective_penalty(variances: np.ndarray, n_samples: int, lam: float) -> floa
 
 
 def stage(variances: np.ndarray, n_samples: int, lam: float, weights: np.ndarray | None = None) -> Stage:
-    """Ridge with the penalty λ Σ_j weight_j θ_j² on n random inputs."""
+    """Ridge with the penalty λ Σ_j weight_j θ_j² on n random inputs.
+
+    n Q = n − Σ a + Σ a g, where n − Σ a = λ / κ, is not a difference of nearly equal numbers.
+    """
     own = np.ones_like(variances) if weights is None else weights
     kappa = effective_penalty(variances / own, n_samples, lam)
     scaled = variances + kappa * own
     kept = np.divide(variances, scaled, out=np.zeros_like(variances), where=variances > 0)
     lost = np.divide(kappa * own, scaled, out=np.ones_like(variances), where=variances > 0)
-    free = 1.0 - float(np.square(kept).sum()) / n_samples
-    if free <= ROUNDING:
+    left = lam / kappa if kappa else n_samples - np.count_nonzero(variances)
+    free = float(left + kept @ lost) / n_samples
+    if free <= 0.0:
         raise ValueError(
             f"The risk is infinite: without a penalty, {n_samples} samples just determine as many features with a "
             f"positive variance. Use lam > 0, or another number of samples."
         )
     spread = np.divide(np.square(kept), variances * n_samples, out=np.zeros_like(variances), where=variances > 0)
-    return Stage(kept, lost, spread, free)
+    return Stage(kept, lost, spread, float(np.square(kept).sum()) / n_samples, free)
 
 
 def asymptotic_one_step(variances: Any, theta: Any, gamma: float, n_samples: int, lam: Any) -> OptimalMixing:
@@ -132,17 +144,19 @@ def asymptotic_one_step(variances: Any, theta: Any, gamma: float, n_samples: int
     Raises
     ------
     ValueError
-        If lengths differ, a variance or `gamma` is negative, or a penalty is not positive.
+        If lengths differ, a variance or `gamma` is negative, a penalty is not positive, or so far from the variances
+        that results would leave float64.
 
     Notes
     -----
     Assumes inputs Σ^½ z with independent entries of z, a linear truth, independent noise, and n and p that grow in
     proportion; Σ and θ are arbitrary. A limit: relative deviations at finite n are of the order 1 / √n for one sample
-    and 1 / n in the mean. Section 3 of [D]; only its abstract could be had, so the formula is derived here (see the
-    head of the module) and tested against simulation.
+    and 1 / n in the mean. Dang, Patil and Rinaldo 2026, arXiv:2602.17565, section 3; only the abstract could be had,
+    so the formula is derived here (see the head of the module) and tested against simulation.
 
     Examples
     --------
+    >>> from fastdistill.theory import asymptotic_one_step
     >>> import numpy as np
     >>> found = asymptotic_one_step(np.ones(100), np.full(100, 0.1), gamma=0.5, n_samples=100, lam=[1.0, 20.0, 400.0])
     >>> found.risk.round(3), found.xi.round(2)
@@ -158,11 +172,16 @@ def asymptotic_one_step(variances: Any, theta: Any, gamma: float, n_samples: int
 
 def _expansion(s: np.ndarray, theta: np.ndarray, noise: float, n: int, lam: float) -> tuple[float, ...]:
     """R, λ R', D and λ² R'' / 2 − D from the derivatives of F(κ, m) on its diagonal."""
-    kappa = effective_penalty(s, n, lam)
-    power, a = 1.0 / (s + kappa), s / (s + kappa)
-    signal, g = s * np.square(theta), kappa * power
-    free = 1.0 - np.square(a).sum() / n
-    top = signal @ np.square(g) + noise  # N, of F = N / (1 − V)
+    if 0.0 < lam / n * LARGEST_RATIO < s.max():
+        raise ValueError(
+            f"lam={lam:.3g} is too small beside {n} samples and variances up to {s.max():.3g}: derivatives would lose "
+            f"their digits in float64. Rescale the variances or lam."
+        )
+    ridge = stage(s, n, lam)
+    kappa, a, g, free = effective_penalty(s, n, lam), ridge.kept, ridge.lost, ridge.free
+    power, signal = 1.0 / (s + kappa), s * np.square(theta)
+    bias = signal @ np.square(g)
+    top = bias + noise  # N, of F = N / (1 − V)
     top_k, top_kk, top_km = (signal @ x for x in (g * a * power, -2.0 * g * a * power**2, np.square(a * power)))
     share_k, share_km = -(np.square(a) * power).sum() / n, np.square(a * power).sum() / n
     first = top_k / free + top * share_k / free**2
@@ -172,4 +191,4 @@ def _expansion(s: np.ndarray, theta: np.ndarray, noise: float, n: int, lam: floa
     step = lam / n / free  # λ dκ / dλ
     distance = step**2 * mixed
     bend = (lam / n) ** 2 * 2.0 * share_k / free**3  # λ² d²κ / dλ²
-    return top / free - noise, 2.0 * step * first, distance, step**2 * second + bend * first
+    return (bias + noise * ridge.used) / free, 2.0 * step * first, distance, step**2 * second + bend * first

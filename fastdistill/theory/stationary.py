@@ -106,6 +106,7 @@ def kd_stationary(
 
     Examples
     --------
+    >>> from fastdistill.theory import kd_stationary
     >>> at = kd_stationary([[1.0], [1.0], [2.0]], [0.0, 2.0, 2.0], teacher=[1.5], step_size=0.1, kd_weight=0.5)
     >>> at.mean, round(float(at.covariance[0, 0]), 6), round(at.distance, 6)
     (array([1.25]), 0.004902, 0.067402)
@@ -157,6 +158,7 @@ def kd_stationary_weight(
 
     Examples
     --------
+    >>> from fastdistill.theory import kd_stationary_weight
     >>> round(kd_stationary_weight([[1.0], [1.0], [2.0]], [0.0, 2.0, 2.0], teacher=[1.5], step_size=0.1), 6)
     0.072727
     """
@@ -200,6 +202,7 @@ def largest_stable_step(
 
     Examples
     --------
+    >>> from fastdistill.theory import largest_stable_step
     >>> round(largest_stable_step([[1.0], [2.0]]), 6)
     0.588235
     """

@@ -1,12 +1,14 @@
 """A student of another model's labels on new inputs: weak teachers, and the best labels there are.
 
 Both models are ridge on random inputs with many features, as in `random_design`. The student sees n new inputs with the
-labels of the teacher, a target whose coordinates b_j have mean m_j and mean square c_j. With the student's a, g, v, Q::
+labels of the teacher, a target whose coordinates have mean θ_j − e_j and variance c_j. With the student's a, g, v, Q::
 
-    E θ̂_j = a_j m_j,    E θ̂_j² = a_j² c_j + v_j τ²,    τ² = (Σ s g² c + noise of the labels) / Q
-    excess risk         Σ_j s_j (E θ̂_j² − 2 θ_j E θ̂_j + θ_j²)
+    of the student      θ_j − E θ̂_j = g_j θ_j + a_j e_j,    variance  a_j² c_j + v_j τ²
+                        τ² = (Σ s g² ((θ − e)² + c) + noise of the labels) / Q
+    excess risk         Σ_j s_j ((θ_j − E θ̂_j)² + variance_j)
 
-For fixed labels b (m = b, c = b²) this is a parabola in every b_j; its vertex is the best surrogate, with Ω = 1 − Q
+so that small risks are no differences of large numbers. For fixed labels b (e = θ − b, c = 0) this is a parabola in
+every b_j; its vertex is the best surrogate, with Ω = 1 − Q
 
     b_j = θ_j a_j / (a_j² + g_j² Ω / (1 − Ω)),      above θ_j exactly where g_j < 1 − Ω
 
@@ -54,26 +56,27 @@ class OptimalSurrogate(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Means and mean squares (p,) of the coordinates of coefficients."""
+    """What the means of the coordinates (p,) of coefficients miss of θ, and their variances (p,)."""
 
-    mean: np.ndarray
-    square: np.ndarray
-
-
-def known(theta: np.ndarray) -> Moments:
-    """Of given coefficients."""
-    return Moments(theta, np.square(theta))
+    missing: np.ndarray
+    variance: np.ndarray
 
 
-def learned(ridge: Stage, target: Moments, variances: np.ndarray, noise: float) -> Moments:
+def known(theta: np.ndarray, labels: np.ndarray) -> Moments:
+    """Of given coefficients, those of the labels."""
+    return Moments(theta - labels, np.zeros_like(theta))
+
+
+def learned(ridge: Stage, target: Moments, variances: np.ndarray, theta: np.ndarray, noise: float) -> Moments:
     """Of ridge fitted to a target and noise of this variance."""
-    total = ridge.total_risk(variances, target.square, noise)
-    return Moments(ridge.kept * target.mean, np.square(ridge.kept) * target.square + ridge.spread * total)
+    total = ridge.total_risk(variances, np.square(theta - target.missing) + target.variance, noise)
+    missing = ridge.lost * theta + ridge.kept * target.missing
+    return Moments(missing, np.square(ridge.kept) * target.variance + ridge.spread * total)
 
 
-def excess_of(variances: np.ndarray, theta: np.ndarray, found: Moments) -> float:
+def excess_of(variances: np.ndarray, found: Moments) -> float:
     """Excess risk on new inputs."""
-    return float(variances @ (found.square - 2.0 * theta * found.mean + np.square(theta)))
+    return float(variances @ (np.square(found.missing) + found.variance))
 
 
 def weak_to_strong_risk(
@@ -89,7 +92,9 @@ def weak_to_strong_risk(
 ) -> WeakToStrong:
     """Excess risk of a ridge teacher, and of a ridge student of its labels on new inputs.
 
-    R_t = Σ s (E b² − 2 θ E b + θ²),    R_s = Σ s (a² E b² + v τ² − 2 θ a E b + θ²),    τ² = Σ s g² E b² / Q
+    R_t = Σ s E (b − θ)²,    R_s = Σ s (E (a b − θ)² + v τ²),    τ² = Σ s g² E b² / Q
+
+    with b the teacher's coefficients, and a, g, v, Q of the student
 
     Parameters
     ----------
@@ -129,6 +134,7 @@ def weak_to_strong_risk(
 
     Examples
     --------
+    >>> from fastdistill.theory import weak_to_strong_risk
     >>> import numpy as np
     >>> s, theta = np.ones(100), np.full(100, 0.1)
     >>> risks = weak_to_strong_risk(s, theta, 1.0, 200, [1.0, 100.0], n_student=200, lam_student=[1e-9, 50.0])
@@ -144,13 +150,14 @@ def weak_to_strong_risk(
         for each, name in ((weights, "weights"), (student_weights, "student_weights"))
     ]
     teachers = [
-        learned(stage(s, counts[0], float(x), own[0]), known(coordinates), s, noise) for x in penalties[0].ravel()
+        learned(stage(s, counts[0], float(x), own[0]), known(coordinates, coordinates), s, coordinates, noise)
+        for x in penalties[0].ravel()
     ]
     students = [stage(s, counts[1], float(x), own[1]) for x in penalties[1].ravel()]
     risks = np.array(
-        [[excess_of(s, coordinates, learned(ridge, taught, s, 0.0)) for ridge in students] for taught in teachers]
+        [[excess_of(s, learned(ridge, taught, s, coordinates, 0.0)) for ridge in students] for taught in teachers]
     )
-    of_teachers = np.array([excess_of(s, coordinates, taught) for taught in teachers]).reshape(penalties[0].shape)
+    of_teachers = np.array([excess_of(s, taught) for taught in teachers]).reshape(penalties[0].shape)
     return WeakToStrong(of_teachers[()], risks.reshape(penalties[0].shape + penalties[1].shape)[()])
 
 
@@ -185,11 +192,13 @@ def optimal_surrogate(variances: Any, theta: Any, gamma: float, n_samples: int, 
     keeping as it is, rather than dropping, exactly where g_j² < 1 − Ω. It is an oracle: it knows θ. Without a penalty,
     at fewer features than samples, a = 1 and nothing can be gained.
 
-    Setting and claims from Ildiz et al. 2024, arXiv:2410.18837, for λ = 0 (their Corollary 1 has the form of the best
-    surrogate). Only the abstract could be had; the formula is derived here and tested against simulation.
+    Setting and claims from Ildiz et al. 2024, arXiv:2410.18837, for λ = 0. Only the abstract could be had, and a
+    summary that gives the best surrogate as their Corollary 1; the formula is derived here and tested against
+    simulation.
 
     Examples
     --------
+    >>> from fastdistill.theory import optimal_surrogate
     >>> found = optimal_surrogate([4.0, 1.0, 0.1, 0.1], [1.0, 1.0, 1.0, 1.0], gamma=0.0, n_samples=2)
     >>> found.surrogate.round(3), found.mask
     (array([1.077, 1.013, 0.126, 0.126]), array([ True,  True, False, False]))
@@ -199,12 +208,12 @@ def optimal_surrogate(variances: Any, theta: Any, gamma: float, n_samples: int, 
     s, coordinates, noise = checked_population(variances, theta, gamma)
     n = check.integer(n_samples, "n_samples", minimum=1)
     ridge = stage(s, n, float(check.scalar(lam, "lam", minimum=0.0)))
-    shrinkage = np.square(ridge.kept) + np.square(ridge.lost) * (1.0 - ridge.free) / ridge.free
+    shrinkage = np.square(ridge.kept) + np.square(ridge.lost) * ridge.used / ridge.free
     factor = np.divide(ridge.kept, shrinkage, out=np.ones_like(s), where=s > 0)
-    mask = np.square(ridge.lost) < ridge.free
+    mask = ridge.used < ridge.kept * (1.0 + ridge.lost)  # g² < Q
 
     def risk(labels: np.ndarray) -> float:
-        return excess_of(s, coordinates, learned(ridge, known(labels), s, noise))
+        return excess_of(s, learned(ridge, known(coordinates, labels), s, coordinates, noise))
 
     best = coordinates * factor
     return OptimalSurrogate(best, risk(best), risk(coordinates), mask, risk(np.where(mask, coordinates, 0.0)))

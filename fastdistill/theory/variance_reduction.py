@@ -141,6 +141,7 @@ def smoothness(
 
     Examples
     --------
+    >>> from fastdistill.theory import smoothness
     >>> c = smoothness([[1.0, 0.0], [0.0, 2.0]], batch_size=2)
     >>> float(c.lipschitz), float(c.strong_convexity), float(c.expected), c.sample_lipschitz
     (2.0, 0.5, 2.0, array([1., 4.]))
@@ -239,6 +240,7 @@ def kd_neighbourhood(
 
     Examples
     --------
+    >>> from fastdistill.theory import kd_neighbourhood
     >>> X, y = [[1.0], [1.0], [2.0]], [0.0, 2.0, 2.0]
     >>> around = kd_neighbourhood(X, y, teacher=[1.5], reference=[1.0], step_size=0.1)
     >>> round(around.correlation, 4), round(around.beta, 4), round(around.reduction, 4)
@@ -299,6 +301,8 @@ def kd_distance_bound(
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from fastdistill.theory import Smoothness, kd_distance_bound
     >>> c = Smoothness(1.0, 0.5, 0.5, 2.0, np.array([1.0, 2.0]))
     >>> float(kd_distance_bound(0.0, c, step_size=0.25, n_steps=2, initial=1.0))
     0.765625
@@ -351,6 +355,8 @@ def kd_loss_bound(
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from fastdistill.theory import Smoothness, kd_loss_bound
     >>> c = Smoothness(1.0, 0.0, 0.5, 2.0, np.array([1.0, 2.0]))
     >>> float(kd_loss_bound(0.0, c, step_size=0.125, n_steps=1, initial=1.0))
     0.9375
@@ -385,7 +391,7 @@ def compressed_distance_bound(
         ω of an unbiased compressor, E C(z) = z and E‖C(z) − z‖² ≤ ω ‖z‖²: p/k − 1 for k random coordinates of p,
         1/q − 1 for coordinates kept with probability q. At least zero and below γμ/(1 − γμ).
     reference_norm : float
-        ‖x*‖².
+        ‖x*‖², the square of the norm.
 
     Returns
     -------
@@ -403,6 +409,8 @@ def compressed_distance_bound(
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from fastdistill.theory import Smoothness, compressed_distance_bound
     >>> c = Smoothness(1.0, 0.5, 0.5, 2.0, np.array([1.0, 2.0]))
     >>> b = compressed_distance_bound(0.0, c, step_size=0.4, n_steps=10**6, initial=1.0, omega=0.01, reference_norm=1.0)
     >>> round(float(b), 4)
