@@ -244,7 +244,9 @@ def penalty_shares(
     if not usable.all():
         grouped[~usable] = 1.0
         dev = np.where(usable, dev, np.inf)
-    criterion = n * np.log(grouped @ _draws()) + LIKELIHOOD / np.sqrt(n) * dev[:, :, None]  # (T, L, DRAWS)
+    criterion = grouped @ _draws()  # (T, L, DRAWS)
+    np.log(criterion, out=criterion)
+    criterion += LIKELIHOOD / n**1.5 * dev[:, :, None]
     chosen = criterion.argmin(axis=1) + n_penalties * each[:, None]
     counts = np.bincount(chosen.ravel(), minlength=shares.size).reshape(shares.shape)
     shares[which] = (1.0 - SHARE_OF_DRAWS) * shares[which] + SHARE_OF_DRAWS / DRAWS * counts[which]
