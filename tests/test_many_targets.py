@@ -173,7 +173,8 @@ def members_of_two_equal_targets(model, squares, outside):
 def test_many_targets_take_the_memory_of_a_block(options, rng, monkeypatch):
     """A penalty for each: beside what is returned, working arrays of a block of targets and not of all."""
     n, p, m = 2000, 4, 1000
-    monkeypatch.setattr(search, "BLOCK_ENTRIES", n * m // 20)
+    monkeypatch.setattr(search, "BLOCK_ENTRIES", n * m // 20)  # small blocks, as these are few targets
+    monkeypatch.setattr("fastdistill.spectral.leave_one_out.LEFT_OUT_ENTRIES", n * m // 16)
     X, y = rng.standard_normal((n, p)), rng.standard_normal((n, m))
     model = DistilledRidgeCV(GRID, alpha_per_target=True, **options).fit(X, y[:, :2])
     tracemalloc.start()
