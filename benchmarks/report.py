@@ -177,6 +177,10 @@ ROWS = (
     Row(23, "64 × 8: design, path of three steps, coefficients", SMALL_EIGH, 7.0, latency.Path, "track_ratio_eigh"),
     Row(23, "64 × 8: `DistilledRidge().fit`", RIDGE, 1.0, latency.Fit, "track_ratio_ridge", in_readme=True),
     Row(23, "64 × 8: one epoch of `run_sgd`", SMALL_EIGH, 18.0, latency.Epoch, "track_ratio_eigh"),
+    Row(
+        24, "kernel n = 2000: ten folds of 50 penalties × three steps, without refits", EIGH, 2.0,
+        limits.KernelFolds, "track_ratio_eigh", (1,),
+    ),
     *(
         Row(25, f"first `{call}` of a process, cold cache", "", target, processes.FirstCall, "track_cold", (call,))
         for call, target in (("DistilledRidgeCV", 4.0), ("run_sgd_softmax", 5.0))
