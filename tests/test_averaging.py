@@ -14,6 +14,7 @@ from fastdistill import DistilledKernelRidgeCV, DistilledRidgeClassifierCV, Dist
 from fastdistill.selection import averaging
 from fastdistill.selection.averaging import penalty_shares
 from fastdistill.selection.tuning import PENALTIES
+from fastdistill.spectral import leave_one_out
 from tests import oracle
 
 GRID = np.logspace(-2, 4, 13)
@@ -182,6 +183,37 @@ def test_a_perfect_or_undefined_penalty_is_left_alone():
     assert shares[0, 2] == 0.0
     assert shares[0, 1] >= 0.25
     assert shares[1].tolist() == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("per_target", [False, True])
+@pytest.mark.parametrize("m", [None, 5])
+def test_the_compiled_passes_of_large_problems_give_what_numpy_gives(m, per_target, rng, monkeypatch):
+    X, y = problem(rng, 60, 6, m)
+    w = rng.uniform(0.2, 3.0, 60)
+    w[3] = 0.0
+    chosen = {}
+    for entries in (2**20, 1):  # from how many residuals on the passes are compiled
+        for module in (averaging, leave_one_out):
+            monkeypatch.setattr(module, "WORTH_COMPILING", entries)
+        chosen[entries] = DistilledRidgeCV(GRID, alpha_per_target=per_target).fit(X, y, w)
+    numpy, compiled = chosen.values()
+    np.testing.assert_allclose(compiled.coef_, numpy.coef_, rtol=1e-10)
+    np.testing.assert_allclose(compiled.best_score_, numpy.best_score_, rtol=1e-10)
+    np.testing.assert_allclose(compiled.filter_, numpy.filter_, rtol=1e-10)
+
+
+def test_sums_of_residuals_and_of_groups_are_those_of_plain_loops(rng):
+    residuals, outside, inverse = rng.standard_normal((3, 2, 4)), rng.standard_normal((2, 4)), rng.uniform(1, 2, (3, 4))
+    out, squares = np.zeros((2, 3, 6)), np.ones((2, 3))
+    fd.kernels.left_out_residuals(residuals, outside, inverse, 2, out, squares)
+    expected = inverse[None] * (residuals.transpose(1, 0, 2) + outside[:, None])
+    np.testing.assert_allclose(out, np.concatenate([np.zeros((2, 3, 2)), expected], axis=2), rtol=1e-14)
+    np.testing.assert_allclose(squares, 1.0 + np.square(expected).sum(axis=2), rtol=1e-14)
+    group, sums = rng.integers(0, 4, (2, 6)), np.full((2, 3, 4), np.nan)
+    fd.kernels.sums_of_groups(out, group, sums)
+    for j in range(2):
+        for g in range(4):
+            np.testing.assert_allclose(sums[j, :, g], np.square(out[j][:, group[j] == g]).sum(axis=1), rtol=1e-14)
 
 
 def test_many_targets_that_share_a_penalty_are_formed_in_parts(rng, monkeypatch):

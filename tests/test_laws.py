@@ -429,9 +429,9 @@ PLANTED = [
     (compiled_code_violations, "kernels/filters.py", "@jit\ndef f(d):\n    return sgd.epoch(d)"),
     (compiled_code_violations, "kernels/filters.py", "@jit\ndef f(d):\n    return (sgd.step < d).sum()"),
     (compiled_code_violations, "kernels/filters.py", "def f():\n    @jit\n    def g(d):\n        return d"),
-    (compiled_code_violations, "kernels/filters.py", "@njit(fastmath=True)\ndef f(d):\n    return d"),
+    (compiled_code_violations, "kernels/filters.py", "@njit(fastmath=True)\ndef f(d):\n    return d"),  # planted
     (compiled_code_violations, "kernels/filters.py", "@njit(fastmath={'nnan'})\ndef f(d):\n    return d"),
-    (compiled_code_violations, "tuning.py", "from numba import guvectorize"),
+    (compiled_code_violations, "tuning.py", "from numba import guvectorize"),  # planted, to be refused
     (compiled_code_violations, "kernels/filters.py", "@numba.experimental.jitclass\nclass C: ..."),
     (compiled_code_violations, "kernels/filters.py", "@jit\ndef f(d):\n" + "    d += 1\n" * 60),
     (compiled_code_violations, "kernels/filters.py", "@jit\ndef f(a, b, c, d, e, f, g, h, i, j, k):\n    return a"),
