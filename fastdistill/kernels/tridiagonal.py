@@ -87,7 +87,8 @@ def tridiagonal_students(diagonal, off, lam, xi, targets, duals, misfits):
     factor. Returns -1, or the first family whose T + λI is not positive definite.
     """
     n, steps = diagonal.shape[0], xi.shape[1] + 1
-    inverse, ratio, fit, residual, a = np.empty((5, n))
+    work = np.empty((5, n))
+    inverse, ratio, fit, residual, a = work[0], work[1], work[2], work[3], work[4]
     norm = _norm(diagonal, off)
     for p in range(lam.shape[0]):
         if (p == 0 or lam[p] != lam[p - 1]) and not _factor(diagonal, off, lam[p], inverse, ratio):

@@ -55,7 +55,7 @@ from fastdistill.spectral.decompositions.solved import Solved
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 # A target's students are rotated back through a basis of so many directions where they are so many times as many.
 DIRECTIONS, WORTH_COMPRESSING = 128, 4
-PROBES = 8
+AT_A_TIME = 32
 ROUNDING = 16 * float(np.finfo(np.float64).eps)  # measured: 3 to 7 eps where the basis is wide enough
 # Ratios of the smallest to the largest eigenvalue of K + λI below which this solver is too inexact: a design has ten
 # digits here, and all of them by an SVD; for a kernel of low rank `eigh` drops the rounding errors of zero.
@@ -287,17 +287,28 @@ def _shifted(buffer: np.ndarray, size: int, columns: int) -> np.ndarray:
 
 
 def _row_space(rows: np.ndarray) -> np.ndarray | None:
-    """An orthonormal basis (DIRECTIONS, n) of all rows (N, n), to the last digits of the norm of each; None if wider.
+    """An orthonormal basis (r, n) of all rows (N, n), to the last digits of the norm of each; None above `DIRECTIONS`.
 
-    From random combinations of the rows at unit length. Others, not used for it, test whether the basis contains them.
+    Of random combinations of the rows at unit length: so many at a time, until the next ones have nothing to add.
     """
-    size = np.linalg.norm(rows, axis=1)
-    draws = np.random.default_rng(0).standard_normal((DIRECTIONS + PROBES, len(rows)))
-    combinations = (draws / np.where(size > 0, size, 1.0)) @ rows
-    basis = np.linalg.qr(combinations[:DIRECTIONS].T)[0].T
-    probes = combinations[DIRECTIONS:]
-    outside = probes - (probes @ basis.T) @ basis
-    return basis if np.linalg.norm(outside) <= ROUNDING * np.linalg.norm(probes) else None
+    size = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    scale, rng = np.where(size > 0, size, 1.0), np.random.default_rng(0)
+    basis = np.empty((0, rows.shape[1]))
+    while True:
+        combinations = (rng.standard_normal((AT_A_TIME, len(rows))) / scale) @ rows
+        added = _outside(combinations, basis)
+        if np.linalg.norm(added) <= ROUNDING * np.linalg.norm(combinations):
+            return basis
+        if len(basis) == DIRECTIONS:
+            return None
+        for _ in range(2):  # what is nearly inside leaves the first time with errors of the basis
+            added = np.linalg.qr(_outside(added, basis).T)[0].T
+        basis = np.concatenate([basis, added])
+
+
+def _outside(rows: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Rows less their projection on an orthonormal basis."""
+    return rows - (rows @ basis.T) @ basis
 
 
 def _solved(coefficients: np.ndarray, fits: np.ndarray) -> Solved:
