@@ -350,6 +350,11 @@ def _ridge_calls() -> dict[str, Callable[[], Any]]:
         path = fd.Spectrum.from_kernel(X @ X.T + np.eye(4), solver="tridiagonal").path(y, [0.1, 1.0], [0.5])
         _ = path.fitted, path.gcv
 
+    def two_stages() -> None:
+        from fastdistill.spectral.decompositions.reduction import TwoStage
+
+        TwoStage(np.eye(4, order="F")).rotate(X.T)
+
     def tuned() -> None:
         for criterion in ("loo", "gcv", fd.Holdout(X, y[::-1])):
             for strategy in ("safe", "joint"):
@@ -370,6 +375,7 @@ def _ridge_calls() -> dict[str, Callable[[], Any]]:
         "evidence of each target (DistilledRidgeCV)": weighed,
         "leverages near one (Spectrum.path)": near_interpolation,
         "tridiagonal form (Spectrum.path)": tridiagonal,
+        "tridiagonal form of large kernels (Spectrum.path)": two_stages,
         "many small problems (batched_path)": lambda: fd.batched_path(X[None], y[None], 1.0, [1.0, 0.5]),
     }
 

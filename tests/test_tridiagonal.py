@@ -7,7 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from fastdistill.spectral.decompositions import tridiagonal
+import fastdistill as fd
+from fastdistill.spectral.decompositions import reduction, tridiagonal
 from fastdistill.spectral.decompositions.tridiagonal import Tridiagonal
 from tests import oracle
 from tests.test_cholesky import IDS, TABLE, filters, relative, scaled_problem, spectrum_of
@@ -28,7 +29,8 @@ def families(d):
 
 
 @pytest.mark.parametrize(("cell", "case"), list(enumerate(TABLE)), ids=IDS)
-def test_equals_an_eigendecomposition(cell, case, rng):
+def test_equals_an_eigendecomposition(cell, case, rng, monkeypatch):
+    monkeypatch.setattr(reduction, "LEAST_SIDE", (10_000, 2)[cell // 4 % 2])  # in one stage, and in two
     data, *problem = case
     *_, scaled, y_s = scaled_problem(data, *problem, rng, m=(1, 2, 9, 17)[cell % 4])
     d, U = spectrum_of(data, scaled)
@@ -160,3 +162,29 @@ def test_where_an_eigendecomposition_is_due(rng):
     assert Tridiagonal.of_design(X).accurate(penalties).tolist() == [False, False, True, True]
     assert Tridiagonal(X @ X.T).accurate(penalties).tolist() == [False, False, True, True]
     assert Tridiagonal(X @ X.T + np.eye(40)).accurate(penalties).all()
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize(("smallest", "is_refused"), [(-1e-3, True), (-1e-6, True), (-3e-9, False)])
+def test_the_form_tells_whether_a_kernel_is_definite(smallest, is_refused, fit_intercept, rng):
+    U = np.linalg.qr(np.column_stack([np.ones(40), rng.standard_normal((40, 39))]))[0]
+    K = U @ np.diag([0.5, smallest, *np.linspace(0.1, 1.0, 38)]) @ U.T
+    K = (K + K.T) / 2
+    before = K.copy()
+    if is_refused:
+        with pytest.raises(ValueError, match="K must be positive semi-definite: its smallest eigenvalue is -"):
+            fd.Spectrum.from_kernel(K, fit_intercept, solver="tridiagonal")
+    else:
+        path = fd.Spectrum.from_kernel(K, fit_intercept, solver="tridiagonal").path(K[0], 0.1, [0.5])
+        exact = fd.Spectrum.from_kernel(K, fit_intercept, solver="eigh").path(K[0], 0.1, [0.5])
+        np.testing.assert_allclose(path.fitted, exact.fitted, atol=1e-8)
+    np.testing.assert_array_equal(K, before)
+
+
+def test_errors_after_fits_and_before(rng):
+    """The same numbers, whether they came with the fits or alone."""
+    K, y = rbf_problem(rng, 60)
+    after, before = (fd.Spectrum.from_kernel(K, solver="tridiagonal").path(y, [0.1, 1.0], XI[0]) for _ in range(2))
+    _ = after.fitted
+    np.testing.assert_array_equal(after.gcv, before.gcv)
+    np.testing.assert_allclose(after.gcv, fd.Spectrum.from_kernel(K).path(y, [0.1, 1.0], XI[0]).gcv, rtol=1e-10)

@@ -4,6 +4,7 @@ No Python objects, no globals, no hidden threads; the GIL is released; results g
 each function's docstring. Importing this package imports numba.
 """
 
+from fastdistill.kernels.band import band_to_tridiagonal, rotate_from_band
 from fastdistill.kernels.batch import (
     ACCURATE,
     ILL_CONDITIONED,
@@ -114,6 +115,7 @@ __all__ = [
     "WEIGHT",
     "all_finite",
     "append_rows",
+    "band_to_tridiagonal",
     "batched_students",
     "compress",
     "concentrated_signals",
@@ -146,6 +148,7 @@ __all__ = [
     "residual_filter",
     "ridge_students",
     "ridge_workspace",
+    "rotate_from_band",
     "student_grid",
     "sums_of_groups",
     "tolerance_root",

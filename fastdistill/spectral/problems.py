@@ -29,6 +29,7 @@ from fastdistill.spectral.decompositions.eigen import (
     decompose_kernel,
     entry_scale,
     has_heavy_rows,
+    require_semidefinite,
     scaled_design,
     scaled_kernel,
 )
@@ -216,14 +217,34 @@ class KernelProblem:
         self._scaled, self._centre = scaled_kernel(kernel, frame.weight, frame.fit_intercept, overwrite=known_definite)
         self._queries = KernelQueries(frame, self._centre)
         self._known_definite = known_definite
+        self._tridiagonal: Tridiagonal | None = None
         self.shape = Shape("dense", *kernel.shape)
+
+    def _allowed(self, largest: float) -> float:
+        """How far below zero an eigenvalue may lie beside the largest."""
+        return max(INDEFINITE, self._resolution * len(self._scaled)) * largest
+
+    def require_semidefinite(self) -> None:
+        """An error where K_s has a negative eigenvalue, by those of its tridiagonal form."""
+        d = self.tridiagonal()[0].eigenvalues()
+        require_semidefinite(d, self._allowed(max(self._scale, float(d[0]))))
+        self._known_definite = True
+
+    def is_finite(self) -> bool:
+        """Whether neither K_s nor the sum of its entries overflows."""
+        return bool(np.isfinite(self._scaled.sum()))
 
     def is_definite(self) -> bool:
         """Whether K_s is positive semi-definite by a Cholesky factor; if not, eigenvalues must decide."""
-        # the largest entry is at most the largest eigenvalue, so that this allows no more than they do
-        allowed = max(INDEFINITE, self._resolution * len(self._scaled)) * self._scaled.diagonal().max(initial=0.0)
-        if not self._known_definite and allowed > 0 and np.isfinite(self._scaled.sum()):
-            self._known_definite = is_positive_semidefinite(self._scaled, allowed)
+        if self._known_definite:
+            return True
+        if self._tridiagonal is not None:
+            d = self._tridiagonal.eigenvalues()
+            self._known_definite = bool(d[-1] >= -self._allowed(max(self._scale, float(d[0]))))
+        elif self.is_finite():
+            # the largest entry is at most the largest eigenvalue, so that this allows no more than they do
+            allowed = self._allowed(self._scaled.diagonal().max(initial=0.0))
+            self._known_definite = allowed > 0 and is_positive_semidefinite(self._scaled, allowed)
         return self._known_definite
 
     def decompose(self, solver: str) -> tuple[Decomposition, KernelQueries]:
@@ -254,8 +275,10 @@ class KernelProblem:
         return KernelOperator(self._scaled), self._queries
 
     def tridiagonal(self) -> tuple[Tridiagonal, KernelQueries]:
-        """The tridiagonal form of K_s, and how new points enter."""
-        return Tridiagonal(self._scaled), self._queries
+        """The tridiagonal form of K_s, which overwrites it, and how new points enter."""
+        if self._tridiagonal is None:
+            self._tridiagonal = Tridiagonal(self._scaled, overwrite=True)
+        return self._tridiagonal, self._queries
 
     def light_queries(self) -> np.ndarray:
         """Rows of K."""

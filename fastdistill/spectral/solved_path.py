@@ -148,7 +148,9 @@ class TridiagonalPath(SolvedPath):
     @cached_property
     def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
         frame, penalties = self.spectrum.frame, self.family_penalties[:, 0]
-        squares = self._solver.misfits(self.targets.scaled, penalties, self.family_weights)
+        squares = self._students.misfits if "_students" in vars(self) else None
+        if squares is None:
+            squares = self._solver.misfits(self.targets.scaled, penalties, self.family_weights)
         left = self._solver.remaining(penalties, self.family_weights).reshape(-1, 1) - frame.fit_intercept
         return np.sqrt(squares.reshape(self.n_students, -1) / frame.total_weight), left
 

@@ -113,15 +113,20 @@ def decompose_kernel(
         nonzero = np.abs(d) > noise
         rows = vectors[:, nonzero]
         return Decomposition(d[nonzero], rows, rows, centre, "eigh", noise)
+    require_semidefinite(d, allowed)
+    noise = eigenvalue_noise(len(negated)) * scale
+    rank = np.count_nonzero(d > noise)
+    rows = vectors[:, :rank]
+    return Decomposition(d[:rank], rows, rows, centre, "eigh", noise)
+
+
+def require_semidefinite(d: np.ndarray, allowed: float) -> None:
+    """An error where the smallest of the descending eigenvalues d lies more than `allowed` below zero."""
     if d.min(initial=0.0) < -allowed:
         raise ValueError(
             f"K must be positive semi-definite: its smallest eigenvalue is {d[-1]:.6g}, its largest {d[0]:.6g} "
             f"(allowed: {-allowed:.3g}). Check the kernel, or clip its eigenvalues."
         )
-    noise = eigenvalue_noise(len(negated)) * scale
-    rank = np.count_nonzero(d > noise)
-    rows = vectors[:, :rank]
-    return Decomposition(d[:rank], rows, rows, centre, "eigh", noise)
 
 
 def has_heavy_rows(weight: np.ndarray | None) -> bool:

@@ -13,3 +13,4 @@ class Solved(NamedTuple):
     coefficients: np.ndarray  # (P, k+1, width, m): primal beta with fit = X_s beta, or dual a with fit = K_s a
     fits: np.ndarray  # (P, k+1, n, m) scaled fits
     error: np.ndarray | None = None  # (P, k+1, m) estimated relative error of the fits; None where exact to rounding
+    misfits: np.ndarray | None = None  # (P, k+1, m) ‖y_s − fit‖², where they come by the way

@@ -1,6 +1,6 @@
 """Students of many penalties and schedules from a tridiagonal form of the kernel: no eigenvector is computed.
 
-With K = Q T Qᵀ, T tridiagonal (LAPACK `sytrd`), Q a product of reflectors that is never formed, and v = Qᵀ y::
+With K = Q T Qᵀ, T tridiagonal, Q a product of reflectors that is never formed (`reduction`), and v = Qᵀ y::
 
     a_t = Q c_t,   (T + λI) c_t = (1 − ξ_t) v + ξ_t T c_{t−1}        fit_t = K a_t = u_t − λ a_t
 
@@ -14,7 +14,7 @@ takes K = X Xᵀ and the coefficients Xᵀ a_t.
 linear algebra       here
 ===================  ==============================================
 T                    ``_diagonal`` (n,), ``_off`` (n − 1,)
-Q                    ``_reflectors``, ``_tau``, as LAPACK has them
+Q                    ``_reduction.rotate``
 c_t                  ``duals`` (P, k+1, m, n) before `_rotate_back`
 ===================  ==============================================
 
@@ -30,14 +30,17 @@ rank 3, here                          3e-13    3e-11    3e-09    3e-07
 rank 3, `eigh` without noise of zero  2e-15    2e-15    2e-15    2e-15
 ====================================  =======  =======  =======  =======
 
-Cost: 4/3 n³ for T, half of it at the speed of memory; n² for the eigenvalues; then 9 n ns a student, and 2 n² for each
-product with Q, or 4 n times 128 where they are many. Measured, one thread, RBF, n = 2000, one target, 50
-penalties × 20 steps, as shares of `scipy.linalg.eigh(K)` (and of its driver "evd"), medians of five in turn:
+Cost: 4/3 n³ for T, see `reduction`; n² for the eigenvalues; then 3.2 n ns a student, and 2 to 4 n² for each product
+with Q, of which many students need at most 128. Measured, one thread, RBF, one target, 50 penalties × 20 steps, as
+shares of `scipy.linalg.eigh(K)` (of `numpy.linalg.eigh`), medians of three in turn:
 
-* T alone 0.47 (0.46), and with training errors and traces, which is all that GCV needs, 0.53 (0.51);
-* with fits and dual coefficients of all 1050 students too, 0.59 (0.58). Most of it is the time for T.
-
-At n = 1000 the last is 0.83 (0.98): there so many students cost as much as the form.
+=======================================================  ===========  ===========
+n                                                        1000         2000
+=======================================================  ===========  ===========
+T alone                                                  0.44 (0.44)  0.35 (0.31)
+with training errors and traces: all that GCV needs      0.58 (0.58)  0.41 (0.36)
+with fits and dual coefficients of all 1050 students     0.81 (0.81)  0.52 (0.45)
+=======================================================  ===========  ===========
 """
 
 from __future__ import annotations
@@ -50,12 +53,13 @@ import numpy as np
 from scipy.linalg import lapack
 
 from fastdistill.spectral.compiled import compiled_kernels
+from fastdistill.spectral.decompositions.reduction import reduce
 from fastdistill.spectral.decompositions.solved import Solved
 
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 # A target's students are rotated back through a basis of so many directions where they are so many times as many.
 DIRECTIONS, WORTH_COMPRESSING = 128, 4
-PROBES = 8
+AT_A_TIME = 32
 ROUNDING = 16 * float(np.finfo(np.float64).eps)  # measured: 3 to 7 eps where the basis is wide enough
 # Ratios of the smallest to the largest eigenvalue of K + λI below which this solver is too inexact: a design has ten
 # digits here, and all of them by an SVD; for a kernel of low rank `eigh` drops the rounding errors of zero.
@@ -77,7 +81,8 @@ class Tridiagonal:
         self.n_samples = len(matrix)
         self._design: np.ndarray | None = None
         self._is_primal = False
-        self._reduce(matrix)
+        self._reduction = reduce(matrix)
+        self._diagonal, self._off = self._reduction.diagonal, self._reduction.off
 
     @classmethod
     def of_design(cls, scaled: np.ndarray) -> Self:
@@ -87,49 +92,20 @@ class Tridiagonal:
         self.n_samples, self._design, self._is_primal = n, scaled, p <= n
         return self
 
-    def _reduce(self, matrix: np.ndarray) -> None:
-        """T and the reflectors of Q; `matrix`, in Fortran order, is overwritten."""
-        size = len(matrix)
-        if size < 2:
-            self._diagonal, self._off = matrix.diagonal().copy(), np.empty(0)
-            return
-        lwork = int(lapack.dsytrd_lwork(size, lower=1)[0])
-        matrix, self._diagonal, self._off, self._tau, _ = lapack.dsytrd(matrix, lower=1, lwork=lwork, overwrite_a=1)
-        # Q = diag(1, Q'), and Q' is stored as by a QR factorisation, from the second row on. LAPACK's wrappers copy
-        # what is not contiguous; read from the second entry on, the memory is that of n by n − 1 reflectors with one
-        # more entry at the end, from the row of R above, which 0 makes the identity.
-        matrix[0, 1:] = 0.0
-        self._reflectors = _shifted(matrix.ravel(order="K"), size, size - 1)
-
-    def _apply(self, buffer: np.ndarray, *, transpose: bool = False) -> None:
-        """Q c or Qᵀ c of vectors c, contiguous in `buffer` (columns · n + 1,), see `_vectors`; in place."""
-        size = len(self._diagonal)
-        if size < 2:
-            return
-        columns = _shifted(buffer, size, len(buffer) // size)
-        trans = "T" if transpose else "N"
-        _, work, _ = lapack.dormqr("L", trans, self._reflectors, self._tau, columns, -1, overwrite_c=1)
-        lapack.dormqr("L", trans, self._reflectors, self._tau, columns, int(work[0]), overwrite_c=1)
-
-    def _rotate_back(self, duals: np.ndarray, buffer: np.ndarray) -> None:
-        """Q c of all students, in place; `duals` (P, k+1, m, n) is the start of `buffer`.
+    def _rotate_back(self, duals: np.ndarray) -> None:
+        """Q c of all students, in place; `duals` (P, k+1, m, n).
 
         Where students are many, only a basis of each target's is multiplied by Q: 1050 students, of 50 penalties over
         seven decades and 20 steps, span 75 directions to the last digit.
         """
         n_families, steps, m, size = duals.shape
         many = n_families * steps >= WORTH_COMPRESSING * DIRECTIONS and size > DIRECTIONS
-        found = [_row_space(duals[:, :, j].reshape(-1, size)) for j in range(m * many)]
-        bases = [basis for basis in found if basis is not None]
-        if len(bases) < m:
-            self._apply(buffer)
-            return
-        for j, basis in enumerate(bases):
-            part, rotated = _vectors(basis.shape)
-            rotated[:] = basis
-            self._apply(part)
+        for j in range(m):
             students = duals[:, :, j].reshape(-1, size)
-            duals[:, :, j] = (students @ basis.T @ rotated).reshape(n_families, steps, size)
+            basis = _row_space(students) if many else None
+            rotate = self._reduction.rotate
+            rotated = rotate(students) if basis is None else students @ basis.T @ rotate(basis)
+            duals[:, :, j] = rotated.reshape(n_families, steps, size)
 
     @cached_property
     def _eigenvalues(self) -> np.ndarray:
@@ -156,20 +132,20 @@ class Tridiagonal:
         Results are views whose last two axes are in Fortran order.
         """
         lam, xi = _families(lam, xi)
-        shape = (*_steps(xi), y_s.shape[1], len(self._diagonal))
-        buffer, duals = _vectors(shape)
-        self._sweep(self._rotated(y_s), lam, xi, duals=duals)
+        duals = np.empty((*_steps(xi), y_s.shape[1], len(self._diagonal)))
+        misfits = np.empty(duals.shape[:3])
+        self._sweep(self._rotated(y_s), lam, xi, duals=duals, misfits=misfits)
         if self._design is not None and self._is_primal:
-            self._rotate_back(duals, buffer)
+            self._rotate_back(duals)
             return _solved(duals, duals @ self._design.T)
         # one of a_t and K a_t is multiplied by Q, and the other follows from it without cancellation
         large = lam > self._norm
         duals[large] = self._product(duals[large])
-        self._rotate_back(duals, buffer)
-        fits = np.empty(shape)
+        self._rotate_back(duals)
+        fits = np.empty_like(duals)
         targets = np.ascontiguousarray(y_s.T)
         compiled_kernels().fits_and_duals(lam, xi, targets, large, duals, fits)
-        return _solved(duals if self._design is None else duals @ self._design, fits)
+        return _solved(duals if self._design is None else duals @ self._design, fits, misfits)
 
     def misfits(self, y_s: np.ndarray, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
         """‖y_s − fit_t‖² of each student, (P, k+1, m): O(n) each after one product with Qᵀ."""
@@ -188,11 +164,10 @@ class Tridiagonal:
         rotated = self._rotated(y_s)
         shape = (*_steps(xi), *rotated.shape)
         least = lam.min(keepdims=True)
-        buffer, student = _vectors((1, 1, *shape[2:]))
+        student = np.empty((1, 1, *shape[2:]))
         self._sweep(rotated, least, np.empty((1, 0)), duals=student)
-        first = student[0, 0].copy()
-        self._apply(buffer)
-        residual = y_s - design @ student[0, 0].T
+        first = student[0, 0]
+        residual = y_s - design @ self._reduction.rotate(first).T
         misfits = np.empty(shape[:3])
         height = max(1, BLOCK_ENTRIES // math.prod(shape[1:]))
         for start in range(0, len(lam), height):
@@ -242,10 +217,7 @@ class Tridiagonal:
     def _rotated(self, y_s: np.ndarray) -> np.ndarray:
         """v = Qᵀ y, or Qᵀ Xᵀ y, one target a row (m, n)."""
         start = y_s.T if self._design is None or not self._is_primal else y_s.T @ self._design
-        buffer, rotated = _vectors(start.shape)
-        rotated[:] = start
-        self._apply(buffer, transpose=True)
-        return rotated
+        return self._reduction.rotate(start, transpose=True)
 
     def _sweep(self, rotated: np.ndarray, lam: np.ndarray, xi: np.ndarray, **outputs: np.ndarray) -> None:
         """Fill `duals` (P, k+1, m, n) or `misfits` (P, k+1, m)."""
@@ -274,31 +246,30 @@ def _steps(xi: np.ndarray) -> tuple[int, int]:
     return len(xi), xi.shape[1] + 1
 
 
-def _vectors(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """A buffer for `_apply`, one entry longer than the vectors (..., n) in it, and these."""
-    buffer = np.empty(math.prod(shape) + 1)
-    buffer[-1] = 0.0  # multiplied by 0, and what memory holds could be NaN
-    return buffer, buffer[:-1].reshape(shape)
-
-
-def _shifted(buffer: np.ndarray, size: int, columns: int) -> np.ndarray:
-    """The contiguous (size, columns) array, in Fortran order, whose first entry is the second one of `buffer`."""
-    return buffer[1 : 1 + size * columns].reshape((size, columns), order="F")
-
-
 def _row_space(rows: np.ndarray) -> np.ndarray | None:
-    """An orthonormal basis (DIRECTIONS, n) of all rows (N, n), to the last digits of the norm of each; None if wider.
+    """An orthonormal basis (r, n) of all rows (N, n), to the last digits of the norm of each; None above `DIRECTIONS`.
 
-    From random combinations of the rows at unit length. Others, not used for it, test whether the basis contains them.
+    Of random combinations of the rows at unit length: so many at a time, until the next ones have nothing to add.
     """
-    size = np.linalg.norm(rows, axis=1)
-    draws = np.random.default_rng(0).standard_normal((DIRECTIONS + PROBES, len(rows)))
-    combinations = (draws / np.where(size > 0, size, 1.0)) @ rows
-    basis = np.linalg.qr(combinations[:DIRECTIONS].T)[0].T
-    probes = combinations[DIRECTIONS:]
-    outside = probes - (probes @ basis.T) @ basis
-    return basis if np.linalg.norm(outside) <= ROUNDING * np.linalg.norm(probes) else None
+    size = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    scale, rng = np.where(size > 0, size, 1.0), np.random.default_rng(0)
+    basis = np.empty((0, rows.shape[1]))
+    while True:
+        combinations = (rng.standard_normal((AT_A_TIME, len(rows))) / scale) @ rows
+        added = _outside(combinations, basis)
+        if np.linalg.norm(added) <= ROUNDING * np.linalg.norm(combinations):
+            return basis
+        if len(basis) + AT_A_TIME > DIRECTIONS:
+            return None
+        for _ in range(2):  # what is nearly inside leaves the first time with errors of the basis
+            added = np.linalg.qr(_outside(added, basis).T)[0].T
+        basis = np.concatenate([basis, added])
 
 
-def _solved(coefficients: np.ndarray, fits: np.ndarray) -> Solved:
-    return Solved(coefficients.swapaxes(2, 3), fits.swapaxes(2, 3))
+def _outside(rows: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Rows less their projection on an orthonormal basis."""
+    return rows - (rows @ basis.T) @ basis
+
+
+def _solved(coefficients: np.ndarray, fits: np.ndarray, misfits: np.ndarray | None = None) -> Solved:
+    return Solved(coefficients.swapaxes(2, 3), fits.swapaxes(2, 3), misfits=misfits)
