@@ -324,6 +324,8 @@ def penalties(lam: Any, name: str = "lam", *, positive: bool = False) -> np.ndar
         return arr
     if arr.size == 0:
         raise ValueError(f"{name} is empty; at least one penalty is needed.")
+    if arr.min() >= 1.0 / LARGEST_LINEAR and arr.max() <= LARGEST_LINEAR:
+        return arr
     wrong = arr <= 0 if positive else arr < 0
     if wrong.any() and arr.size == 1:
         bound = "positive" if positive else "at least 0"

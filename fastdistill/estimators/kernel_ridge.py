@@ -31,10 +31,9 @@ from typing import Any, Literal, overload
 import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.metrics.pairwise import kernel_metrics, pairwise_kernels
-from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
-from fastdistill.estimators._common import DATA, affine, checked_queries, checked_recursion, last_student
+from fastdistill.estimators._common import affine, checked_queries, checked_recursion, checked_samples, last_student
 from fastdistill.estimators._intervals import IntervalRegressor, TrainingData, given_students
 from fastdistill.spectral.gaussian_process import Posterior
 from fastdistill.spectral.neural_tangent import Network, ntk_kernel
@@ -333,7 +332,7 @@ class DistilledKernelRidge(KernelRegressor):
         kernel = Kernel.of(self)
         kernel.check()
         # The copy keeps the model as it is when the caller reuses the memory of X.
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not kernel.is_precomputed, **DATA)
+        X, y = checked_samples(self, X, y, copy=not kernel.is_precomputed)
         spectrum = kernel.spectrum(X, sample_weight, self.solver, self.tol)
         penalties = np.atleast_1d(penalty)
         if not kernel.admitted(spectrum, penalties).all():

@@ -168,7 +168,9 @@ class Concentrated:
     @staticmethod
     def _filled(tilt: np.ndarray) -> np.ndarray:
         """With groups of no direction added, so that no vector is filled in part: 0.3 and not 0.4 ms for r = 100."""
-        return np.pad(tilt, ((0, 0), (0, 0), (0, -tilt.shape[2] % VECTORS)), constant_values=OF_NO_DIRECTION)
+        filled = np.full((*tilt.shape[:2], tilt.shape[2] + -tilt.shape[2] % VECTORS), OF_NO_DIRECTION)
+        filled[..., : tilt.shape[2]] = tilt
+        return filled
 
     def together(self, squares: np.ndarray, outside: np.ndarray) -> Posterior:
         """The posterior of all targets (r, m), which share W."""
@@ -201,13 +203,13 @@ class Concentrated:
         noise = np.maximum(np.broadcast_to(start, (*shape[:2], *start.shape)).reshape(-1, m), floor)
         for update in range(NOISE_UPDATES):
             of_noise = ((1 / noise) @ squares.T).reshape(*shape, r)  # Σ q / g over targets
-            exponent = np.minimum(offset - self._block(of_noise * half_contrast), LARGEST_EXPONENT)
-            small = np.exp(-np.abs(exponent))
-            belongs = self._each(np.where(exponent > 0, small, 1.0) / (1 + small))
+            # of the exponential at most; where it vanishes W is 1
+            odds = np.exp(np.minimum(offset - self._block(of_noise * half_contrast), LARGEST_EXPONENT))
+            belongs = self._each(1.0 / (1.0 + odds))
             if update < NOISE_UPDATES - 1:
                 explained = (thin - belongs * (2 * half_contrast)).reshape(-1, r) @ squares
                 noise = np.maximum((explained + outside) / self.n, floor)
-        against = (np.maximum(exponent, 0.0) + np.log1p(small)).sum(axis=-1)
+        against = np.log1p(odds).sum(axis=-1)
         spread = m * self.log_wide + (of_noise * self.wide).sum(axis=-1)
         of_targets = (self.n * np.log(noise) + outside / noise).sum(axis=1).reshape(shape)
         priors = len(self.first) * np.log(SIGNAL_SHARES)[:, None]
