@@ -137,6 +137,8 @@ def each_sized(arr: np.ndarray, name: str, largest: float = LARGEST) -> np.ndarr
 
 def unit_size(arr: np.ndarray, largest: float = LARGEST_TARGET) -> float:
     """A power of two that brings an array to unit size: 1 unless its largest entry lies beyond 1 / largest, largest."""
+    if is_ordinary(arr, largest):
+        return 1.0
     size = largest_entry(arr)
     if size == 0.0 or 1.0 / largest <= size <= largest:
         return 1.0
