@@ -251,21 +251,33 @@ def result_dtype(*arrays: Any) -> np.dtype:
 
 def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
     """A finite, square, symmetric float64 (n, n) array; definiteness is judged by its eigenvalues, later."""
-    arr = filled_matrix(K, name)
+    is_checked = type(K) is np.ndarray and K.ndim == 2 and is_ordinary(K)
+    arr = K if is_checked else filled_matrix(K, name)
     if arr.shape[0] != arr.shape[1]:
         raise ValueError(f"{name} must be square (n, n), got shape {arr.shape}; predictions take kernel(query, train).")
-    worst, scale, size = 0.0, largest_entry(sized(arr, name)), 128
-    for i in range(0, len(arr), size):  # by tiles that fit a cache: no second n by n array
-        for j in range(i, len(arr), size):
-            tile = arr[i : i + size, j : j + size] - arr[j : j + size, i : i + size].T
-            worst = max(worst, float(tile.max()), -float(tile.min()))
+    if not is_checked:
+        sized(arr, name)
     tolerance = max(SYMMETRY_TOLERANCE, 16 * float(np.finfo(result_dtype(K)).eps))
+    # the root of the sum of their squares is no smaller than the largest difference, and one entry than the largest
+    if math.sqrt(sum(float(np.vdot(tile, tile)) for tile in _asymmetry(arr))) <= tolerance * float(np.abs(arr.diagonal()).max()):
+        return arr
+    worst, scale = max(largest_entry(tile) for tile in _asymmetry(arr)), largest_entry(arr)
     if worst > tolerance * scale:
         raise ValueError(
             f"{name} must be symmetric: the largest |K - K.T| is {worst:.3g} against a largest entry of {scale:.3g}. "
             f"Pass (K + K.T) / 2 if the asymmetry is noise."
         )
     return arr
+
+
+def _asymmetry(arr: np.ndarray, size: int = 128) -> Iterator[np.ndarray]:
+    """arr − arr.T above the diagonal by tiles that fit a cache, each in the memory of the one before."""
+    kept = np.empty(size * size)
+    for i in range(0, len(arr), size):
+        for j in range(i, len(arr), size):
+            above = arr[i : i + size, j : j + size]
+            tile = kept[: above.size].reshape(above.shape)
+            yield np.subtract(above, arr[j : j + size, i : i + size].T, out=tile)
 
 
 def targets(y: Any, n_samples: int, name: str = "y") -> tuple[np.ndarray, bool]:

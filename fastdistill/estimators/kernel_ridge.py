@@ -25,7 +25,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -560,15 +560,16 @@ class RefusedPosterior:
 class DeferredPosterior:
     """Standard deviations of a fitted model: its kernel matrix is decomposed when they are first asked for."""
 
-    def __init__(self, kernel: Kernel, X: Any, weight: Any, penalties: np.ndarray) -> None:
-        self._kernel, self._X, self._weight, self._penalties = kernel, X, weight, penalties
+    def __init__(self, spectrum: Spectrum | Callable[[], Spectrum], penalties: np.ndarray) -> None:
+        self._spectrum, self._penalties = spectrum, penalties
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_prepared"}
 
     @cached_property
     def _prepared(self) -> Posterior:
-        return Posterior(self._kernel.spectrum(self._X, self._weight).coordinates, self._penalties)
+        spectrum = self._spectrum if isinstance(self._spectrum, Spectrum) else self._spectrum()
+        return Posterior(spectrum.coordinates, self._penalties)
 
     def variance(self, Kq: np.ndarray, kernel_diag: Any) -> np.ndarray:
         """As of `Posterior`."""
@@ -583,9 +584,9 @@ def posterior(
         return None
     if spectrum.is_decomposed:
         return Posterior(spectrum.coordinates, penalties)
-    # a precomputed matrix is the caller's own
-    own = X.copy() if kernel.is_precomputed else X
-    return DeferredPosterior(kernel, own, None if weight is None else np.array(weight), penalties)
+    if kernel.is_precomputed:  # a matrix that is the caller's own, of which the spectrum has a copy
+        return DeferredPosterior(spectrum.unsolved(), penalties)
+    return DeferredPosterior(partial(kernel.spectrum, X, None if weight is None else np.array(weight)), penalties)
 
 
 def short_indices(X: Any) -> Any:

@@ -216,19 +216,25 @@ class KernelProblem:
         self._scaled, self._centre = scaled_kernel(kernel, frame.weight, frame.fit_intercept, overwrite=known_definite)
         self._queries = KernelQueries(frame, self._centre)
         self._known_definite = known_definite
+        self._copy: np.ndarray | None = None  # of K_s in Fortran order, for the next factor
         self.shape = Shape("dense", *kernel.shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_copy": None}
 
     def is_definite(self) -> bool:
         """Whether K_s is positive semi-definite by a Cholesky factor; if not, eigenvalues must decide."""
         # the largest entry is at most the largest eigenvalue, so that this allows no more than they do
         allowed = max(INDEFINITE, self._resolution * len(self._scaled)) * self._scaled.diagonal().max(initial=0.0)
-        if not self._known_definite and allowed > 0 and np.isfinite(self._scaled.sum()):
-            self._known_definite = is_positive_semidefinite(self._scaled, allowed)
+        if not self._known_definite and allowed > 0:
+            copy = np.empty(self._scaled.shape, order="F")
+            self._known_definite = is_positive_semidefinite(self._scaled, allowed, copy)
+            self._copy = copy if self._known_definite else None
         return self._known_definite
 
     def decompose(self, solver: str) -> tuple[Decomposition, KernelQueries]:
         """By all eigenvalues; where some weights are huge, by the graded SVD of a factor."""
-        weight = self.frame.weight
+        weight, self._copy = self.frame.weight, None
         decomposition = decompose_kernel(
             np.negative(self._scaled, out=self._scaled),
             self._centre,
@@ -246,7 +252,9 @@ class KernelProblem:
         """Of K_s + λI, where K_s is positive semi-definite and λ well above the rounding of K before it was centred."""
         if lam < MIN_RCOND_KERNEL * self._scale or not self.is_definite():
             return None
-        factor = _factored(lambda: Cholesky.of_kernel(self._scaled, lam))
+        copy, self._copy = self._copy, None
+        matrix = self._scaled if copy is None else copy
+        factor = _factored(lambda: Cholesky.of_kernel(matrix, lam, overwrite=copy is not None))
         return None if factor is None else (factor, self._queries)
 
     def products(self) -> tuple[KernelOperator, KernelQueries]:

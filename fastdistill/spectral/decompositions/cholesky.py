@@ -318,15 +318,26 @@ class Cholesky:
         return inner
 
 
-def is_positive_semidefinite(kernel: np.ndarray, shift: float) -> bool:
+def is_positive_semidefinite(kernel: np.ndarray, shift: float, copy: np.ndarray | None = None) -> bool:
     """Whether the symmetric matrix `kernel` + `shift` I has a Cholesky factor: n³/3, a tenth of its eigenvalues.
 
     `shift` > 0 is how far below zero an eigenvalue may lie. It must be above the rounding error of an eigenvalue of
-    zero, a few eps of the largest. For an indefinite matrix LAPACK usually stops long before the last column.
+    zero, a few eps of the largest. For an indefinite matrix LAPACK usually stops long before the last column. `copy`,
+    an array in Fortran order that is worked in, holds `kernel` afterwards where the answer is yes: restoring half of
+    it takes a third of the time of another copy.
     """
-    matrix = np.array(kernel.T if kernel.flags.c_contiguous else kernel, dtype=np.float64, order="F")
-    np.fill_diagonal(matrix, matrix.diagonal() + shift)
-    return lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)[1] == 0
+    matrix = kernel.T if kernel.flags.c_contiguous else kernel
+    work = np.empty(matrix.shape, order="F") if copy is None else copy
+    work[...] = matrix
+    diagonal = work.ravel(order="K")[:: len(work) + 1]
+    diagonal += shift
+    _, failed = lapack.dpotrf(work, lower=1, clean=0, overwrite_a=1)
+    if failed or not np.isfinite(diagonal[-1]):  # a NaN anywhere spreads to the last column
+        return False
+    for first in range(0, len(work), BLOCK_COLUMNS):
+        columns = slice(first, first + BLOCK_COLUMNS)
+        work[first:, columns] = matrix[first:, columns]
+    return True
 
 
 def _each_row(apply: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
