@@ -258,8 +258,9 @@ def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
     if not is_checked:
         sized(arr, name)
     tolerance = max(SYMMETRY_TOLERANCE, 16 * float(np.finfo(result_dtype(K)).eps))
-    # the root of the sum of their squares is no smaller than the largest difference, and one entry than the largest
-    if math.sqrt(sum(float(np.vdot(tile, tile)) for tile in _asymmetry(arr))) <= tolerance * float(np.abs(arr.diagonal()).max()):
+    # the root of the sum of squares is no smaller than the largest difference, and no diagonal entry above the largest
+    difference = math.sqrt(sum(float(np.vdot(tile, tile)) for tile in _asymmetry(arr)))
+    if difference <= tolerance * np.abs(arr.diagonal()).max():
         return arr
     worst, scale = max(largest_entry(tile) for tile in _asymmetry(arr)), largest_entry(arr)
     if worst > tolerance * scale:
