@@ -249,8 +249,11 @@ def result_dtype(*arrays: Any) -> np.dtype:
     return np.dtype(np.float32 if single else np.float64)
 
 
-def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
-    """A finite, square, symmetric float64 (n, n) array; definiteness is judged by its eigenvalues, later."""
+def kernel_matrix(K: Any, name: str = "K") -> tuple[np.ndarray, bool]:
+    """A finite, square, symmetric float64 (n, n) array, and whether it is symmetric to rounding.
+
+    Definiteness is judged by its eigenvalues, later.
+    """
     is_checked = type(K) is np.ndarray and K.ndim == 2 and is_ordinary(K)
     arr = K if is_checked else filled_matrix(K, name)
     if arr.shape[0] != arr.shape[1]:
@@ -260,15 +263,16 @@ def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
     tolerance = max(SYMMETRY_TOLERANCE, 16 * float(np.finfo(result_dtype(K)).eps))
     # the root of the sum of squares is no smaller than the largest difference, and no diagonal entry above the largest
     difference = math.sqrt(sum(float(np.vdot(tile, tile)) for tile in _asymmetry(arr)))
-    if difference <= tolerance * np.abs(arr.diagonal()).max():
-        return arr
+    largest = float(np.abs(arr.diagonal()).max())
+    if difference <= tolerance * largest:
+        return arr, difference <= EPS * largest
     worst, scale = max(largest_entry(tile) for tile in _asymmetry(arr)), largest_entry(arr)
     if worst > tolerance * scale:
         raise ValueError(
             f"{name} must be symmetric: the largest |K - K.T| is {worst:.3g} against a largest entry of {scale:.3g}. "
             f"Pass (K + K.T) / 2 if the asymmetry is noise."
         )
-    return arr
+    return arr, False
 
 
 def _asymmetry(arr: np.ndarray, size: int = 128) -> Iterator[np.ndarray]:

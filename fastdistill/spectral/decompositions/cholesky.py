@@ -65,6 +65,7 @@ FEW_TARGETS = 2  # so many columns are solved by `trsv`, one by one: twice as fa
 SMALL = 128  # sides up to which a call costs more than `trsv` saves
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 BLOCK_COLUMNS = 256
+TILE = 128
 
 
 class Products(Protocol):
@@ -282,7 +283,7 @@ class Cholesky:
         Each from the rows of two lower powers, so that only every second j needs a product of matrices.
         """
         inverse, _ = lapack.dpotri(self._factor, lower=1)
-        _mirror(inverse)
+        mirror(inverse)
         inverse *= self.lam
         complement = inverse.T  # B
         if self._matrix is None:
@@ -316,28 +317,6 @@ class Cholesky:
         inner = -self.lam * (inverse @ inverse.T)
         np.fill_diagonal(inner, 1.0 + inner.diagonal())
         return inner
-
-
-def is_positive_semidefinite(kernel: np.ndarray, shift: float, copy: np.ndarray | None = None) -> bool:
-    """Whether the symmetric matrix `kernel` + `shift` I has a Cholesky factor: n³/3, a tenth of its eigenvalues.
-
-    `shift` > 0 is how far below zero an eigenvalue may lie. It must be above the rounding error of an eigenvalue of
-    zero, a few eps of the largest. For an indefinite matrix LAPACK usually stops long before the last column. `copy`,
-    an array in Fortran order that is worked in, holds `kernel` afterwards where the answer is yes: restoring half of
-    it takes a third of the time of another copy.
-    """
-    matrix = kernel.T if kernel.flags.c_contiguous else kernel
-    work = np.empty(matrix.shape, order="F") if copy is None else copy
-    work[...] = matrix
-    diagonal = work.ravel(order="K")[:: len(work) + 1]
-    diagonal += shift
-    _, failed = lapack.dpotrf(work, lower=1, clean=0, overwrite_a=1)
-    if failed or not np.isfinite(diagonal[-1]):  # a NaN anywhere spreads to the last column
-        return False
-    for first in range(0, len(work), BLOCK_COLUMNS):
-        columns = slice(first, first + BLOCK_COLUMNS)
-        work[first:, columns] = matrix[first:, columns]
-    return True
 
 
 def _each_row(apply: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -407,10 +386,11 @@ def _absolute_sums(matrix: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
     return sums
 
 
-def _mirror(matrix: np.ndarray) -> None:
-    """Copy the triangle below the diagonal to the one above it."""
-    for first in range(0, len(matrix), BLOCK_COLUMNS):
-        index = slice(first, first + BLOCK_COLUMNS)
-        matrix[:first, index] = matrix[index, :first].T
+def mirror(matrix: np.ndarray) -> None:
+    """Copy the triangle below the diagonal to the one above it, by tiles that fit a cache."""
+    for first in range(0, len(matrix), TILE):
+        index = slice(first, first + TILE)
+        for start in range(0, first, TILE):
+            matrix[start : start + TILE, index] = matrix[index, start : start + TILE].T
         block = matrix[index, index]
         block[:] = np.tril(block) + np.tril(block, -1).T
