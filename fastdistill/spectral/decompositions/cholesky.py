@@ -113,9 +113,10 @@ class Cholesky:
         self._design = design
         self._is_primal = design is not None and design.shape[1] <= design.shape[0]
         self._diagonal = matrix.diagonal().copy()
-        self.trace = float(self._diagonal.sum())  # of K, at least its largest eigenvalue
+        self.trace = float(np.add.reduce(self._diagonal))  # of K, at least its largest eigenvalue
         # where λ > ‖K‖ fits are products with K, which needs all of it
-        self._matrix = matrix.copy(order="F") if _exceeds_norm(self.lam, matrix, self._diagonal) else None
+        exceeds = self.lam * len(matrix) > self.trace and _exceeds_norm(self.lam, matrix, self._diagonal)
+        self._matrix = matrix.copy(order="F") if exceeds else None
         matrix.ravel(order="K")[:: len(matrix) + 1] += self.lam
         self._factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
         if failed:
@@ -169,7 +170,7 @@ class Cholesky:
         are views whose last two axes are in Fortran order.
         """
         self._require_own(lam)
-        duals, images = self._chain(y_s, xi)
+        duals, images = self._chain(y_s, xi, with_last_image=with_fits)
         coefficients, fits = duals, images
         if not with_fits:
             fits = images[..., :0]
@@ -179,12 +180,12 @@ class Cholesky:
             coefficients = _each_row(self._design.transposed, duals)
         return Solved(coefficients.transpose(1, 0, 3, 2), fits.transpose(1, 0, 3, 2))
 
-    def _chain(self, y_s: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _chain(self, y_s: np.ndarray, xi: np.ndarray, *, with_last_image: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """a_t and K a_t, each (k+1, P, m, n or p): the columns of a step are contiguous, as LAPACK needs them."""
         (n_families, k), m = xi.shape, y_s.shape[1]
         start = y_s.T if self._design is None or not self._is_primal else self._design.transposed(y_s).T
         if n_families == 1 and m <= FEW_TARGETS and len(self._diagonal) <= SMALL:
-            return self._small_chain(start, xi[0].tolist())
+            return self._small_chain(start, xi[0].tolist(), with_last_image=with_last_image)
         duals = np.empty((k + 1, n_families, m, len(self._diagonal)))
         images = np.empty_like(duals)
         duals[0] = self.solve(np.array(start, order="C").T).T  # one for all families: no weight enters it
@@ -200,8 +201,13 @@ class Cholesky:
             images[t] = self._image(targets, duals[t])
         return duals, images
 
-    def _small_chain(self, start: np.ndarray, xi: list[float]) -> tuple[np.ndarray, np.ndarray]:
-        """`_chain` of one schedule where what costs is the number of calls: as few of them as there can be."""
+    def _small_chain(
+        self, start: np.ndarray, xi: list[float], *, with_last_image: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`_chain` of one schedule where what costs is the number of calls: as few of them as there can be.
+
+        The last K a_t, which no later step needs, is formed only if asked for.
+        """
         duals = np.empty((len(xi) + 1, 1, *start.shape))
         images = np.empty_like(duals)
         targets = start
@@ -212,7 +218,8 @@ class Cholesky:
             step = duals[t, 0]
             step[...] = targets
             lapack.dpotrs(self._factor, step.T, lower=1, overwrite_b=1)  # in place, as it is in Fortran order
-            images[t, 0] = self._image(targets, step)
+            if t < len(xi) or with_last_image:
+                images[t, 0] = self._image(targets, step)
         return duals, images
 
     def _image(self, targets: np.ndarray, duals: np.ndarray) -> np.ndarray:
@@ -220,7 +227,7 @@ class Cholesky:
         return targets - self.lam * duals if self._matrix is None else duals @ self._matrix
 
     def _require_own(self, lam: np.ndarray) -> None:
-        if not (lam == self.lam).all():
+        if lam.tolist() != [self.lam] * len(lam):
             raise ValueError(f"A Cholesky factor serves one penalty: lam must be {self.lam!r} for every family.")
 
     def traces(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
