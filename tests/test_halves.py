@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 
 import numpy as np
@@ -126,3 +127,19 @@ def test_a_model_is_independent_of_the_matrix_it_was_fitted_to(fit_intercept, rn
     np.testing.assert_allclose(spectrum.path(y, [0.5, 2.0], 0.5, n_steps=1).loo, whole.loo, rtol=1e-9, atol=1e-11)
     std = model.predict(K[:5], return_std=True, kernel_diag=np.diagonal(K)[:5])[1]
     np.testing.assert_allclose(std, whole.predict_std(K[:5], np.diagonal(K)[:5])[0, 0], rtol=1e-8)
+
+
+@pytest.mark.parametrize("solver", ["auto", "eigh", "cholesky", "tridiagonal"])
+def test_standard_deviations_survive_the_caller_and_a_pickle(solver, rng):
+    """A model of a given matrix keeps what it needs of it, once."""
+    X, y = rng.standard_normal((N, 3)), rng.standard_normal(N)
+    K = X @ X.T + 0.1 * np.eye(N)
+    given = K.copy()
+    model = fd.DistilledKernelRidge(0.5, kernel="precomputed", solver=solver).fit(given, y)
+    stored = pickle.dumps(model)
+    given[:] = 0.0
+    wanted = fd.Spectrum.from_kernel(K, True).path(y, 0.5, []).predict_std(K[:5], np.diagonal(K)[:5])[0]
+    for fitted in (model, pickle.loads(stored)):
+        std = fitted.predict(K[:5], return_std=True, kernel_diag=np.diagonal(K)[:5])[1]
+        np.testing.assert_allclose(std, wanted, rtol=1e-8)
+    assert len(stored) < 4 * K.nbytes

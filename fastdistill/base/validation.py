@@ -277,7 +277,7 @@ def kernel_matrix(K: Any, name: str = "K") -> tuple[np.ndarray, bool]:
 
 def _asymmetry(arr: np.ndarray, size: int = 128) -> Iterator[np.ndarray]:
     """arr − arr.T above the diagonal by tiles that fit a cache, each in the memory of the one before."""
-    kept = np.empty(size * size)
+    kept = np.empty(min(size, len(arr)) ** 2)
     for i in range(0, len(arr), size):
         for j in range(i, len(arr), size):
             above = arr[i : i + size, j : j + size]

@@ -40,6 +40,7 @@ from fastdistill.spectral.neural_tangent import Network, ntk_kernel
 from fastdistill.spectral.spectrum import KERNEL_SOLVERS, Spectrum
 
 DIAGONAL_BLOCK = 64  # samples
+DECOMPOSING = ("auto", "eigh")  # solvers whose spectrum gives eigenvalues when they are asked for
 VALUES = 2**24  # kernel values of a block of predictions (128 MiB)
 STORED = 2**25  # entries of the largest matrix that a Krylov basis is given whole (256 MiB)
 NTK = "ntk"
@@ -344,9 +345,7 @@ class DistilledKernelRidge(KernelRegressor):
         # alpha = 1e-3: relative error 2e-3 when stored as float32, 5e-8 so).
         self.dual_coef_, self.intercept_ = coef, intercept if self.fit_intercept else 0.0
         self.X_fit_ = X
-        self._posterior = (
-            RefusedPosterior() if self.solver == "krylov" else posterior(kernel, spectrum, X, sample_weight, penalties)
-        )
+        self._posterior = posterior(kernel, spectrum, X, sample_weight, penalties, self.solver)
         self._kernel = kernel
         self._training = None
         if self.solver != "krylov":
@@ -577,16 +576,19 @@ class DeferredPosterior:
 
 
 def posterior(
-    kernel: Kernel, spectrum: Spectrum, X: Any, weight: Any, penalties: np.ndarray
-) -> Posterior | DeferredPosterior | None:
+    kernel: Kernel, spectrum: Spectrum, X: Any, weight: Any, penalties: np.ndarray, solver: str
+) -> Posterior | DeferredPosterior | RefusedPosterior | None:
     """What standard deviations of a model of the samples X need; an indefinite kernel has none."""
+    if solver == "krylov":
+        return RefusedPosterior()
     if spectrum.smallest < 0.0:
         return None
     if spectrum.is_decomposed:
         return Posterior(spectrum.coordinates, penalties)
-    if kernel.is_precomputed:  # a matrix that is the caller's own, of which the spectrum has a copy
-        return DeferredPosterior(spectrum.unsolved(), penalties)
-    return DeferredPosterior(partial(kernel.spectrum, X, None if weight is None else np.array(weight)), penalties)
+    if kernel.is_precomputed and solver in DECOMPOSING:  # the spectrum has a copy of the caller's matrix
+        return DeferredPosterior(spectrum, penalties)
+    own, own_weight = X.copy() if kernel.is_precomputed else X, None if weight is None else np.array(weight)
+    return DeferredPosterior(partial(kernel.spectrum, own, own_weight), penalties)
 
 
 def short_indices(X: Any) -> Any:

@@ -313,13 +313,6 @@ class Spectrum:
         light = problem.light_queries() if len(self.frame.light) else None
         return Coordinates(decomposition, self.frame, queries, light, is_kernel=self.is_kernel)
 
-    def unsolved(self) -> Spectrum:
-        """Of the same problem, which is not copied, without what has been solved; before a decomposition only."""
-        if self._solvers is None:
-            raise ValueError("A decomposed spectrum has no problem left to solve.")
-        problem = self._solvers.problem
-        return Spectrum(problem, self._width, self.dtype, "auto", is_kernel=self.is_kernel)
-
     @property
     def is_decomposed(self) -> bool:
         """Whether eigenvalues and bases are at hand."""
