@@ -72,7 +72,7 @@ class Concentrated:
         self.signal = d / self.lam[:, None]  # (L, r)
         apart = d[:-1] - d[1:] > TIE * d[0]
         self.first = np.arange(len(d)) if apart.all() else np.append(0, np.flatnonzero(apart) + 1)
-        self.sizes = np.diff(self.first, append=len(d))
+        self.sizes = np.append(self.first[1:], len(d)) - self.first
         self.noise_is_known = n - len(d) >= max(10, n / 10)
 
     @cached_property
@@ -202,10 +202,13 @@ class Concentrated:
         thin, log_odds = self.thin[:, None], np.log((1 - SIGNAL_SHARES) / SIGNAL_SHARES)[:, None, None]
         offset, contrast = log_odds + m * self.tilt[:, None], thin - self.wide
         half_contrast = 0.5 * contrast
-        noise = np.maximum(np.broadcast_to(start, (*shape[:2], *start.shape)).reshape(-1, m), floor)
+        first = np.empty((*shape, m))
+        first[...] = np.maximum(start, floor)
+        noise = first.reshape(-1, m)
         for update in range(NOISE_UPDATES):
-            of_noise = ((1 / noise) @ squares.T).reshape(*shape, r)  # Σ q / g over targets
-            odds = offset - self._block(of_noise * half_contrast)
+            of_noise = ((1 / noise) @ squares.T if m > 1 else squares[:, 0] / noise).reshape(*shape, r)  # Σ q / g
+            odds = self._block(of_noise * half_contrast)
+            np.subtract(offset, odds, out=odds)
             np.exp(np.minimum(odds, LARGEST_EXPONENT, out=odds), out=odds)
             belongs = self._each(1.0 / (1.0 + odds))
             if update < NOISE_UPDATES - 1:

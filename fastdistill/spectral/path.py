@@ -95,9 +95,11 @@ def families(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, t
         penalty[...] = lam
         return penalty, xi[None].copy(), (len(xi) + 1,)
     schedules = np.atleast_2d(xi)
-    steps = xi.shape[-1] + 1
-    penalties = np.repeat(lam.ravel(), len(schedules))[:, None] * np.ones(steps)
-    return penalties, np.tile(schedules, (lam.size, 1)), (*lam.shape, *xi.shape[:-1], steps)
+    (count, k), size = schedules.shape, lam.size
+    penalties, weights = np.empty((size, count, k + 1)), np.empty((size, count, k))
+    penalties[...], weights[...] = lam.reshape(-1, 1, 1), schedules
+    axes = (*lam.shape, *xi.shape[:-1], k + 1)
+    return penalties.reshape(size * count, k + 1), weights.reshape(size * count, k), axes
 
 
 def step_families(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:

@@ -118,7 +118,7 @@ class Students:
     def _by_target(self, flat: np.ndarray) -> np.ndarray:
         """(students · m, w) -> (students, w, m)."""
         m = self.targets.count
-        return np.moveaxis(flat.reshape(flat.shape[0] // m, m, flat.shape[1]), 1, 2)
+        return flat.reshape(flat.shape[0] // m, m, flat.shape[1]).swapaxes(1, 2)
 
     @cached_property
     def _coefficients(self) -> np.ndarray:
@@ -142,7 +142,7 @@ class Students:
     def filters(self) -> np.ndarray:
         """Spectral filters f (..., r), the factors of z in the fits: 1 keeps an eigendirection, 0 removes it."""
         filters = self.spectral_multipliers(FILTER, 0, self.n_students)
-        return self._result(np.moveaxis(filters, 1, 2), "filters", per_target=not self._shared)
+        return self._result(filters.swapaxes(1, 2), "filters", per_target=not self._shared)
 
     @cached_property
     def fitted(self) -> np.ndarray:
