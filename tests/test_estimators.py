@@ -133,6 +133,8 @@ def test_pandas(estimator, rng):
     assert estimator().fit(frame, targets["u"]).predict(frame).shape == (18,)
     with pytest.raises(ValueError, match="feature names"):
         model.predict(frame[list("edcba")])
+    model.fit(X[:, :4].copy(), y)  # an array has no names
+    assert (model.n_features_in_, hasattr(model, "feature_names_in_")) == (4, False)
 
 
 def test_grid_search():

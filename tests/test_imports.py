@@ -72,15 +72,18 @@ for fit in (
     lambda: fd.DistilledKernelRidge(kernel="rbf").fit(X, y).predict(X),
     lambda: fd.DistilledRidgeClassifier().fit(X, y > 0).predict(X),
     lambda: fd.SelfDistiller(fd.DistilledRidge()).fit(X, y),
+    lambda: fd.Spectrum.from_design(X).path(y, np.logspace(-3, 3, 20), 1.0, n_steps=3).gcv,
+    lambda: fd.DistilledRidgeCV().fit(X, y).predict(X),
+    lambda: fd.DistilledRidgeCV(scoring="gcv", n_steps=0).fit(X, y),
 ):
     fit()
     assert "numba" not in sys.modules, f"line {fit.__code__.co_firstlineno}"
 """
 
 
-def test_fits_by_a_factor_never_wait_for_the_compiler():
+def test_fits_by_a_factor_and_small_ones_never_wait_for_the_compiler():
     assert "numba" not in loaded_by(FITS)
-    assert "numba" in loaded_by("import fastdistill as fd; fd.multistep_filter([3.0, 1.0], 1.0, [0.5])")
+    assert "numba" in loaded_by("import fastdistill as fd; fd.multistep_filter(range(9000), 1.0, [0.5])")
 
 
 def test_the_estimators_are_listed_before_they_are_loaded():

@@ -10,6 +10,7 @@ import pytest
 import fastdistill as fd
 from fastdistill.base import validation
 from fastdistill.spectral import compiled, path
+from fastdistill.spectral import students as students_room
 from fastdistill.spectral.decompositions import cholesky
 from fastdistill.spectral.queries import DesignQueries, KernelQueries
 from tests import oracle
@@ -45,6 +46,17 @@ def test_intercepts_are_predictions_at_zero(rng):
     none = np.ones((4, 3))
     assert not DesignQueries(3, None).at_origin(none).any()
     assert not KernelQueries(fd.Spectrum.from_kernel(np.eye(3)).frame, None).at_origin(none).any()
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+def test_intercepts_of_few_and_of_many_students(kernel, rng, monkeypatch):
+    X, y = rng.standard_normal((20, 3)) + np.array([1e6, 1.0, 0.0]), rng.standard_normal((20, 2))
+    build, data = (fd.Spectrum.from_kernel, X[:, 1:] @ X[:, 1:].T) if kernel else (fd.Spectrum.from_design, X)
+    students = build(data, True, rng.uniform(0.5, 1.0, 20)).path(y, [0.5, 2.0], XI[:1])
+    level = students.predict(np.zeros((1, data.shape[1])))[:, :, 0]
+    for most in (0, 8):
+        monkeypatch.setattr(students_room, "FEW_COEFFICIENTS", most)
+        np.testing.assert_allclose(students.times(1.0).intercept, level, rtol=1e-9)
 
 
 def test_a_path_keeps_its_own_schedule(rng):
@@ -93,9 +105,21 @@ def test_sums_of_squares_say_what_a_closer_look_would(rng):
 def test_few_families_are_those_of_the_grid(form, rng, monkeypatch):
     values, lam, xi = rng.uniform(0.1, 2.0, 6), rng.uniform(0.1, 1.0, (3, 3)), rng.standard_normal((3, 2))
     found, expected = np.empty((3, 3, 6)), np.empty((3, 3, 6))
+    monkeypatch.setattr(compiled, "FEW_MULTIPLIERS", 0)
     compiled.fill_multipliers(values, lam, xi, form, found)
     monkeypatch.setattr(compiled, "FEW_FAMILIES", 0)
     compiled.fill_multipliers(values, lam, xi, form, expected)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("form", ["FILTER", "RESIDUAL", "DUAL", "PRIMAL"])
+@pytest.mark.parametrize("k", [0, 1, 4])
+def test_multipliers_without_the_compiler_have_the_same_digits(form, k, rng):
+    values, lam, xi = rng.uniform(0.1, 2.0, 7), rng.uniform(2.0, 3.0, (5, k + 1)), rng.standard_normal((5, k))
+    values[2:4], lam[1], lam[2, -1] = (0.0, -0.5 if form != "PRIMAL" else 0.0), 0.0, np.inf
+    found, expected = np.empty((5, k + 1, 7)), np.empty((5, k + 1, 7))
+    compiled.multipliers(values, lam, xi, getattr(compiled, form), found)
+    fd.kernels.student_grid(values, lam, xi, getattr(fd.kernels, form), expected)
     np.testing.assert_array_equal(found, expected)
 
 

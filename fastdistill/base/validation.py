@@ -137,6 +137,8 @@ def each_sized(arr: np.ndarray, name: str, largest: float = LARGEST) -> np.ndarr
 
 def unit_size(arr: np.ndarray, largest: float = LARGEST_TARGET) -> float:
     """A power of two that brings an array to unit size: 1 unless its largest entry lies beyond 1 / largest, largest."""
+    if is_ordinary(arr, largest):
+        return 1.0
     size = largest_entry(arr)
     if size == 0.0 or 1.0 / largest <= size <= largest:
         return 1.0
@@ -247,23 +249,40 @@ def result_dtype(*arrays: Any) -> np.dtype:
     return np.dtype(np.float32 if single else np.float64)
 
 
-def kernel_matrix(K: Any, name: str = "K") -> np.ndarray:
-    """A finite, square, symmetric float64 (n, n) array; definiteness is judged by its eigenvalues, later."""
-    arr = filled_matrix(K, name)
+def kernel_matrix(K: Any, name: str = "K") -> tuple[np.ndarray, bool]:
+    """A finite, square, symmetric float64 (n, n) array, and whether it is symmetric to rounding.
+
+    Definiteness is judged by its eigenvalues, later.
+    """
+    is_checked = type(K) is np.ndarray and K.ndim == 2 and is_ordinary(K)
+    arr = K if is_checked else filled_matrix(K, name)
     if arr.shape[0] != arr.shape[1]:
         raise ValueError(f"{name} must be square (n, n), got shape {arr.shape}; predictions take kernel(query, train).")
-    worst, scale, size = 0.0, largest_entry(sized(arr, name)), 128
-    for i in range(0, len(arr), size):  # by tiles that fit a cache: no second n by n array
-        for j in range(i, len(arr), size):
-            tile = arr[i : i + size, j : j + size] - arr[j : j + size, i : i + size].T
-            worst = max(worst, float(tile.max()), -float(tile.min()))
+    if not is_checked:
+        sized(arr, name)
     tolerance = max(SYMMETRY_TOLERANCE, 16 * float(np.finfo(result_dtype(K)).eps))
+    # the root of the sum of squares is no smaller than the largest difference, and no diagonal entry above the largest
+    difference = math.sqrt(sum(float(np.vdot(tile, tile)) for tile in _asymmetry(arr)))
+    largest = float(np.abs(arr.diagonal()).max())
+    if difference <= tolerance * largest:
+        return arr, difference <= EPS * largest
+    worst, scale = max(largest_entry(tile) for tile in _asymmetry(arr)), largest_entry(arr)
     if worst > tolerance * scale:
         raise ValueError(
             f"{name} must be symmetric: the largest |K - K.T| is {worst:.3g} against a largest entry of {scale:.3g}. "
             f"Pass (K + K.T) / 2 if the asymmetry is noise."
         )
-    return arr
+    return arr, False
+
+
+def _asymmetry(arr: np.ndarray, size: int = 128) -> Iterator[np.ndarray]:
+    """arr − arr.T above the diagonal by tiles that fit a cache, each in the memory of the one before."""
+    kept = np.empty(min(size, len(arr)) ** 2)
+    for i in range(0, len(arr), size):
+        for j in range(i, len(arr), size):
+            above = arr[i : i + size, j : j + size]
+            tile = kept[: above.size].reshape(above.shape)
+            yield np.subtract(above, arr[j : j + size, i : i + size].T, out=tile)
 
 
 def targets(y: Any, n_samples: int, name: str = "y") -> tuple[np.ndarray, bool]:
@@ -324,6 +343,8 @@ def penalties(lam: Any, name: str = "lam", *, positive: bool = False) -> np.ndar
         return arr
     if arr.size == 0:
         raise ValueError(f"{name} is empty; at least one penalty is needed.")
+    if arr.min() >= 1.0 / LARGEST_LINEAR and arr.max() <= LARGEST_LINEAR:
+        return arr
     wrong = arr <= 0 if positive else arr < 0
     if wrong.any() and arr.size == 1:
         bound = "positive" if positive else "at least 0"

@@ -25,22 +25,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, overload
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.metrics.pairwise import kernel_metrics, pairwise_kernels
-from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
-from fastdistill.estimators._common import DATA, affine, checked_queries, checked_recursion, last_student
+from fastdistill.estimators._common import affine, checked_queries, checked_recursion, checked_samples, last_student
 from fastdistill.estimators._intervals import IntervalRegressor, TrainingData, given_students
 from fastdistill.spectral.gaussian_process import Posterior
 from fastdistill.spectral.neural_tangent import Network, ntk_kernel
 from fastdistill.spectral.spectrum import KERNEL_SOLVERS, Spectrum
 
 DIAGONAL_BLOCK = 64  # samples
+DECOMPOSING = ("auto", "eigh")  # solvers whose spectrum gives eigenvalues when they are asked for
 VALUES = 2**24  # kernel values of a block of predictions (128 MiB)
 STORED = 2**25  # entries of the largest matrix that a Krylov basis is given whole (256 MiB)
 NTK = "ntk"
@@ -333,7 +333,7 @@ class DistilledKernelRidge(KernelRegressor):
         kernel = Kernel.of(self)
         kernel.check()
         # The copy keeps the model as it is when the caller reuses the memory of X.
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not kernel.is_precomputed, **DATA)
+        X, y = checked_samples(self, X, y, copy=not kernel.is_precomputed)
         spectrum = kernel.spectrum(X, sample_weight, self.solver, self.tol)
         penalties = np.atleast_1d(penalty)
         if not kernel.admitted(spectrum, penalties).all():
@@ -345,9 +345,7 @@ class DistilledKernelRidge(KernelRegressor):
         # alpha = 1e-3: relative error 2e-3 when stored as float32, 5e-8 so).
         self.dual_coef_, self.intercept_ = coef, intercept if self.fit_intercept else 0.0
         self.X_fit_ = X
-        self._posterior = (
-            RefusedPosterior() if self.solver == "krylov" else posterior(kernel, spectrum, X, sample_weight, penalties)
-        )
+        self._posterior = posterior(kernel, spectrum, X, sample_weight, penalties, self.solver)
         self._kernel = kernel
         self._training = None
         if self.solver != "krylov":
@@ -561,15 +559,16 @@ class RefusedPosterior:
 class DeferredPosterior:
     """Standard deviations of a fitted model: its kernel matrix is decomposed when they are first asked for."""
 
-    def __init__(self, kernel: Kernel, X: Any, weight: Any, penalties: np.ndarray) -> None:
-        self._kernel, self._X, self._weight, self._penalties = kernel, X, weight, penalties
+    def __init__(self, spectrum: Spectrum | Callable[[], Spectrum], penalties: np.ndarray) -> None:
+        self._spectrum, self._penalties = spectrum, penalties
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_prepared"}
 
     @cached_property
     def _prepared(self) -> Posterior:
-        return Posterior(self._kernel.spectrum(self._X, self._weight).coordinates, self._penalties)
+        spectrum = self._spectrum if isinstance(self._spectrum, Spectrum) else self._spectrum()
+        return Posterior(spectrum.coordinates, self._penalties)
 
     def variance(self, Kq: np.ndarray, kernel_diag: Any) -> np.ndarray:
         """As of `Posterior`."""
@@ -577,16 +576,19 @@ class DeferredPosterior:
 
 
 def posterior(
-    kernel: Kernel, spectrum: Spectrum, X: Any, weight: Any, penalties: np.ndarray
-) -> Posterior | DeferredPosterior | None:
+    kernel: Kernel, spectrum: Spectrum, X: Any, weight: Any, penalties: np.ndarray, solver: str
+) -> Posterior | DeferredPosterior | RefusedPosterior | None:
     """What standard deviations of a model of the samples X need; an indefinite kernel has none."""
+    if solver == "krylov":
+        return RefusedPosterior()
     if spectrum.smallest < 0.0:
         return None
     if spectrum.is_decomposed:
         return Posterior(spectrum.coordinates, penalties)
-    # a precomputed matrix is the caller's own
-    own = X.copy() if kernel.is_precomputed else X
-    return DeferredPosterior(kernel, own, None if weight is None else np.array(weight), penalties)
+    if kernel.is_precomputed and solver in DECOMPOSING:  # the spectrum has a copy of the caller's matrix
+        return DeferredPosterior(spectrum, penalties)
+    own, own_weight = X.copy() if kernel.is_precomputed else X, None if weight is None else np.array(weight)
+    return DeferredPosterior(partial(kernel.spectrum, own, own_weight), penalties)
 
 
 def short_indices(X: Any) -> Any:

@@ -26,11 +26,10 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.model_selection import check_cv
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
 from fastdistill.base.progress import checked, reporting
-from fastdistill.estimators._common import DATA, checked_targets, multiply
+from fastdistill.estimators._common import checked_samples, checked_targets, multiply
 from fastdistill.estimators._intervals import TrainingData
 from fastdistill.estimators._selection import record, search_of, tuned_students
 from fastdistill.estimators._widths import checked_word, of_data
@@ -319,7 +318,7 @@ class DistilledKernelRidgeCV(KernelRegressor):
         checked(self.progress)
         has_word = checked_word(self.gamma, self.kernel)
         kernels = self._kernels(None if has_word else self.gamma)
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, copy=not kernels[0].is_precomputed, **DATA)
+        X, y = checked_samples(self, X, y, copy=not kernels[0].is_precomputed)
         given, (y, scale) = y, search.in_units(checked_targets(y))
         weight = validation.sample_weight(sample_weight, X.shape[0])
         if has_word:

@@ -39,7 +39,7 @@ from sklearn.linear_model import Ridge
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastdistill.base import validation
-from fastdistill.estimators._common import DATA, Regressor, checked_recursion, checked_unlabelled
+from fastdistill.estimators._common import DATA, Regressor, checked_recursion, checked_samples, checked_unlabelled
 from fastdistill.estimators.kernel_ridge import DEFINITE, DistilledKernelRidge, Kernel
 from fastdistill.estimators.ridge import DistilledRidge
 from fastdistill.spectral.spectrum import DESIGN_SOLVERS, KERNEL_SOLVERS, Spectrum
@@ -163,7 +163,7 @@ class ResidualTeacherRidge(Regressor):
         penalty = _student_penalty(student)
         for model, name in ((student, "student"), (teacher, "teacher")):
             _check_kernel(model, name)
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
+        X, y = checked_samples(self, X, y)
         weight = validation.sample_weight(sample_weight, X.shape[0])
         inputs, own = X, weight
         if X_unlabelled is not None:

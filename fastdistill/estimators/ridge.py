@@ -23,14 +23,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import validate_data
 
 from fastdistill.estimators._common import (
-    DATA,
     affine,
     as_linear_model,
     checked_queries,
     checked_recursion,
+    checked_samples,
     far_from_zero,
     last_student,
 )
@@ -214,7 +213,7 @@ class DistilledRidge(LinearRegressor):
             An iterative solver does not reach its tolerance.
         """
         penalty, schedule = checked_recursion(self, DESIGN_SOLVERS)
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
+        X, y = checked_samples(self, X, y)
         spectrum = Spectrum.from_kept(X, self.fit_intercept, sample_weight, self.solver, self.tol)
         coef, intercept = last_student(spectrum, y, penalty, schedule, "coef")
         self.coef_, self.intercept_ = as_linear_model(coef, intercept, self.fit_intercept)

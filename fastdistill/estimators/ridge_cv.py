@@ -21,12 +21,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.model_selection import check_cv
-from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
 from fastdistill.estimators._common import (
-    DATA,
     as_linear_model,
+    checked_samples,
     checked_targets,
     far_from_zero,
     means_far_from_zero,
@@ -219,7 +218,7 @@ class DistilledRidgeCV(LinearRegressor):
         """
         search = search_of(self)
         validation.choice(self.solver, "solver", SOLVERS)
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
+        X, y = checked_samples(self, X, y)
         given, (y, scale) = y, search.in_units(checked_targets(y))
         weight = validation.sample_weight(sample_weight, X.shape[0])
         spectrum = Spectrum.from_kept(X, self.fit_intercept, weight, self.solver)

@@ -27,10 +27,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import validate_data
 
 from fastdistill.base import validation
-from fastdistill.estimators._common import DATA, Regressor, checked_unlabelled
+from fastdistill.estimators._common import Regressor, checked_samples, checked_unlabelled
 from fastdistill.estimators.ridge import DistilledRidge, LinearPredictor
 from fastdistill.selection.search import TOO_FEW
 from fastdistill.spectral.spectrum import Spectrum
@@ -172,7 +171,7 @@ class SelfTrainedRidge(LinearPredictor, Regressor):
         most = validation.integer(self.max_steps, "max_steps", minimum=0)
         fresh = validation.boolean(self.fresh, "fresh")
         self.alphas_ = np.atleast_1d(validation.penalties(ALPHAS if self.alphas is None else self.alphas, "alphas"))
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **DATA)
+        X, y = checked_samples(self, X, y)
         weight = validation.sample_weight(sample_weight, X.shape[0])
         blocks: list[Any] = []
         if X_unlabelled is not None:

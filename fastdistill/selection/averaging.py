@@ -67,6 +67,7 @@ GROUP_BITS = 7  # 128 groups of samples
 DIGITS = 2.0**16  # of an error, in units of the mean
 HASH = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio (Knuth): spreads neighbouring integers
 LIKELIHOOD = 2.0  # weight of the marginal likelihood times √n
+LARGEST = 1e300  # of what dev adds: the rest of an infinite one is then infinite, and not undefined
 SHARE_OF_DRAWS = 0.75  # the rest is ridge at the penalty that leave-one-out chooses
 
 
@@ -244,9 +245,10 @@ def penalty_shares(
     if not usable.all():
         grouped[~usable] = 1.0
         dev = np.where(usable, dev, np.inf)
-    criterion = grouped @ _draws()  # (T, L, DRAWS)
-    np.log(criterion, out=criterion)
-    criterion += LIKELIHOOD / n**1.5 * dev[:, :, None]
+    criterion = grouped @ _draws()  # (T, L, DRAWS); its logarithm plus what dev adds is least where this product is:
+    added = LIKELIHOOD / n**1.5 * dev
+    with np.errstate(over="ignore"):
+        criterion *= np.exp(added - np.minimum(added.min(axis=1, keepdims=True), LARGEST))[:, :, None]
     chosen = criterion.argmin(axis=1) + n_penalties * each[:, None]
     counts = np.bincount(chosen.ravel(), minlength=shares.size).reshape(shares.shape)
     shares[which] = (1.0 - SHARE_OF_DRAWS) * shares[which] + SHARE_OF_DRAWS / DRAWS * counts[which]

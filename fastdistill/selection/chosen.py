@@ -22,7 +22,7 @@ from fastdistill.selection.evidence import Evidence, weigh_each
 from fastdistill.selection.mixtures import useful_steps
 from fastdistill.selection.tuning import UNDEFINED, Tuned, choose, times
 from fastdistill.selection.verdict import Verdict, verdict, verdict_on_ridge
-from fastdistill.spectral.compiled import compiled_kernels
+from fastdistill.spectral.compiled import FILTER
 from fastdistill.spectral.gaussian_process import noise_variance
 from fastdistill.spectral.path import DistillationPath, MeanRidges
 from fastdistill.spectral.spectrum import Spectrum
@@ -149,7 +149,7 @@ def of_each(
     students = MeanRidges(spectrum, ridge.targets, ridge.lam, averages.shares[None], (1,))
     students.rotated = ridge.rotated
     coefficients, intercept = _linear_model(students.times(unit) if unit != 1.0 else students)
-    k, filters = n_steps or 0, students.spectral_multipliers(compiled_kernels().FILTER, 0, 1)[0]
+    k, filters = n_steps or 0, students.spectral_multipliers(FILTER, 0, 1)[0]
     means = [averages.mean(j) for j in range(m)]
     chosen = Chosen(
         lam,

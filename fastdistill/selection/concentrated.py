@@ -70,8 +70,9 @@ class Concentrated:
         self.d, self.n, self.penalties = d, n, penalties
         self.lam = d.max() / SIGNAL_TO_NOISE
         self.signal = d / self.lam[:, None]  # (L, r)
-        self.first = np.flatnonzero(np.concatenate([[True], -np.diff(d) > TIE * d[0]]))
-        self.sizes = np.diff(np.concatenate([self.first, [len(d)]]))
+        apart = d[:-1] - d[1:] > TIE * d[0]
+        self.first = np.arange(len(d)) if apart.all() else np.append(0, np.flatnonzero(apart) + 1)
+        self.sizes = np.append(self.first[1:], len(d)) - self.first
         self.noise_is_known = n - len(d) >= max(10, n / 10)
 
     @cached_property
@@ -122,9 +123,9 @@ class Concentrated:
 
     def _start(self, squares: np.ndarray, outside: np.ndarray, together: bool) -> tuple[np.ndarray, np.ndarray]:
         """Log likelihood of the best ridge, of each target (m,) or of all (1,), and the first noise (L, m)."""
-        of_members, noise = self._ridge(self.signal, squares, outside)
-        penalties = self.penalties[self.penalties > 0, None]
-        likelihoods = np.concatenate([of_members, self._ridge(self.d / penalties, squares, outside)[0]])
+        penalties = np.concatenate([self.lam, self.penalties[self.penalties > 0]])
+        likelihoods, noise = self._ridge(self.d / penalties[:, None], squares, outside)
+        noise = noise[: len(self.lam)]
         if together:
             likelihoods = likelihoods.sum(axis=1, keepdims=True)
         if self.noise_is_known:
@@ -168,7 +169,9 @@ class Concentrated:
     @staticmethod
     def _filled(tilt: np.ndarray) -> np.ndarray:
         """With groups of no direction added, so that no vector is filled in part: 0.3 and not 0.4 ms for r = 100."""
-        return np.pad(tilt, ((0, 0), (0, 0), (0, -tilt.shape[2] % VECTORS)), constant_values=OF_NO_DIRECTION)
+        filled = np.full((*tilt.shape[:2], tilt.shape[2] + -tilt.shape[2] % VECTORS), OF_NO_DIRECTION)
+        filled[..., : tilt.shape[2]] = tilt
+        return filled
 
     def together(self, squares: np.ndarray, outside: np.ndarray) -> Posterior:
         """The posterior of all targets (r, m), which share W."""
@@ -197,17 +200,21 @@ class Concentrated:
         shape = (len(NARROW), len(SIGNAL_SHARES), len(self.lam))
         (r, m), floor = squares.shape, self._floor(squares, outside)
         thin, log_odds = self.thin[:, None], np.log((1 - SIGNAL_SHARES) / SIGNAL_SHARES)[:, None, None]
-        offset, half_contrast = log_odds + m * self.tilt[:, None], 0.5 * (thin - self.wide)
-        noise = np.maximum(np.broadcast_to(start, (*shape[:2], *start.shape)).reshape(-1, m), floor)
+        offset, contrast = log_odds + m * self.tilt[:, None], thin - self.wide
+        half_contrast = 0.5 * contrast
+        first = np.empty((*shape, m))
+        first[...] = np.maximum(start, floor)
+        noise = first.reshape(-1, m)
         for update in range(NOISE_UPDATES):
-            of_noise = ((1 / noise) @ squares.T).reshape(*shape, r)  # Σ q / g over targets
-            exponent = np.minimum(offset - self._block(of_noise * half_contrast), LARGEST_EXPONENT)
-            small = np.exp(-np.abs(exponent))
-            belongs = self._each(np.where(exponent > 0, small, 1.0) / (1 + small))
+            of_noise = ((1 / noise) @ squares.T if m > 1 else squares[:, 0] / noise).reshape(*shape, r)  # Σ q / g
+            odds = self._block(of_noise * half_contrast)
+            np.subtract(offset, odds, out=odds)
+            np.exp(np.minimum(odds, LARGEST_EXPONENT, out=odds), out=odds)
+            belongs = self._each(1.0 / (1.0 + odds))
             if update < NOISE_UPDATES - 1:
-                explained = (thin - belongs * (2 * half_contrast)).reshape(-1, r) @ squares
+                explained = (thin - belongs * contrast).reshape(-1, r) @ squares
                 noise = np.maximum((explained + outside) / self.n, floor)
-        against = (np.maximum(exponent, 0.0) + np.log1p(small)).sum(axis=-1)
+        against = np.log1p(odds).sum(axis=-1)
         spread = m * self.log_wide + (of_noise * self.wide).sum(axis=-1)
         of_targets = (self.n * np.log(noise) + outside / noise).sum(axis=1).reshape(shape)
         priors = len(self.first) * np.log(SIGNAL_SHARES)[:, None]

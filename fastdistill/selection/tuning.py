@@ -34,7 +34,7 @@ from fastdistill.selection.evidence import Evidence, weigh_evidence
 from fastdistill.selection.grids import is_dof, penalties_of
 from fastdistill.selection.mixtures import MixtureProblem, Solution, useful_steps, xi_from_mixture
 from fastdistill.selection.paired import grouped_folds, relative_gain, squared_errors, squares
-from fastdistill.spectral.compiled import compiled_kernels
+from fastdistill.spectral.compiled import FILTER
 from fastdistill.spectral.path import FilteredStudents, MeanRidges, of_same_targets
 from fastdistill.spectral.spectrum import Spectrum
 
@@ -366,7 +366,7 @@ def _towards(pure: DistillationPath, filter_: np.ndarray) -> Iterator[tuple[Mixt
     steps = pure.n_steps + 1
     wanted = (filter_[:, None] * z).ravel()
     for start in range(0, pure.n_students, steps):
-        filters = pure.spectral_multipliers(compiled_kernels().FILTER, start, start + steps)[:, 0]
+        filters = pure.spectral_multipliers(FILTER, start, start + steps)[:, 0]
         problem = MixtureProblem(pure.n_steps, wanted.size)
         problem.add((filters[:, :, None] * z).reshape(steps, -1), wanted)
         yield problem, filters

@@ -251,7 +251,8 @@ class Loop:
         """The run as its user sees it."""
         trace = {} if recorder is None else recorder.result()
         coef, intercept = self._public()
-        iterate = self._public(self.stepper.state[:, kernels.COEF].copy())
+        last = self._public(self.stepper.state[:, kernels.COEF]) if self.stepper.average else (coef, intercept)
+        iterate = last[0].copy(), last[1].copy()
         steps = self.stepper.settings[:, kernels.STEP]
         weights = self.stepper.weights
         if self.plan.is_single:

@@ -50,8 +50,7 @@ class Rows:
         self.weight = problem.weight
         if not self.is_all:
             places = (np.arange(most) + 0.5) * (n / most)
-            is_uniform = bool(np.all(problem.weight == 1.0))
-            rows = places if is_uniform else np.searchsorted(np.cumsum(problem.weight), places)
+            rows = places if problem.is_uniform else np.searchsorted(np.cumsum(problem.weight), places)
             self.picked = np.minimum(rows.astype(np.intp), n - 1)
             self.weight = np.ones(most)
         self.X = problem.X[self.picked]

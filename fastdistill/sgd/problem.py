@@ -111,6 +111,7 @@ class Problem:
             _check_classes(self.targets)
         weights = validation.sample_weight(weight, self.n)
         self.weight = np.ones(self.n) if weights is None else weights / weights.mean()
+        self.is_uniform = weights is None or bool(np.all(self.weight == 1.0))
 
     @property
     def n_outputs(self) -> int:

@@ -65,7 +65,6 @@ class Stepper:
         self.state = np.zeros((len(settings), rows, problem.n_outputs, problem.width), problem.dtype)
         self.total = np.zeros((len(settings), problem.n_outputs, problem.width)) if average else None
         self.samples: list[np.ndarray] = []  # one for all configurations, or one each
-        self._is_uniform = False
         self._mixed: dict[int, tuple[float, np.ndarray]] = {}
         self._lines: list[np.ndarray] = []
         touches_all = compressor is not None or settings[0, kernels.MOMENTUM] != 0.0
@@ -85,7 +84,6 @@ class Stepper:
     def teach(self, samples: list[np.ndarray]) -> None:
         """What the next steps read of each sample: (n, 3 C + 1), one for all configurations or one each."""
         self.samples, self._mixed = samples, {}
-        self._is_uniform = bool(np.all(self.problem.weight == 1.0))
 
     def epoch(self, visits: list[Visits], scale: np.ndarray) -> None:
         """Every configuration takes the steps of its visits; `scale` (steps,) multiplies the step size."""
@@ -204,7 +202,7 @@ class Stepper:
         100 000 × 100, 12.8 ms with all four numbers, 10.7 with one. Weights and a temperature need them all.
         """
         kappa, samples, n_outputs = self.settings[q, kernels.WEIGHT], self._samples(q), self.problem.n_outputs
-        if self.settings[q, kernels.TEMPERATURE] != 1.0 or not self._is_uniform:
+        if self.settings[q, kernels.TEMPERATURE] != 1.0 or not self.problem.is_uniform:
             return samples
         if q not in self._mixed or self._mixed[q][0] != kappa:
             labels, outputs, pushes = (
@@ -243,6 +241,8 @@ class Stepper:
 
 def is_bounded(state: np.ndarray) -> np.ndarray:
     """Of states (Q, …), whether their squares are finite."""
+    if np.isfinite(np.vdot(state, state)):  # the usual one, in a fifth of the time
+        return np.ones(len(state), dtype=bool)
     return (np.abs(state).reshape(len(state), -1) < LARGEST_ROOT[state.dtype]).all(axis=1)
 
 

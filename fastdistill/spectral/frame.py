@@ -123,7 +123,7 @@ class Frame:
             largest = max(float(np.maximum.reduce(values, axis=None)), -float(np.minimum.reduce(values, axis=None)))
         mean = np.zeros(m)
         if self.fit_intercept:
-            mean = np.average(values, axis=0, weights=self.weight)
+            mean = values.mean(axis=0) if self.weight is None else np.average(values, axis=0, weights=self.weight)
         scaled = values - mean if self.fit_intercept else values.copy()
         if self.weight is not None and self.root is not None:
             if self.fit_intercept:  # once more: a heavy sample needs a mean exact beyond its last digit

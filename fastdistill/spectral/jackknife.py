@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdistill.spectral.compiled import compiled_kernels
+from fastdistill.spectral.compiled import DUAL, FILTER, PRIMAL, RESIDUAL
 from fastdistill.spectral.influence import target_changes
 from fastdistill.spectral.leave_one_out import leave_one_out_blocks, leverage_complements
 from fastdistill.spectral.path import DistillationPath, FilteredStudents
@@ -77,14 +77,14 @@ class Jackknife:
         loo, y = loo[:, self._used], y[self._used]
         self._residuals = np.abs(y - loo[-1])
         first = path.spectral_multipliers(self._form(path), 0, 1)[0]
-        filters = path.spectral_multipliers(compiled_kernels().FILTER, 0, 1)[0]
+        filters = path.spectral_multipliers(FILTER, 0, 1)[0]
         powers = filters ** np.arange(xi.shape[1], -1, -1)[:, None]
         return target_changes(root * loo, root * y, xi[0])[-1], first * powers
 
     def _with_fixed_filter(self, students: FilteredStudents) -> tuple[np.ndarray, np.ndarray]:
         """As `_with_refitted_teachers`, of one step."""
         coordinates, rotated = students.spectrum.coordinates, students.rotated
-        complement = students.spectral_multipliers(compiled_kernels().RESIDUAL, 1, 2)[0]
+        complement = students.spectral_multipliers(RESIDUAL, 1, 2)[0]
         errors = rotated.outside_part[self._used] + coordinates.rows_at(self._used) @ (complement.T * rotated.z)
         with np.errstate(divide="ignore", invalid="ignore"):
             errors /= leverage_complements(coordinates, rotated, complement)[0, self._used, None]
@@ -92,7 +92,7 @@ class Jackknife:
         return -errors[None], students.spectral_multipliers(self._form(students), 1, 2)[0]
 
     def _form(self, students: DistillationPath | FilteredStudents) -> int:
-        return int(compiled_kernels().DUAL if students.spectrum.is_kernel else compiled_kernels().PRIMAL)
+        return DUAL if students.spectrum.is_kernel else PRIMAL
 
     def predictions(self, queries: Any) -> np.ndarray:
         """Predictions (q, m) of checked queries by the student of all samples."""

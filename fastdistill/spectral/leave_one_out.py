@@ -47,7 +47,9 @@ TARGET_ROWS = 160  # penalties times targets of one product: with as many rows o
 LEFT_OUT_ENTRIES = 2**19  # of residuals of all penalties, at once: 4 MiB; 1 MiB takes 15 % longer, by more calls
 WORTH_COMPILING = 2**20  # residuals: NumPy needs 4 ms for them, the compiler half a second in a new installation
 NEAR_INTERPOLATION = 1 / 64  # below this, 1 − h is formed without a subtraction, which would cost two digits
-WORTH_COMPRESSING = 50  # rows per multiplier from which the SVD of the multipliers costs less than it can save
+# The SVD of N multipliers of r directions saves more than it costs from so many n N / min(N, r) on, n rows, and never
+# for so few directions: 0.7 of the time for n = 20 000, N = 150, r = 50; 2 for n = 2000, N = 20, r = 100.
+WORTH_COMPRESSING, FEW_DIRECTIONS = 20_000, 20
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -119,9 +121,10 @@ def _add_ridge_left_out(
     """Add those of some targets to `squares` (m, L), block of samples by block of samples."""
     width = max(1, TARGET_ROWS // len(lam))
     parts = [slice(j, min(j + width, targets.stop)) for j in range(targets.start, targets.stop, width)]
-    of_parts = [_RidgeResiduals(coordinates, rotated, lam, part) for part in parts]
+    complement = complements(coordinates.d, lam)
+    of_parts = [_RidgeResiduals(coordinates, rotated, complement, lam, part) for part in parts]
     at_once = len(lam) * min(width, targets.stop - targets.start)
-    for rows, inverse in _ridge_rows(coordinates, rotated, lam, at_once):
+    for rows, inverse in _ridge_rows(coordinates, rotated, complement, lam, at_once):
         for part, residuals_of in zip(parts, of_parts, strict=True):
             with np.errstate(invalid="ignore"):  # without the compiler, 0 · inf where nothing is left would warn
                 compiled_kernels().left_out_squares(*residuals_of(rows), inverse, squares[part])
@@ -136,12 +139,13 @@ def ridge_left_out(
     """
     n, m = coordinates.frame.n_samples, rotated.z.shape[1]
     width = max(1, LEFT_OUT_ENTRIES // (n * len(lam)))
-    once = _ridge_rows(coordinates, rotated, lam, len(lam) * min(width, m))
+    complement = complements(coordinates.d, lam)
+    once = _ridge_rows(coordinates, rotated, complement, lam, len(lam) * min(width, m))
     blocks = list(once) if m > width else once
     fill = _left_out if m * n * len(lam) < WORTH_COMPILING else compiled_kernels().left_out_residuals
     for start in range(0, m, width):
         targets = slice(start, min(start + width, m))
-        residuals_of = _RidgeResiduals(coordinates, rotated, lam, targets)
+        residuals_of = _RidgeResiduals(coordinates, rotated, complement, lam, targets)
         left_out = np.empty((targets.stop - start, len(lam), n))
         squares = np.zeros(left_out.shape[:2])
         for rows, inverse in blocks:
@@ -161,11 +165,11 @@ def _left_out(
 
 
 def _ridge_rows(
-    coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, at_once: int
+    coordinates: Coordinates, rotated: Rotated, complement: np.ndarray, lam: np.ndarray, at_once: int
 ) -> Iterator[tuple[_Rows, np.ndarray]]:
     """Some rows, as many as suit `at_once` multipliers, and sqrt(w) / (1 − h) (L, rows) of plain ridge."""
     n = coordinates.frame.n_samples
-    diagonal_of = _Product(complements(coordinates.d, lam)[:, None], n)
+    diagonal_of = _Product(complement[:, None], n)
     height = max(1, min(BLOCK_ENTRIES // max(1, coordinates.rank), max(EFFICIENT_ROWS, CACHED_ENTRIES // at_once)))
     for start in range(0, n, height):
         rows = _Rows(coordinates, rotated, slice(start, min(start + height, n)))
@@ -180,9 +184,11 @@ def _ridge_rows(
 class _RidgeResiduals:
     """Residuals of plain ridge for some targets: within the range of U at all penalties, and beyond it."""
 
-    def __init__(self, coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, targets: slice) -> None:
+    def __init__(
+        self, coordinates: Coordinates, rotated: Rotated, complement: np.ndarray, lam: np.ndarray, targets: slice
+    ) -> None:
         self.targets, self.at_zero = targets, lam == 0.0
-        multipliers = complements(coordinates.d, lam)[:, None] * rotated.z[:, targets].T
+        multipliers = complement[:, None] * rotated.z[:, targets].T
         self.within = _Product(multipliers, coordinates.frame.n_samples)
 
     def __call__(self, rows: _Rows) -> tuple[np.ndarray, np.ndarray]:
@@ -401,7 +407,7 @@ class _Product:
         self.shape = multipliers.shape[:2]
         flat = multipliers.reshape(self.shape[0] * self.shape[1], multipliers.shape[2])
         self.factors, self._kept = [flat], list[np.ndarray]()
-        if not flat.size or n_rows < WORTH_COMPRESSING * min(flat.shape):
+        if not flat.size or flat.shape[1] <= FEW_DIRECTIONS or n_rows * len(flat) < WORTH_COMPRESSING * min(flat.shape):
             return
         size = np.linalg.norm(flat, axis=1, keepdims=True)
         _, s, vt = np.linalg.svd(flat / np.where(size > 0, size, 1.0), full_matrices=False)

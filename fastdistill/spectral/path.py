@@ -28,7 +28,7 @@ import numpy as np
 
 from fastdistill.base import validation
 from fastdistill.spectral import gaussian_process
-from fastdistill.spectral.compiled import compiled_kernels, fill_multipliers
+from fastdistill.spectral.compiled import DUAL, FILTER, PRIMAL, RESIDUAL, compiled_kernels, fill_multipliers
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.leave_one_out import leave_one_out_blocks, leave_one_out_squares
 from fastdistill.spectral.protocol import Decomposed
@@ -84,7 +84,7 @@ def multistep_filter(d: Any, lam: Any, xi: Any, n_steps: int | None = None, per_
     else:
         penalties, schedules, shape = families(given, weights)
     out = np.empty((*penalties.shape, len(values)))
-    fill_multipliers(values, penalties, schedules, compiled_kernels().FILTER, out)
+    fill_multipliers(values, penalties, schedules, FILTER, out)
     return out.reshape(*shape, len(values)).astype(validation.result_dtype(d), copy=False)
 
 
@@ -95,9 +95,11 @@ def families(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, t
         penalty[...] = lam
         return penalty, xi[None].copy(), (len(xi) + 1,)
     schedules = np.atleast_2d(xi)
-    steps = xi.shape[-1] + 1
-    penalties = np.repeat(lam.ravel(), len(schedules))[:, None] * np.ones(steps)
-    return penalties, np.tile(schedules, (lam.size, 1)), (*lam.shape, *xi.shape[:-1], steps)
+    (count, k), size = schedules.shape, lam.size
+    penalties, weights = np.empty((size, count, k + 1)), np.empty((size, count, k))
+    penalties[...], weights[...] = lam.reshape(-1, 1, 1), schedules
+    axes = (*lam.shape, *xi.shape[:-1], k + 1)
+    return penalties.reshape(size * count, k + 1), weights.reshape(size * count, k), axes
 
 
 def step_families(lam: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
@@ -419,7 +421,7 @@ class MeanRidges(Students):
 
     def _multipliers_at(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
         out = np.empty((len(self._grid), 1, len(values)))
-        compiled_kernels().student_grid(values, self._grid[:, None], np.empty((len(self._grid), 0)), form, out)
+        fill_multipliers(values, self._grid[:, None], np.empty((len(self._grid), 0)), form, out)
         return self._shares[start:stop] @ out[:, 0]
 
     def outside_multipliers(self, start: int, stop: int) -> np.ndarray:
@@ -446,10 +448,10 @@ class FilteredStudents(Students):
 
     def spectral_multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
         """From the filters, divided by d or sqrt(d) as `form` says."""
-        kernels, d, filters = compiled_kernels(), self.spectrum.coordinates.d, self._filters[start:stop, None]
-        if form == kernels.RESIDUAL:
+        d, filters = self.spectrum.coordinates.d, self._filters[start:stop, None]
+        if form == RESIDUAL:
             return 1.0 - filters
-        return filters / {kernels.FILTER: 1.0, kernels.DUAL: d, kernels.PRIMAL: np.sqrt(d)}[form]
+        return filters / {FILTER: 1.0, DUAL: d, PRIMAL: np.sqrt(d)}[form]
 
     def _multipliers_at(self, values: np.ndarray, form: int, start: int, stop: int) -> np.ndarray:
         """For `outside_multipliers` only, at d = 0: 1 / λ of ridge, and 0 of the student, as its filter is 0 there."""

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastdistill.spectral.decompositions.centre import Centre, shares
-from fastdistill.spectral.decompositions.cholesky import MIN_RCOND_KERNEL, Cholesky, is_positive_semidefinite
+from fastdistill.spectral.decompositions.cholesky import MIN_RCOND_KERNEL, Cholesky
 from fastdistill.spectral.decompositions.choose import Shape
 from fastdistill.spectral.decompositions.eigen import (
     INDEFINITE,
@@ -33,6 +33,7 @@ from fastdistill.spectral.decompositions.eigen import (
     scaled_design,
     scaled_kernel,
 )
+from fastdistill.spectral.decompositions.halves import Halves
 from fastdistill.spectral.decompositions.operators import DesignOperator, KernelOperator, operator_means
 from fastdistill.spectral.decompositions.sparse import decompose_sparse, sparse_gram
 from fastdistill.spectral.decompositions.tall import decompose_tall, is_tall
@@ -204,17 +205,25 @@ class KernelProblem:
     """A checked symmetric kernel matrix K (n, n), with entries known to a relative `resolution`.
 
     With `indefinite` it may have negative eigenvalues. With `known_definite` it is taken to have none, and may be
-    overwritten.
+    overwritten. Where it `is_symmetric` only nearly, one of its triangles counts.
     """
 
     def __init__(
-        self, kernel: np.ndarray, frame: Frame, resolution: float, *, indefinite: bool, known_definite: bool
+        self,
+        kernel: np.ndarray,
+        frame: Frame,
+        resolution: float,
+        *,
+        indefinite: bool,
+        known_definite: bool,
+        is_symmetric: bool = True,
     ) -> None:
         self.frame, self._resolution, self._indefinite = frame, resolution, indefinite
         self._light = kernel[frame.light]
         self._heavy = kernel.copy() if has_heavy_rows(frame.weight) else None
         self._scale = entry_scale(kernel.diagonal(), frame.weight, frame.fit_intercept)
-        self._scaled, self._centre = scaled_kernel(kernel, frame.weight, frame.fit_intercept, overwrite=known_definite)
+        scaled, self._centre = scaled_kernel(kernel, frame.weight, frame.fit_intercept, overwrite=known_definite)
+        self._scaled = Halves(scaled, is_symmetric=is_symmetric)
         self._queries = KernelQueries(frame, self._centre)
         self._known_definite = known_definite
         self._tridiagonal: Tridiagonal | None = None
@@ -222,17 +231,15 @@ class KernelProblem:
 
     def _allowed(self, largest: float) -> float:
         """How far below zero an eigenvalue may lie beside the largest."""
-        return max(INDEFINITE, self._resolution * len(self._scaled)) * largest
+        return max(INDEFINITE, self._resolution * len(self._scaled.diagonal)) * largest
 
     def require_semidefinite(self) -> None:
         """An error where K_s has a negative eigenvalue, by those of its tridiagonal form."""
+        if not self._scaled.is_finite() or len(self.frame.light):
+            return  # no such form
         d = self.tridiagonal()[0].eigenvalues()
         require_semidefinite(d, self._allowed(max(self._scale, float(d[0]))))
         self._known_definite = True
-
-    def is_finite(self) -> bool:
-        """Whether neither K_s nor the sum of its entries overflows."""
-        return bool(np.isfinite(self._scaled.sum()))
 
     def is_definite(self) -> bool:
         """Whether K_s is positive semi-definite by a Cholesky factor; if not, eigenvalues must decide."""
@@ -241,17 +248,17 @@ class KernelProblem:
         if self._tridiagonal is not None:
             d = self._tridiagonal.eigenvalues()
             self._known_definite = bool(d[-1] >= -self._allowed(max(self._scale, float(d[0]))))
-        elif self.is_finite():
-            # the largest entry is at most the largest eigenvalue, so that this allows no more than they do
-            allowed = self._allowed(self._scaled.diagonal().max(initial=0.0))
-            self._known_definite = allowed > 0 and is_positive_semidefinite(self._scaled, allowed)
+            return self._known_definite
+        # the largest entry is at most the largest eigenvalue, so that this allows no more than they do
+        allowed = self._allowed(self._scaled.diagonal.max(initial=0.0))
+        self._known_definite = allowed > 0 and self._scaled.is_positive_semidefinite(allowed)
         return self._known_definite
 
     def decompose(self, solver: str) -> tuple[Decomposition, KernelQueries]:
         """By all eigenvalues; where some weights are huge, by the graded SVD of a factor."""
-        weight = self.frame.weight
+        weight, scaled = self.frame.weight, self._scaled.give_up()
         decomposition = decompose_kernel(
-            np.negative(self._scaled, out=self._scaled),
+            np.negative(scaled, out=scaled),
             self._centre,
             weight,
             self._scale,
@@ -267,17 +274,17 @@ class KernelProblem:
         """Of K_s + λI, where K_s is positive semi-definite and λ well above the rounding of K before it was centred."""
         if lam < MIN_RCOND_KERNEL * self._scale or not self.is_definite():
             return None
-        factor = _factored(lambda: Cholesky.of_kernel(self._scaled, lam))
+        factor = _factored(lambda: Cholesky.of_kernel(self._scaled.lend(), lam, overwrite=True))
         return None if factor is None else (factor, self._queries)
 
     def products(self) -> tuple[KernelOperator, KernelQueries]:
         """Products with K_s, which is stored."""
-        return KernelOperator(self._scaled), self._queries
+        return KernelOperator(self._scaled.read()), self._queries
 
     def tridiagonal(self) -> tuple[Tridiagonal, KernelQueries]:
         """The tridiagonal form of K_s, which overwrites it, and how new points enter."""
         if self._tridiagonal is None:
-            self._tridiagonal = Tridiagonal(self._scaled, overwrite=True)
+            self._tridiagonal = Tridiagonal(self._scaled.give_up(), overwrite=True)
         return self._tridiagonal, self._queries
 
     def light_queries(self) -> np.ndarray:

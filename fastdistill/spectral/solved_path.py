@@ -62,9 +62,6 @@ class CoefficientPath(DistillationPath):
         flat = solved.reshape(self.n_students, *solved.shape[2:])
         return self.queries.coefficients(flat.swapaxes(1, 2)).swapaxes(1, 2)
 
-    def _all_coefficients(self) -> np.ndarray:
-        return self._coefficients
-
     @cached_property
     def intercept(self) -> np.ndarray:
         """Intercepts (...[, m]), as of `DistillationPath`: predictions of a query of zeros, in a few calls."""

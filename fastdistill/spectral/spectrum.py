@@ -228,7 +228,7 @@ class Spectrum:
         array([3., 1.])
         """
         if solver == "krylov":
-            dtype, kernel = validation.result_dtype(K), validation.kernel_matrix(K)
+            dtype, kernel = validation.result_dtype(K), validation.kernel_matrix(K)[0]
             return cls.from_kernel_rows(kernel, len(kernel), fit_intercept, sample_weight, tol, dtype)
         validation.scalar(tol, "tol", minimum=0.0, strict=True)
         return cls.from_symmetric(K, fit_intercept, sample_weight, solver)
@@ -263,12 +263,21 @@ class Spectrum:
         fit_intercept = validation.boolean(fit_intercept, "fit_intercept")
         validation.choice(solver, "solver", tuple(name for name in KERNEL_SOLVERS if name != "krylov"))
         dtype = validation.result_dtype(K)
-        kernel = K if known_definite and validation.is_ordinary(K) else validation.kernel_matrix(K)
+        kernel, is_symmetric = K, True
+        if not (known_definite and validation.is_ordinary(K)):
+            kernel, is_symmetric = validation.kernel_matrix(K)
         weight = validation.sample_weight(sample_weight, len(kernel))
         frame = Frame(len(kernel), weight, fit_intercept)
         resolution = float(np.finfo(dtype).eps)
-        problem = KernelProblem(kernel, frame, resolution, indefinite=indefinite, known_definite=known_definite)
-        if solver == "tridiagonal" and not indefinite and not len(frame.light) and problem.is_finite():
+        problem = KernelProblem(
+            kernel,
+            frame,
+            resolution,
+            indefinite=indefinite,
+            known_definite=known_definite,
+            is_symmetric=is_symmetric,
+        )
+        if solver == "tridiagonal" and not indefinite:
             problem.require_semidefinite()
         if indefinite or problem.is_definite():
             return cls(problem, len(kernel), dtype, solver, is_kernel=True)

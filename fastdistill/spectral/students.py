@@ -26,13 +26,14 @@ from typing import Any, Self
 import numpy as np
 
 from fastdistill.base import validation
-from fastdistill.spectral.compiled import compiled_kernels
+from fastdistill.spectral.compiled import DUAL, FILTER, PRIMAL, RESIDUAL
 from fastdistill.spectral.coordinates import Rotated
 from fastdistill.spectral.frame import Targets
 from fastdistill.spectral.protocol import Decomposed
 from fastdistill.spectral.queries import Queries
 
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
+FEW_COEFFICIENTS = 8  # students and targets whose coefficients cost no more than a query of zeros
 
 
 class Students:
@@ -83,7 +84,7 @@ class Students:
     def spectral_multipliers(self, form: int, start: int, stop: int) -> np.ndarray:
         """Multipliers (stop − start, 1 or m, r) of each eigendirection; `form` as in `kernels.student_grid`."""
         d = self.spectrum.coordinates.d
-        return self._multipliers_at(np.sqrt(d) if form == compiled_kernels().PRIMAL else d, form, start, stop)
+        return self._multipliers_at(np.sqrt(d) if form == PRIMAL else d, form, start, stop)
 
     @property
     def n_students(self) -> int:
@@ -117,9 +118,10 @@ class Students:
     def _by_target(self, flat: np.ndarray) -> np.ndarray:
         """(students · m, w) -> (students, w, m)."""
         m = self.targets.count
-        return np.moveaxis(flat.reshape(flat.shape[0] // m, m, flat.shape[1]), 1, 2)
+        return flat.reshape(flat.shape[0] // m, m, flat.shape[1]).swapaxes(1, 2)
 
-    def _all_coefficients(self) -> np.ndarray:
+    @cached_property
+    def _coefficients(self) -> np.ndarray:
         """Primal or dual coefficients (students, p or n, m)."""
         filtered = self._filtered(self._coefficient_form, 0, self.n_students)
         coefficients = self._by_target(self.spectrum.coordinates.coefficients(filtered))
@@ -129,7 +131,7 @@ class Students:
 
     def outside_multipliers(self, start: int, stop: int) -> np.ndarray:
         """Multipliers (students, 1, 1 or m) of `Rotated.outside_dual`, f / d at d = 0; 0 where λ is below the noise."""
-        multipliers = self._multipliers_at(np.zeros(1), compiled_kernels().DUAL, start, stop)[..., 0]
+        multipliers = self._multipliers_at(np.zeros(1), DUAL, start, stop)[..., 0]
         return np.where(self._penalty_of(start, stop) > self.spectrum.coordinates.noise, multipliers, 0.0)[:, None, :]
 
     def _penalty_of(self, start: int, stop: int) -> np.ndarray:
@@ -139,13 +141,13 @@ class Students:
     @cached_property
     def filters(self) -> np.ndarray:
         """Spectral filters f (..., r), the factors of z in the fits: 1 keeps an eigendirection, 0 removes it."""
-        filters = self.spectral_multipliers(compiled_kernels().FILTER, 0, self.n_students)
-        return self._result(np.moveaxis(filters, 1, 2), "filters", per_target=not self._shared)
+        filters = self.spectral_multipliers(FILTER, 0, self.n_students)
+        return self._result(filters.swapaxes(1, 2), "filters", per_target=not self._shared)
 
     @cached_property
     def fitted(self) -> np.ndarray:
         """Fits on the training samples (..., n[, m])."""
-        flat = self.spectrum.coordinates.fits(self._filtered(compiled_kernels().FILTER, 0, self.n_students))
+        flat = self.spectrum.coordinates.fits(self._filtered(FILTER, 0, self.n_students))
         fitted = self._by_target(flat)
         if self.spectrum.frame.fit_intercept:
             fitted += self.targets.mean
@@ -164,27 +166,32 @@ class Students:
         """Coefficients (..., p[, m]) of a design's students: ŷ = X coef + intercept."""
         if self.spectrum.is_kernel:
             raise AttributeError("A kernel spectrum has no coef; use dual_coef, where predictions are Kq @ dual_coef.")
-        return self._result(self._all_coefficients(), "coefficients", power=1)
+        return self._result(self._coefficients, "coefficients", power=1)
 
     @cached_property
     def dual_coef(self) -> np.ndarray:
         """Dual coefficients (..., n[, m]) of a kernel's students: ŷ = kernel(query, train) dual_coef + intercept."""
         if not self.spectrum.is_kernel:
             raise AttributeError("The spectrum of a design has no dual_coef; use coef, or decompose K = X @ X.T.")
-        return self._result(self._all_coefficients(), "coefficients", power=1)
+        return self._result(self._coefficients, "coefficients", power=1)
 
     @cached_property
     def intercept(self) -> np.ndarray:
         """Intercepts (...[, m]); zero where the spectrum was built without one."""
         if not self.spectrum.frame.fit_intercept:
             return self._result(np.zeros((self.n_students, self.targets.count)), "intercepts")
-        return self._result(self._predicted(np.zeros((1, self.queries.width)))[:, 0], "intercepts", power=1)
+        if self.n_students * self.targets.count > FEW_COEFFICIENTS:
+            level = self._predicted(np.zeros((1, self.queries.width)))[:, 0]
+        else:
+            flat = self._coefficients.swapaxes(1, 2).reshape(-1, self.queries.width)
+            level = self.queries.at_origin(flat).reshape(self.n_students, -1) + self.targets.mean
+        return self._result(level, "intercepts", power=1)
 
     @cached_property
     def dof(self) -> np.ndarray:
         """Effective degrees of freedom (...): the trace of the smoother, Σ f, plus one for an intercept."""
         blocks = self._blocks(self.spectrum.coordinates.rank)
-        sums = [self.spectral_multipliers(compiled_kernels().FILTER, *block).sum(axis=-1) for block in blocks]
+        sums = [self.spectral_multipliers(FILTER, *block).sum(axis=-1) for block in blocks]
         dof = np.concatenate(sums) + self.spectrum.frame.fit_intercept
         return self._result(dof, "degrees of freedom", per_target=not self._shared)
 
@@ -234,7 +241,7 @@ class Students:
 
     def complements(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """1 − f (students, 1 or m, r) and n − dof (students, 1 or m)."""
-        complement = self.spectral_multipliers(compiled_kernels().RESIDUAL, start, stop)
+        complement = self.spectral_multipliers(RESIDUAL, start, stop)
         outside_degrees = self.spectrum.frame.degrees - self.spectrum.coordinates.rank  # where 1 − f = 1
         return complement, complement.sum(axis=-1) + outside_degrees
 
@@ -324,7 +331,7 @@ class Students:
 
     @property
     def _coefficient_form(self) -> int:
-        return int(compiled_kernels().DUAL if self.spectrum.is_kernel else compiled_kernels().PRIMAL)
+        return DUAL if self.spectrum.is_kernel else PRIMAL
 
 
 def _is_cached(value: Any) -> bool:

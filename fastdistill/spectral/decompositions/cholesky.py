@@ -65,6 +65,7 @@ FEW_TARGETS = 2  # so many columns are solved by `trsv`, one by one: twice as fa
 SMALL = 128  # sides up to which a call costs more than `trsv` saves
 BLOCK_ENTRIES = 2**20  # entries of a working array (8 MiB)
 BLOCK_COLUMNS = 256
+TILE = 128
 
 
 class Products(Protocol):
@@ -112,9 +113,10 @@ class Cholesky:
         self._design = design
         self._is_primal = design is not None and design.shape[1] <= design.shape[0]
         self._diagonal = matrix.diagonal().copy()
-        self.trace = float(self._diagonal.sum())  # of K, at least its largest eigenvalue
+        self.trace = float(np.add.reduce(self._diagonal))  # of K, at least its largest eigenvalue
         # where λ > ‖K‖ fits are products with K, which needs all of it
-        self._matrix = matrix.copy(order="F") if _exceeds_norm(self.lam, matrix, self._diagonal) else None
+        exceeds = self.lam * len(matrix) > self.trace and _exceeds_norm(self.lam, matrix, self._diagonal)
+        self._matrix = matrix.copy(order="F") if exceeds else None
         matrix.ravel(order="K")[:: len(matrix) + 1] += self.lam
         self._factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
         if failed:
@@ -168,7 +170,7 @@ class Cholesky:
         are views whose last two axes are in Fortran order.
         """
         self._require_own(lam)
-        duals, images = self._chain(y_s, xi)
+        duals, images = self._chain(y_s, xi, with_last_image=with_fits)
         coefficients, fits = duals, images
         if not with_fits:
             fits = images[..., :0]
@@ -178,12 +180,12 @@ class Cholesky:
             coefficients = _each_row(self._design.transposed, duals)
         return Solved(coefficients.transpose(1, 0, 3, 2), fits.transpose(1, 0, 3, 2))
 
-    def _chain(self, y_s: np.ndarray, xi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _chain(self, y_s: np.ndarray, xi: np.ndarray, *, with_last_image: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """a_t and K a_t, each (k+1, P, m, n or p): the columns of a step are contiguous, as LAPACK needs them."""
         (n_families, k), m = xi.shape, y_s.shape[1]
         start = y_s.T if self._design is None or not self._is_primal else self._design.transposed(y_s).T
         if n_families == 1 and m <= FEW_TARGETS and len(self._diagonal) <= SMALL:
-            return self._small_chain(start, xi[0].tolist())
+            return self._small_chain(start, xi[0].tolist(), with_last_image=with_last_image)
         duals = np.empty((k + 1, n_families, m, len(self._diagonal)))
         images = np.empty_like(duals)
         duals[0] = self.solve(np.array(start, order="C").T).T  # one for all families: no weight enters it
@@ -199,8 +201,13 @@ class Cholesky:
             images[t] = self._image(targets, duals[t])
         return duals, images
 
-    def _small_chain(self, start: np.ndarray, xi: list[float]) -> tuple[np.ndarray, np.ndarray]:
-        """`_chain` of one schedule where what costs is the number of calls: as few of them as there can be."""
+    def _small_chain(
+        self, start: np.ndarray, xi: list[float], *, with_last_image: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`_chain` of one schedule where what costs is the number of calls: as few of them as there can be.
+
+        The last K a_t, which no later step needs, is formed only if asked for.
+        """
         duals = np.empty((len(xi) + 1, 1, *start.shape))
         images = np.empty_like(duals)
         targets = start
@@ -211,7 +218,8 @@ class Cholesky:
             step = duals[t, 0]
             step[...] = targets
             lapack.dpotrs(self._factor, step.T, lower=1, overwrite_b=1)  # in place, as it is in Fortran order
-            images[t, 0] = self._image(targets, step)
+            if t < len(xi) or with_last_image:
+                images[t, 0] = self._image(targets, step)
         return duals, images
 
     def _image(self, targets: np.ndarray, duals: np.ndarray) -> np.ndarray:
@@ -219,7 +227,7 @@ class Cholesky:
         return targets - self.lam * duals if self._matrix is None else duals @ self._matrix
 
     def _require_own(self, lam: np.ndarray) -> None:
-        if not (lam == self.lam).all():
+        if lam.tolist() != [self.lam] * len(lam):
             raise ValueError(f"A Cholesky factor serves one penalty: lam must be {self.lam!r} for every family.")
 
     def traces(self, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
@@ -282,7 +290,7 @@ class Cholesky:
         Each from the rows of two lower powers, so that only every second j needs a product of matrices.
         """
         inverse, _ = lapack.dpotri(self._factor, lower=1)
-        _mirror(inverse)
+        mirror(inverse)
         inverse *= self.lam
         complement = inverse.T  # B
         if self._matrix is None:
@@ -316,17 +324,6 @@ class Cholesky:
         inner = -self.lam * (inverse @ inverse.T)
         np.fill_diagonal(inner, 1.0 + inner.diagonal())
         return inner
-
-
-def is_positive_semidefinite(kernel: np.ndarray, shift: float) -> bool:
-    """Whether the symmetric matrix `kernel` + `shift` I has a Cholesky factor: n³/3, a tenth of its eigenvalues.
-
-    `shift` > 0 is how far below zero an eigenvalue may lie. It must be above the rounding error of an eigenvalue of
-    zero, a few eps of the largest. For an indefinite matrix LAPACK usually stops long before the last column.
-    """
-    matrix = np.array(kernel.T if kernel.flags.c_contiguous else kernel, dtype=np.float64, order="F")
-    np.fill_diagonal(matrix, matrix.diagonal() + shift)
-    return lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)[1] == 0
 
 
 def _each_row(apply: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -396,10 +393,11 @@ def _absolute_sums(matrix: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
     return sums
 
 
-def _mirror(matrix: np.ndarray) -> None:
-    """Copy the triangle below the diagonal to the one above it."""
-    for first in range(0, len(matrix), BLOCK_COLUMNS):
-        index = slice(first, first + BLOCK_COLUMNS)
-        matrix[:first, index] = matrix[index, :first].T
+def mirror(matrix: np.ndarray) -> None:
+    """Copy the triangle below the diagonal to the one above it, by tiles that fit a cache."""
+    for first in range(0, len(matrix), TILE):
+        index = slice(first, first + TILE)
+        for start in range(0, first, TILE):
+            matrix[start : start + TILE, index] = matrix[index, start : start + TILE].T
         block = matrix[index, index]
         block[:] = np.tril(block) + np.tril(block, -1).T
