@@ -34,6 +34,7 @@ from fastdistill.kernels.filters import (
     tolerance_rounds,
     xi_from_mixture,
 )
+from fastdistill.kernels.panels import two_pure_steps
 from fastdistill.kernels.products import (
     all_finite,
     csr_ascends,
@@ -151,5 +152,6 @@ __all__ = [
     "tolerance_root",
     "tolerance_rounds",
     "tridiagonal_students",
+    "two_pure_steps",
     "xi_from_mixture",
 ]

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from fastdistill.spectral.decompositions.eigen import Decomposition, WideBasis
+from fastdistill.spectral.decompositions.tall import TallRows
 from fastdistill.spectral.frame import Frame, Targets
 from fastdistill.spectral.queries import Queries
 
@@ -122,6 +123,11 @@ class Coordinates:
     def basis(self) -> np.ndarray:
         """V (p, r) of a design, U (n, r) of a kernel."""
         return self._basis.array if isinstance(self._basis, WideBasis) else self._basis
+
+    @property
+    def tall(self) -> TallRows | None:
+        """The rows of U where they are formed from a tall design without weights; None elsewhere."""
+        return self._rows if isinstance(self._rows, TallRows) else None
 
     @property
     def rank(self) -> int:

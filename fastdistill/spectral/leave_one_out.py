@@ -35,6 +35,7 @@ from functools import cached_property
 
 import numpy as np
 
+from fastdistill.spectral import tall_students
 from fastdistill.spectral.compiled import compiled_kernels, fill_multipliers
 from fastdistill.spectral.coordinates import Coordinates, Rotated
 
@@ -74,6 +75,15 @@ def leave_one_out_squares(coordinates: Coordinates, rotated: Rotated, lam: np.nd
 
 def leave_one_out_factors(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
     """R (P, k+2, k+2) of the QR factorisations of √w [loo_0 .. loo_k y], one per family, targets stacked as rows."""
+    if tall_students.is_served(coordinates, rotated, xi):
+        factors, valid = tall_students.two_step_factors(coordinates, rotated, lam)
+        if not valid.all():
+            factors[~valid] = _factors(coordinates, rotated, lam[~valid], xi[~valid])
+        return factors
+    return _factors(coordinates, rotated, lam, xi)
+
+
+def _factors(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
     factors = np.zeros((len(lam), xi.shape[1] + 2, xi.shape[1] + 2))
     for first, families, rows in _blocks(coordinates, rotated, lam, xi):
         families.append_to(factors[first : first + len(families.lam)], rows)

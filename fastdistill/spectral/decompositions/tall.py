@@ -78,13 +78,22 @@ def _shift(means: np.ndarray, spread: np.ndarray, near: float) -> np.ndarray | N
 
 
 class TallRows(FormedRows):
-    """Those of a tall design; stored once they are asked for a second time."""
+    """Those of a tall design; stored once they are asked for a second time.
+
+    Attributes
+    ----------
+    design : ndarray (n, p)
+        X.
+    centre : ndarray (p,)
+        x̄, zero without an intercept.
+    """
 
     def __init__(
         self, design: np.ndarray, inner: np.ndarray, means: np.ndarray | None, spread: np.ndarray | None
     ) -> None:
         super().__init__(len(design), inner)
-        self._design, self._asked = design, 0
+        self.design, self._asked = design, 0
+        self.centre = np.zeros(design.shape[1]) if means is None else means
         self._stored: np.ndarray | None = None
         self._shift = None if means is None or spread is None else _shift(means, spread, NEAR_OF_ROWS)
         # what is left to take off: of sums over the rows of X, and of the rows of U
@@ -99,7 +108,7 @@ class TallRows(FormedRows):
         return self._formed(slice(start, stop)) if self._stored is None else self._stored[start:stop]
 
     def _formed(self, index: slice) -> np.ndarray:
-        rows = self._design[index]
+        rows = self.design[index]
         out = (rows if self._shift is None else rows - self._shift) @ self.inner
         return out if self._offset is None else np.subtract(out, self._offset, out=out)
 
@@ -110,18 +119,18 @@ class TallRows(FormedRows):
     def fits(self, coordinates: np.ndarray) -> np.ndarray:
         """U c for each row c of `coordinates` (N, r) -> (N, n)."""
         out, combined = np.empty((len(coordinates), self.shape[0])), coordinates @ self.inner.T
-        for index, block in centred_blocks(self._design, self._shift):
+        for index, block in centred_blocks(self.design, self._shift):
             np.matmul(combined, block.T, out=out[:, index])
         return out if self._offset is None else np.subtract(out, (coordinates @ self._offset)[:, None], out=out)
 
     def _matmat(self, c: np.ndarray) -> np.ndarray:
         out, combined = np.empty((self.shape[0], c.shape[1])), self.inner @ c
-        for index, block in centred_blocks(self._design, self._shift):
+        for index, block in centred_blocks(self.design, self._shift):
             np.matmul(block, combined, out=out[index])
         return out if self._offset is None else np.subtract(out, self._offset @ c, out=out)
 
     def _rmatmat(self, y: np.ndarray) -> np.ndarray:
-        sums = sum(block.T @ y[index] for index, block in centred_blocks(self._design, self._shift))
+        sums = sum(block.T @ y[index] for index, block in centred_blocks(self.design, self._shift))
         if self._means is not None:
             sums = sums - np.outer(self._means, y.sum(axis=0))
         return self.inner.T @ sums
