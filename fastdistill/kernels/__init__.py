@@ -34,7 +34,7 @@ from fastdistill.kernels.filters import (
     tolerance_rounds,
     xi_from_mixture,
 )
-from fastdistill.kernels.panels import two_pure_steps
+from fastdistill.kernels.panels import add_centred_products, two_pure_steps
 from fastdistill.kernels.products import (
     all_finite,
     csr_ascends,
@@ -113,6 +113,7 @@ __all__ = [
     "UNFINISHED",
     "VELOCITY",
     "WEIGHT",
+    "add_centred_products",
     "all_finite",
     "append_rows",
     "batched_students",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastdistill.spectral.compiled import compiled_kernels
 from fastdistill.spectral.decompositions.centre import BLOCK_ENTRIES, Centre, centred_blocks
 from fastdistill.spectral.decompositions.eigen import GRAM_CONDITION, ROUNDED_MEAN, Decomposition, eigh_negated
 from fastdistill.spectral.decompositions.rows import FormedRows
@@ -24,6 +25,7 @@ STORED_ENTRIES = 2**20  # of U (8 MiB)
 # A mean of at most so many deviations costs less than a digit of a sum of squares, and less than two of a row of U:
 # then nothing is taken off before multiplying.
 NEAR_OF_SQUARES, NEAR_OF_ROWS = 4.0, 64.0
+PANEL_COLUMNS = 16  # fewer fill too little of a panel: BLAS is faster (6 columns: 5.3 ms against 6.6, 20: 3.4 and 3.4)
 SHIFTED = 16.0  # times as large as without the shift, a sum of squares loses a digit
 
 
@@ -61,9 +63,13 @@ def _moments(design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     shift = _shift(first.mean(axis=0), first.std(axis=0), NEAR_OF_SQUARES)
     for _ in range(2):
         gram, total = np.zeros((design.shape[1], design.shape[1])), np.zeros(design.shape[1])
-        for _, block in centred_blocks(design, shift):
-            gram += block.T @ block
-            total += np.ones(len(block)) @ block
+        if design.shape[1] >= PANEL_COLUMNS and not (shift is None and design.flags.f_contiguous):
+            near = np.zeros_like(total) if shift is None else shift
+            compiled_kernels().add_centred_products(design, near, gram, total)
+        else:
+            for _, block in centred_blocks(design, shift):
+                gram += block.T @ block
+                total += np.ones(len(block)) @ block
         means, shifted = total / n if shift is None else shift + total / n, gram.diagonal().copy()
         gram -= np.outer(total, total / n)
         if np.all(shifted <= SHIFTED * gram.diagonal()):
