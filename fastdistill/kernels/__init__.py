@@ -34,7 +34,7 @@ from fastdistill.kernels.filters import (
     tolerance_rounds,
     xi_from_mixture,
 )
-from fastdistill.kernels.panels import add_centred_products, two_pure_steps
+from fastdistill.kernels.panels import add_centred_products, ridge_residuals, two_pure_steps
 from fastdistill.kernels.products import (
     all_finite,
     csr_ascends,
@@ -146,6 +146,7 @@ __all__ = [
     "predict",
     "primal_multipliers",
     "residual_filter",
+    "ridge_residuals",
     "ridge_students",
     "ridge_workspace",
     "student_grid",

@@ -161,3 +161,52 @@ def two_pure_steps(X, y, means, basis, fit_down, diagonal_down, fit_up, diagonal
             panel_products(diagonal_up[pair], 0, few_diagonals, diagonals)
             for m in range(2):
                 _add_products(targets, fits, diagonals, m, turn[2 * pair + m], sums[2 * pair + m])
+
+
+@jit_sums
+def _add_ridge(fits, diagonals, first, outside, unreached, start, out, squares):
+    """Leave-one-out residuals of samples start, start + 1, ... at penalties first, first + 1, ..., one a row of fits."""
+    count = min(PANEL_ROWS, squares.shape[0] - first)
+    for k in range(count):
+        total = 0.0
+        for i in range(PANEL):
+            value = (outside[i] + fits[k, i]) / (unreached[i] + diagonals[k, i])
+            fits[k, i] = value
+            total += value * value
+        squares[first + k] += total
+    width = min(PANEL, out.shape[1] - start)
+    for k in range(count):
+        row = out[first + k]
+        for i in range(width):
+            row[start + i] = fits[k, i]
+
+
+@jit
+def ridge_residuals(X, y, means, first, diagonal_down, fit_up, diagonal_up, free, out, squares):
+    """Residuals (y − fit) / (1 − h) of ridge at L penalties, in out (L, n), and their squares added to squares (L,).
+
+    Of arguments as in `two_pure_steps`, but for: first (p, r + f + 1) is B, fit_down and B z side by side; the last of
+    the directions diagonal_down (r, e + 1) is 1; fit_up (L / 6, f, 6) and diagonal_up (L / 6, e, 6) are of (1 − a) z
+    and 1 − a, of six penalties each; free = 1 − 1/n. Where out is (L, 0) nothing but squares is stored. Returns how
+    many samples have a leverage above 63/64 at λ = 0, of which the differences from 1 are not exact.
+    """
+    panel, rows = np.empty((X.shape[1], PANEL)), np.empty((first.shape[1], PANEL))
+    squared, targets = np.empty((diagonal_down.shape[0], PANEL)), np.empty(PANEL)
+    few, outside, unreached = np.empty((diagonal_down.shape[1], PANEL)), np.empty(PANEL), np.empty(PANEL)
+    fits, diagonals = np.empty((PANEL_ROWS, PANEL)), np.empty((PANEL_ROWS, PANEL))
+    rank, few_fits, near = squared.shape[0], rows[diagonal_down.shape[0] :], 0
+    for start in range(0, X.shape[0], PANEL):
+        _fill_panel(X, start, means, panel)
+        _fill_targets(y, start, targets)
+        _product(first, 0, panel, rows)
+        _square(rows[:rank], squared)
+        _product(diagonal_down, 0, squared, few)
+        for i in range(PANEL):
+            outside[i] = targets[i] - rows[rows.shape[0] - 1, i]
+            unreached[i] = free - few[few.shape[0] - 1, i]
+            near += not unreached[i] > NEAR_INTERPOLATION
+        for six in range(fit_up.shape[0]):
+            panel_products(fit_up[six], 0, few_fits, fits)
+            panel_products(diagonal_up[six], 0, few, diagonals)
+            _add_ridge(fits, diagonals, PANEL_ROWS * six, outside, unreached, start, out, squares)
+    return near

@@ -22,6 +22,7 @@ from fastdistill.spectral.coordinates import Coordinates, Rotated
 
 EPS = float(np.finfo(np.float64).eps)
 LEAST_PIVOT = 0.1  # of the normalised products: below this they are not nearly orthogonal
+SIX = 6  # penalties whose residuals the kernel forms at once
 DEPENDENT = 1e-12  # a column this close to the span of those before, relatively, is not orthogonalised
 # [loo_0, loo_1, loo_2, y] of the columns [c_0, c_1, c_2, c_0 + y]
 PREDICTIONS = np.array([[0.0, 0.0, 0.0, -1.0], [0.0, -1.0, -2.0, 0.0], [0.0, 0.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
@@ -52,11 +53,42 @@ def two_step_factors(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray
     turns[len(lam) :, :6] = 0.0
     sums = np.zeros((even, len(UPPER[0]) + 1))
     fit_down, y = tall.inner @ fit_directions.T, rotated.scaled[:, 0]
-    arrays = (y, tall.centre, tall.inner, fit_down, diagonal_down.T, _pairs(fit_up), _pairs(diagonal_up))
+    arrays = (y, tall.centre, tall.inner, fit_down, diagonal_down.T, _beside(fit_up, 2), _beside(diagonal_up, 2))
     compiled_kernels().two_pure_steps(tall.design, *map(np.ascontiguousarray, arrays), turns, sums)
     factors, is_accurate = _factored(sums[: len(lam), :-1])
     found = np.linalg.qr(factors @ turn @ PREDICTIONS, mode="r")
     return found, is_accurate & (sums[: len(lam), -1] == 0.0)
+
+
+def ridge_left_out(
+    coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, *, stored: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """(y − loo) (L, n) of plain ridge for one target, or (L, 0) unless `stored`, and its sums of squares (L,).
+
+    None where the rows are not formed from a tall design, or where a sample is next to interpolated.
+    """
+    tall, frame = coordinates.tall, coordinates.frame
+    if tall is None or rotated.z.shape[1] != 1:
+        return None
+    z, complement = rotated.z[:, 0], _filters(coordinates.d, lam)[1][:, None]
+    fit_directions, fit_up = _in_directions(complement * z)
+    diagonal_directions, diagonal_up = _in_directions(complement)
+    inner = np.hstack([np.eye(len(z)), fit_directions.T, z[:, None]])
+    ones = np.ones((1, len(z)))
+    arrays = (
+        rotated.scaled[:, 0],
+        tall.centre,
+        tall.inner @ inner,
+        np.concatenate([diagonal_directions, ones]).T,
+        _beside(fit_up, SIX),
+        _beside(diagonal_up, SIX),
+    )
+    left_out, squares = np.empty((len(lam), frame.n_samples * stored)), np.zeros(len(lam))
+    free = 1.0 - frame.fit_intercept / frame.n_samples
+    near = compiled_kernels().ridge_residuals(
+        tall.design, *map(np.ascontiguousarray, arrays), free, left_out, squares
+    )
+    return None if near else (left_out, squares)
 
 
 def _filters(d: np.ndarray, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -87,22 +119,22 @@ def _turns(fits: np.ndarray, y: np.ndarray, leverages: np.ndarray, free: float) 
 
 
 def _in_directions(multipliers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Directions (f, r) and coefficients (P, 3, f) whose products are the multipliers (P, 3, r).
+    """Directions (f, r) and coefficients (P, k, f) whose products are the multipliers (P, k, r).
 
-    To a rounding error of the first of the three, of which all predictions are differences.
+    To a rounding error of the first of the k, of which all predictions are differences.
     """
     flat = multipliers.reshape(-1, multipliers.shape[2])
-    sizes = np.repeat(np.linalg.norm(multipliers[:, 0], axis=1), 3)[:, None]
+    sizes = np.repeat(np.linalg.norm(multipliers[:, 0], axis=1), multipliers.shape[1])[:, None]
     _, s, vt = np.linalg.svd(flat / np.where(sizes > 0, sizes, 1.0), full_matrices=False)
     directions = vt[: max(1, np.count_nonzero(s > 2 * EPS * s[0]))]
     return directions, (flat @ directions.T).reshape(*multipliers.shape[:2], -1)
 
 
-def _pairs(coefficients: np.ndarray) -> np.ndarray:
-    """Coefficients (P, 3, f) of two penalties side by side, (P / 2, f, 6), the last one twice where P is odd."""
-    if len(coefficients) % 2:
-        coefficients = np.concatenate([coefficients, coefficients[-1:]])
-    return coefficients.reshape(len(coefficients) // 2, 6, -1).swapaxes(1, 2)
+def _beside(coefficients: np.ndarray, count: int) -> np.ndarray:
+    """Coefficients (P, k, f) of `count` penalties side by side, (P / count, f, count k), filled up with zeros."""
+    missing = -len(coefficients) % count
+    filled = np.pad(coefficients, ((0, missing), (0, 0), (0, 0)))
+    return filled.reshape(len(filled) // count, count * filled.shape[1], -1).swapaxes(1, 2)
 
 
 def _factored(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
