@@ -1,30 +1,26 @@
 """Leave-one-out of all penalties in one pass over the rows of a tall design, panel by panel of 32 samples in cache.
 
-With U = (X − 1 x̄ᵀ) B, a = d / (d + λ), z the coordinates of y, and 1/n the leverage of an intercept::
+With U = (X − 1 x̄ᵀ) B, a = d / (d + λ), z the coordinates of y, and s = 1/n for an intercept, the fits and the
+diagonals of the powers of the smoother are::
 
-    g_j = Σ_r U_r a_r (1 − a_r)^j z_r,      h_j = Σ_r U_r² a_r (1 − a_r)^j,       j = 0, 1, 2
-    c_0 = (g_0 − y) / (1 − 1/n − h_0)
-    c_j = (g_j + Σ_{s<j} c_s h_{j−s}) / (1 − 1/n − h_0)
+    f_t = Σ_r U_r a_r^(t+1) z_r,      D_t = s + Σ_r U_r² a_r^(t+1),       t = 0, 1, 2
 
-c_0 + y is the leave-one-out prediction of ridge, and c_j, j ≥ 1, that of ridge of the residuals of ridge, j times over;
-the intercept's smoother is 1/n in h_0 only. Leave-one-out predictions of the pure steps (ξ = 1) are their differences::
-
-    loo_t = y + Σ_j (−1)^j binomial(t, j) c_j
-
-As functions of d, the factors of z of all penalties and j span few directions, and so do those of U². The sums over r
-are formed in two stages, through these directions.
+from which the leave-one-out predictions of the pure steps (ξ = 1) follow as in ``scores.py``. As functions of d, the
+factors a^(t+1) z of all penalties and steps span few directions, and so do those of U². So the sums over r are formed
+in two stages, through these directions.
 
 ==========================  ========================================================================
 symbol                      here
 ==========================  ========================================================================
-Bᵀ                          ``basis`` (r, p)
-a (1 − a)^j z               ``fit_up @ fit_down``, with B already in ``fit_down`` (f, p)
-a (1 − a)^j                 ``diagonal_up @ diagonal_down``, of directions ``diagonal_down`` (e, r)
+B                           ``basis`` (p, r)
+a^(t+1) z                   coefficients ``fit_up`` of f directions, with B in ``fit_down`` (p, f)
+a^(t+1)                     coefficients ``diagonal_up`` of e directions ``diagonal_down`` (r, e)
 ==========================  ========================================================================
 
-Conventions as in ``filters.py``. The last panel is filled up with samples x̄ of target 0, whose c are 0. Arguments are
-C-contiguous but X. Cost: r p + f p + e r multiplications a sample, and f + e for each penalty and j: 100 000 × 50,
-50 penalties of two steps with f = e = 20 take 43 ms, where blocks of matrix products take 130.
+Conventions as in ``filters.py``. The last panel is filled up with samples x̄ of target 0, of which everything is 0. All
+arguments are C-contiguous but X. Cost: p r + p f + r e multiplications a sample, and f + e for each penalty and step:
+100 000 × 50, 50 penalties of two steps with f = e = 20, take 41 ms, of which products take 24, at 90 GFLOP/s; by matrix
+products of blocks of rows, which store what they form, it was 130.
 """
 
 import numpy as np
@@ -112,22 +108,26 @@ def add_centred_products(X, shift, gram, total):
 
 
 @jit_sums
-def _add_products(y, fits, diagonals, m, turn, sums):
-    """Add the sums of products of family m of the two whose g and h are rows 3 m, 3 m + 1, 3 m + 2."""
+def _add_products(y, fits, diagonals, m, turn, share, sums):
+    """Add the sums of products of family m of the two whose f and D − s are rows 3 m, 3 m + 1, 3 m + 2."""
     s00, s01, s02, s03, s11, s12, s13, s22, s23, s33 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    t01, t02, t03, t12, t13, t23, free = turn[0], turn[1], turn[2], turn[3], turn[4], turn[5], turn[6]
+    t01, t02, t03, t12, t13, t23 = turn[0], turn[1], turn[2], turn[3], turn[4], turn[5]
     near = 0
     for i in range(PANEL):
-        left = free - diagonals[3 * m, i]
+        h, d1 = diagonals[3 * m, i] + share, diagonals[3 * m + 1, i] + share
+        left = 1.0 - h
         near |= not left > NEAR_INTERPOLATION
-        inverse, h1 = 1.0 / left, diagonals[3 * m + 1, i]
-        c0 = (fits[3 * m, i] - y[i]) * inverse
-        c1 = (fits[3 * m + 1, i] + c0 * h1) * inverse
-        c2 = (fits[3 * m + 2, i] + c0 * diagonals[3 * m + 2, i] + c1 * h1) * inverse
-        q1 = c1 - t01 * c0
-        q2 = c2 - t02 * c0 - t12 * q1
-        q3 = y[i] + c0 - t03 * c0 - t13 * q1 - t23 * q2
-        s00, s01, s02, s03 = s00 + c0 * c0, s01 + c0 * q1, s02 + c0 * q2, s03 + c0 * q3
+        inverse = 1.0 / left
+        shift0 = (fits[3 * m, i] - y[i]) * inverse
+        q0 = fits[3 * m, i] + shift0 * h
+        moved = fits[3 * m + 1, i] + shift0 * d1
+        shift1 = (moved - q0) * inverse
+        loo1 = moved + shift1 * h
+        moved = fits[3 * m + 2, i] + shift0 * (diagonals[3 * m + 2, i] + share) + shift1 * d1
+        q1 = loo1 - t01 * q0
+        q2 = moved + (moved - loo1) * inverse * h - t02 * q0 - t12 * q1
+        q3 = y[i] - t03 * q0 - t13 * q1 - t23 * q2
+        s00, s01, s02, s03 = s00 + q0 * q0, s01 + q0 * q1, s02 + q0 * q2, s03 + q0 * q3
         s11, s12, s13 = s11 + q1 * q1, s12 + q1 * q2, s13 + q1 * q3
         s22, s23, s33 = s22 + q2 * q2, s23 + q2 * q3, s33 + q3 * q3
     parts = (s00, s01, s02, s03, s11, s12, s13, s22, s23, s33, float(near))
@@ -137,13 +137,13 @@ def _add_products(y, fits, diagonals, m, turn, sums):
 
 @jit
 def two_pure_steps(X, y, means, basis, fit_down, diagonal_down, fit_up, diagonal_up, turn, sums):
-    """Sums over the samples of products of c_0, c_1, c_2 and y + c_0, for an even number P of penalties.
+    """Sums over the samples of products of loo_0, loo_1, loo_2 and y, for an even number P of penalties.
 
-    X (n, p), y (n,) centred, means (p,); the matrices of the head, fit_up (3 P, f) and diagonal_up (3 P, e) with three
-    rows a penalty; turn (P, 7) -> added to sums (P, 11). Products of columns that nearly depend on each other would
-    lose digits. So column j is taken less t_0j q_0 + ... + t_{j−1,j} q_{j−1} of those before: turn has t_01, t_02,
-    t_03, t_12, t_13, t_23, and 1 − 1/n. sums has the upper triangle of QᵀQ row by row, and how many panels have a
-    sample with 1 − h below 1/64.
+    X (n, p), y (n,) centred, means (p,); the matrices of the head, fit_up (P / 2, f, 6) and diagonal_up (P / 2, e, 6)
+    with three columns a penalty; turn (P, 7) -> added to sums (P, 11). Products of columns that nearly depend on each
+    other would lose digits. So each column is taken less a part of those before, q_j = column_j − Σ_{i<j} t_ij q_i:
+    turn has t_01, t_02, t_03, t_12, t_13, t_23, and s. sums has the upper triangle of QᵀQ row by row, and how many
+    panels have a sample with 1 − h below 1/64.
     """
     panel, rows = np.empty((X.shape[1], PANEL)), np.empty((basis.shape[1], PANEL))
     squares, targets = np.empty(rows.shape), np.empty(PANEL)
@@ -160,12 +160,13 @@ def two_pure_steps(X, y, means, basis, fit_down, diagonal_down, fit_up, diagonal
             panel_products(fit_up[pair], 0, few_fits, fits)
             panel_products(diagonal_up[pair], 0, few_diagonals, diagonals)
             for m in range(2):
-                _add_products(targets, fits, diagonals, m, turn[2 * pair + m], sums[2 * pair + m])
+                family = 2 * pair + m
+                _add_products(targets, fits, diagonals, m, turn[family], turn[family, 6], sums[family])
 
 
 @jit_sums
 def _add_ridge(fits, diagonals, first, outside, unreached, start, out, squares):
-    """Leave-one-out residuals of samples start, start + 1, ... at penalties first, first + 1, ..., one a row of fits."""
+    """Residuals left out of samples start, start + 1, ... at penalties first, first + 1, ..., one a row of fits."""
     count = min(PANEL_ROWS, squares.shape[0] - first)
     for k in range(count):
         total = 0.0
@@ -187,7 +188,7 @@ def ridge_residuals(X, y, means, first, diagonal_down, fit_up, diagonal_up, free
 
     Of arguments as in `two_pure_steps`, but for: first (p, r + f + 1) is B, fit_down and B z side by side; the last of
     the directions diagonal_down (r, e + 1) is 1; fit_up (L / 6, f, 6) and diagonal_up (L / 6, e, 6) are of (1 − a) z
-    and 1 − a, of six penalties each; free = 1 − 1/n. Where out is (L, 0) nothing but squares is stored. Returns how
+    and 1 − a, of six penalties each; free = 1 − s. Where out is (L, 0) nothing but squares is stored. Returns how
     many samples have a leverage above 63/64 at λ = 0, of which the differences from 1 are not exact.
     """
     panel, rows = np.empty((X.shape[1], PANEL)), np.empty((first.shape[1], PANEL))
