@@ -141,7 +141,7 @@ class LeftOut:
         of_best = self.errors[best] if self._single is None else np.square(self._single[0][:, best[0]])
         shares = penalty_shares(self.sums[None], of_best, self._sums_of_groups, _samples(self._ridge), dev, best)
         used = np.flatnonzero(shares[0])  # others may be undefined
-        means = (np.einsum("l,tln->tn", shares[0, used], part[:, used]) for part in self._parts())
+        means = (np.matmul(shares[0, used], part[:, used]) for part in self._parts())
         averaged = sum((np.einsum("tn,tn->n", mean, mean) for mean in means), start=np.zeros(()))
         return Averages(self.scores[:, None], shares, _gains(of_best, averaged[None], self._ridge))
 
