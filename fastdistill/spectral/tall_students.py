@@ -115,7 +115,7 @@ def _turns(fits: np.ndarray, y: np.ndarray, diagonals: np.ndarray) -> np.ndarray
     if columns.shape[1] < 4:
         columns = np.pad(columns, ((0, 0), (0, 4 - columns.shape[1]), (0, 0)))
     sizes = np.linalg.norm(columns, axis=1)
-    upper = np.linalg.qr(columns, mode="r")
+    upper = np.asarray(np.linalg.qr(columns, mode="r"))
     diagonal = upper.diagonal(axis1=1, axis2=2)
     usable = np.abs(diagonal) > DEPENDENT * sizes
     turn = np.where(usable[:, :, None], upper / np.where(usable, diagonal, 1.0)[:, :, None], 0.0)
