@@ -368,7 +368,7 @@ class _Tile:
 
 
 def _panel_product(n_rows: int) -> Callable[..., Any]:
-    """out[i : i + n_rows] = factors[:, i : i + n_rows].T @ panel: factors (K, R), panel (K, PANEL), out (R, PANEL)."""
+    """Rows i, i + 1, ... of factorsᵀ panel: factors (K, R), panel (K or more, PANEL) -> out (R, PANEL)."""
     # of half as many and narrower registers, all sums of one vector fill what there is
     at_once = PANEL // (VECTOR_BYTES // 8) if binding.get_host_cpu_features().get("avx512f") else 1
 
@@ -444,7 +444,7 @@ def _interpreted_lanes(
 
 def _interpreted_panel(n_rows: int) -> Callable[..., None]:
     def product(factors: Any, i: Any, panel: Any, out: Any) -> None:
-        out[i : i + n_rows] = factors[:, i : i + n_rows].T @ panel
+        out[i : i + n_rows] = factors[:, i : i + n_rows].T @ panel[: len(factors)]
 
     return product
 
