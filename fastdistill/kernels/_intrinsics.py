@@ -368,24 +368,27 @@ class _Tile:
 
 
 def _panel_product(n_rows: int) -> Callable[..., Any]:
-    """Rows i, i + 1, ... of factorsᵀ panel: factors (K, R), panel (K or more, PANEL) -> out (R, PANEL)."""
+    """Rows i, i + 1, ... of factorsᵀ panel: factors (K, R) -> out (R, PANEL).
+
+    panel (K or more, c + PANEL or more) is taken from column c on.
+    """
     # of half as many and narrower registers, all sums of one vector fill what there is
     at_once = PANEL // (VECTOR_BYTES // 8) if binding.get_host_cpu_features().get("avx512f") else 1
 
-    def declare(typingctx: Any, factors: Any, i: Any, panel: Any, out: Any) -> Any:
+    def declare(typingctx: Any, factors: Any, i: Any, panel: Any, c: Any, out: Any) -> Any:
         _must_match([factors, panel, out], [types.float64] * 3)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             matrix, values, sums = (
-                context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 2, 3)
+                context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 2, 4)
             )
             terms, outputs = (builder.extract_value(matrix.shape, axis) for axis in (0, 1))
-            vector, width = _Vector(context, builder, ir.DoubleType()), terms.type(PANEL)
+            vector, width = _Vector(context, builder, ir.DoubleType()), builder.extract_value(values.shape, 1)
             for first in range(0, PANEL, at_once * vector.width):
                 totals = [[vector.zeros() for _ in range(at_once)] for _ in range(n_rows)]
                 columns = [first + k * vector.width for k in range(at_once)]
                 with cgutils.for_range(builder, terms) as loop:
-                    start = builder.gep(values.data, [builder.mul(loop.index, width)])
+                    start = builder.gep(values.data, [builder.add(builder.mul(loop.index, width), arguments[3])])
                     samples = [vector.load(builder.gep(start, [width.type(column)])) for column in columns]
                     here = builder.gep(matrix.data, [builder.add(builder.mul(loop.index, outputs), arguments[1])])
                     for k, of_row in enumerate(totals):
@@ -395,12 +398,12 @@ def _panel_product(n_rows: int) -> Callable[..., Any]:
                             builder.store(builder.fadd(builder.load(total), product, flags=FUSED), total)
                 for k, of_row in enumerate(totals):
                     row = builder.add(arguments[1], width.type(k))
-                    start = builder.gep(sums.data, [builder.mul(row, width)])
+                    start = builder.gep(sums.data, [builder.mul(row, width.type(PANEL))])
                     for column, total in zip(columns, of_row, strict=True):
                         vector.store(builder.load(total), builder.gep(start, [width.type(column)]))
             return context.get_dummy_value()
 
-        return types.void(factors, types.intp, panel, out), generate
+        return types.void(factors, types.intp, panel, types.intp, out), generate
 
     return declare
 
@@ -443,8 +446,8 @@ def _interpreted_lanes(
 
 
 def _interpreted_panel(n_rows: int) -> Callable[..., None]:
-    def product(factors: Any, i: Any, panel: Any, out: Any) -> None:
-        out[i : i + n_rows] = factors[:, i : i + n_rows].T @ panel[: len(factors)]
+    def product(factors: Any, i: Any, panel: Any, c: Any, out: Any) -> None:
+        out[i : i + n_rows] = factors[:, i : i + n_rows].T @ panel[: len(factors), c : c + PANEL]
 
     return product
 

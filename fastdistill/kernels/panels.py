@@ -28,7 +28,7 @@ import numpy as np
 from fastdistill.kernels._compile import jit, jit_sums
 from fastdistill.kernels._intrinsics import PANEL, PANEL_ROWS, panel_pair, panel_products, panel_row, prefetch
 
-BLOCK = 128  # rows of which products are added up at once: of 50 columns, 64 take 8 % longer and 192 10 %
+BLOCK = 96  # rows of which products are added up at once: of 50 columns, 64 take 12 % longer and 128 8 %
 LINE = 8  # values of a cache line
 NEAR_INTERPOLATION = 1 / 64  # below this the subtraction from 1 costs two digits
 
@@ -70,16 +70,16 @@ def _fill_targets(y, start, part):
 
 
 @jit
-def _product(factors, first, panel, out):
-    """Rows first, first + 1, ... of factorsᵀ panel (R, PANEL): factors (K, R), panel (K, PANEL)."""
+def _product(factors, panel, out):
+    """factorsᵀ panel (R, PANEL) of factors (K, R) and panel (K, PANEL)."""
     rows = factors.shape[1]
-    whole = first + (rows - first) // PANEL_ROWS * PANEL_ROWS
-    for i in range(first, whole, PANEL_ROWS):
-        panel_products(factors, i, panel, out)
+    whole = rows // PANEL_ROWS * PANEL_ROWS
+    for i in range(0, whole, PANEL_ROWS):
+        panel_products(factors, i, panel, 0, out)
     for i in range(whole, rows - 1, 2):
-        panel_pair(factors, i, panel, out)
+        panel_pair(factors, i, panel, 0, out)
     if (rows - whole) % 2:
-        panel_row(factors, rows - 1, panel, out)
+        panel_row(factors, rows - 1, panel, 0, out)
 
 
 @jit
@@ -97,7 +97,9 @@ def add_centred_products(X, shift, gram, total):
     Some columns of some rows are a panel here. Below the diagonal of its panels gram is not read, but overwritten.
     """
     p = X.shape[1]
-    rows, panel, part = np.empty((BLOCK, p + 1)), np.zeros((BLOCK, PANEL)), np.empty((p + 1, PANEL))
+    # rows of whole panels, whose length is no power of two
+    rows = np.zeros((BLOCK, (p + PANEL) // PANEL * PANEL + LINE))
+    part = np.empty((p + PANEL_ROWS, PANEL))
     for start in range(0, X.shape[0], BLOCK):
         block = X[start : start + BLOCK]
         for i in range(block.shape[0]):
@@ -107,10 +109,8 @@ def add_centred_products(X, shift, gram, total):
         rows[block.shape[0] :] = 0.0
         for first in range(0, p, PANEL):
             width = min(PANEL, p - first)
-            for i in range(BLOCK):
-                for j in range(width):
-                    panel[i, j] = rows[i, first + j]
-            _product(rows, first, panel, part)
+            for i in range(first, p + 1, PANEL_ROWS):
+                panel_products(rows, i, rows, first, part)
             for i in range(first, p):
                 for j in range(width):
                     gram[i, first + j] += part[i, j]
@@ -166,14 +166,14 @@ def two_pure_steps(X, y, means, basis, fit_down, diagonal_down, fit_up, diagonal
     for start in range(0, X.shape[0], PANEL):
         _fill_panel(X, start, means, panel)
         _fill_targets(y, start, targets)
-        _product(basis, 0, panel, rows)
+        _product(basis, panel, rows)
         _square(rows, rows.shape[0])
-        _product(fit_down, 0, panel, few_fits)
-        _product(diagonal_down, 0, rows, few_diagonals)
+        _product(fit_down, panel, few_fits)
+        _product(diagonal_down, rows, few_diagonals)
         for pair in range(fit_up.shape[0]):
             _ask(X, start + PANEL, pair, fit_up.shape[0])
-            panel_products(fit_up[pair], 0, few_fits, fits)
-            panel_products(diagonal_up[pair], 0, few_diagonals, diagonals)
+            panel_products(fit_up[pair], 0, few_fits, 0, fits)
+            panel_products(diagonal_up[pair], 0, few_diagonals, 0, diagonals)
             for m in range(2):
                 family = 2 * pair + m
                 _add_products(targets, fits, diagonals, m, turn[family], turn[family, 6], sums[family])
@@ -214,16 +214,16 @@ def ridge_residuals(X, y, means, first, diagonal_down, fit_up, diagonal_up, free
     for start in range(0, X.shape[0], PANEL):
         _fill_panel(X, start, means, panel)
         _fill_targets(y, start, targets)
-        _product(first, 0, panel, rows)
+        _product(first, panel, rows)
         _square(rows, rank)
-        _product(diagonal_down, 0, rows[:rank], few)
+        _product(diagonal_down, rows[:rank], few)
         for i in range(PANEL):
             outside[i] = targets[i] - rows[rows.shape[0] - 1, i]
             unreached[i] = free - few[few.shape[0] - 1, i]
             near += not unreached[i] > NEAR_INTERPOLATION
         for six in range(fit_up.shape[0]):
             _ask(X, start + PANEL, six, fit_up.shape[0])
-            panel_products(fit_up[six], 0, few_fits, fits)
-            panel_products(diagonal_up[six], 0, few, diagonals)
+            panel_products(fit_up[six], 0, few_fits, 0, fits)
+            panel_products(diagonal_up[six], 0, few, 0, diagonals)
             _add_ridge(fits, diagonals, PANEL_ROWS * six, outside, unreached, start, out, squares)
     return near

@@ -66,7 +66,8 @@ def _products(coordinates: Coordinates, rotated: Rotated, powers: np.ndarray, tu
     sums = np.zeros((len(turns), len(UPPER[0]) + 1))
     fit_down, y = tall.inner @ fit_directions.T, rotated.scaled[:, 0]
     arrays = (y, tall.centre, tall.inner, fit_down, diagonal_directions.T, _beside(fit_up, 2), _beside(diagonal_up, 2))
-    compiled_kernels().two_pure_steps(tall.design, *map(np.ascontiguousarray, arrays), turns, sums)
+    with np.errstate(divide="ignore", invalid="ignore"):  # where h = 1; without the compiler NumPy would warn
+        compiled_kernels().two_pure_steps(tall.design, *map(np.ascontiguousarray, arrays), turns, sums)
     sums[sums[:, -1] > 0.0] = np.nan
     return sums[: len(turn), :-1]
 
@@ -98,7 +99,9 @@ def ridge_left_out(
     )
     left_out, squares = np.empty((len(lam), frame.n_samples * stored)), np.zeros(len(lam))
     free = 1.0 - frame.fit_intercept / frame.n_samples
-    near = compiled_kernels().ridge_residuals(tall.design, *map(np.ascontiguousarray, arrays), free, left_out, squares)
+    arrays = tuple(map(np.ascontiguousarray, arrays))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        near = compiled_kernels().ridge_residuals(tall.design, *arrays, free, left_out, squares)
     return None if near else (left_out, squares)
 
 

@@ -9,7 +9,7 @@ G squares the condition number: where that would cost digits, another decomposit
 centred where its mean is so near zero that this saves less than a digit.
 
 Cost: n p² for G, n p² for the rows of U. Above 8 MiB these are formed where they are needed, and stored when they are
-needed again: new memory costs more than the products (100 000 × 50: G 9 ms, rows of U 9 ms, storing them another 20).
+needed again: new memory costs more than the products (100 000 × 50: G 10 ms, rows of U 14 ms, storing them another 20).
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ STORED_ENTRIES = 2**20  # of U (8 MiB)
 # A mean of at most so many deviations costs less than a digit of a sum of squares, and less than two of a row of U:
 # then nothing is taken off before multiplying.
 NEAR_OF_SQUARES, NEAR_OF_ROWS = 4.0, 64.0
-PANEL_COLUMNS = 16  # fewer fill too little of a panel: BLAS is faster (6 columns: 5.3 ms against 6.6, 20: 3.4 and 3.4)
+PANEL_COLUMNS = (
+    16  # fewer fill too little of a panel: BLAS is faster (6 columns: 5.3 ms against 6.6; 20: 3.4 against 2.7)
+)
 SHIFTED = 16.0  # times as large as without the shift, a sum of squares loses a digit
 
 
