@@ -99,9 +99,10 @@ def ridge_left_out(
     )
     left_out, squares = np.empty((len(lam), frame.n_samples * stored)), np.zeros(len(lam))
     free = 1.0 - frame.fit_intercept / frame.n_samples
-    arrays = tuple(map(np.ascontiguousarray, arrays))
     with np.errstate(divide="ignore", invalid="ignore"):
-        near = compiled_kernels().ridge_residuals(tall.design, *arrays, free, left_out, squares)
+        near = compiled_kernels().ridge_residuals(
+            tall.design, *map(np.ascontiguousarray, arrays), free, left_out, squares
+        )
     return None if near else (left_out, squares)
 
 
