@@ -249,7 +249,7 @@ class _Columns:
         if t == self._directions[1].shape[1]:
             return _truncated(*self._directions, self.limit)
         columns, goal = self._independent
-        if t == 1:  # three times as fast as its SVD
+        if t == 1:  # its SVD, for less
             size = math.sqrt(columns[:, 0] @ columns[:, 0])
             along = columns[:, :1].T @ goal / (size or 1.0)
             return _truncated(np.array([size]), np.ones((1, 1)), along, self.limit)

@@ -25,9 +25,8 @@ STORED_ENTRIES = 2**20  # of U (8 MiB)
 # A mean of at most so many deviations costs less than a digit of a sum of squares, and less than two of a row of U:
 # then nothing is taken off before multiplying.
 NEAR_OF_SQUARES, NEAR_OF_ROWS = 4.0, 64.0
-PANEL_COLUMNS = (
-    16  # fewer fill too little of a panel: BLAS is faster (6 columns: 5.3 ms against 6.6; 20: 3.4 against 2.7)
-)
+# Fewer fill too little of a panel: of 500 000 × 6, panels take 6.6 ms and BLAS 5.3; of 100 000 × 20, 2.7 and 3.4.
+PANEL_COLUMNS = 16
 SHIFTED = 16.0  # times as large as without the shift, a sum of squares loses a digit
 
 
@@ -63,9 +62,12 @@ def _moments(design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """x̄ (p,) and G (p, p), by a second pass where the first rows had other means than all."""
     n, (_, first) = len(design), next(centred_blocks(design, None))
     shift = _shift(first.mean(axis=0), first.std(axis=0), NEAR_OF_SQUARES)
+    # of less than 8 MiB it is not worth compiling for; BLAS is as fast where columns are contiguous and not centred
+    by_panels = design.size > STORED_ENTRIES and design.shape[1] >= PANEL_COLUMNS
+    by_panels = by_panels and (shift is not None or design.flags.c_contiguous)
     for _ in range(2):
         gram, total = np.zeros((design.shape[1], design.shape[1])), np.zeros(design.shape[1])
-        if design.shape[1] >= PANEL_COLUMNS and not (shift is None and design.flags.f_contiguous):
+        if by_panels:
             near = np.zeros_like(total) if shift is None else shift
             compiled_kernels().add_centred_products(design, near, gram, total)
         else:
