@@ -81,6 +81,54 @@ def test_all_digits_without_another_way(kind, rng, small_is_tall):
     assert_allclose(np.abs(found) / diagonal, np.abs(wanted) / diagonal, rtol=1e-8, atol=1e-10)
 
 
+def test_a_second_pass_where_the_columns_were_not_orthogonal(rng, small_is_tall, monkeypatch):
+    """Without a first guess the products of the columns themselves have lost half of their digits."""
+    X, y = problem("noise", rng)
+    spectrum = fd.Spectrum.from_design(X)
+    path = spectrum.path(y, [2.0, 40.0, 300.0], np.ones(2))
+    wanted = room._factors(spectrum.coordinates, path.rotated, path.lam, path.family_weights)
+    monkeypatch.setattr(tall_students, "_turns", lambda fits, *_: np.tile(np.eye(4), (len(fits), 1, 1)))
+    found, is_valid = tall_students.two_step_factors(spectrum.coordinates, path.rotated, path.lam)
+    assert is_valid.all()
+    sizes = wanted.diagonal(axis1=1, axis2=2)
+    assert_allclose(found.diagonal(axis1=1, axis2=2) / sizes, 1.0, rtol=2e-11)
+
+
+def test_directions_of_many_eigenvalues_and_penalties(rng, small_is_tall):
+    """Fewer directions than eigenvalues, to the last digit of each student, small or not."""
+    X = np.linalg.qr(rng.standard_normal((200, 24)))[0] * np.linspace(8.0, 10.0, 24)
+    y, lam = X @ rng.standard_normal(24) + rng.standard_normal(200), np.logspace(0, 3, 40)
+    spectrum = fd.Spectrum.from_design(X, fit_intercept=True)
+    path, ridge = spectrum.path(y, lam, np.ones(2)), spectrum.path(y, lam, ())
+    multipliers = (spectrum.d / (spectrum.d + lam[:, None]))[:, None] ** np.arange(1, 4)[:, None] * path.rotated.z[:, 0]
+    directions, coefficients = tall_students._in_directions(multipliers)
+    assert len(directions) < 12
+    error = np.linalg.norm(coefficients @ directions - multipliers, axis=2) / np.linalg.norm(multipliers, axis=2)
+    assert error.max() <= 1e-14
+    found, is_valid = tall_students.two_step_factors(spectrum.coordinates, path.rotated, path.lam)
+    assert is_valid.all()
+    wanted = room._factors(spectrum.coordinates, path.rotated, path.lam, path.family_weights)
+    assert_allclose(found.swapaxes(1, 2) @ found, wanted.swapaxes(1, 2) @ wanted, rtol=1e-13, atol=1e-12)
+    _, squares = tall_students.ridge_left_out(spectrum.coordinates, ridge.rotated, lam, stored=False)
+    assert_allclose(squares, np.square(y - ridge.loo[:, 0]).sum(axis=1), rtol=1e-13)
+
+
+def test_the_norm_of_what_is_outside_the_span(rng, small_is_tall):
+    """By a difference only where that keeps 12 digits: not along the weakest direction of an uneven design."""
+    basis = np.linalg.qr(rng.standard_normal((200, 7)))[0]
+    cases = ((0.5, basis[:, 0], True), (5e-3, basis[:, 5], False), (0.5, 300.0 * basis[:, 0], False))
+    for weakest, along, is_difference in cases:
+        turned = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+        X = basis[:, :6] * np.append(np.ones(5), weakest) @ turned
+        y = basis[:, 6] + 3.0 * along
+        rotated = fd.Spectrum.from_design(X).path(y, 1.0, ()).rotated
+        assert callable(rotated.left) == is_difference
+        q = np.linalg.qr(X)[0]
+        left = y - q @ (q.T @ y)
+        assert_allclose(rotated.outside, left @ left, rtol=2e-12)
+        assert_allclose(rotated.outside_part[:, 0], left, atol=1e-11)
+
+
 def test_samples_of_leverage_one_are_left_to_another_way(rng, small_is_tall):
     X, y = problem("alone", rng)
     spectrum = fd.Spectrum.from_design(X)

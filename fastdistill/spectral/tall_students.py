@@ -23,7 +23,7 @@ from fastdistill.spectral.coordinates import Coordinates, Rotated
 EPS = float(np.finfo(np.float64).eps)
 # Pivots of the normalised products: above the first the columns are nearly orthogonal, above the second they are next
 # time, as the factor has some digits.
-ORTHOGONAL, INDEPENDENT = 0.1, 1e-10
+ORTHOGONAL, INDEPENDENT = 1e-3, 1e-10
 SIX = 6  # penalties whose residuals the kernel forms at once
 DEPENDENT = 1e-12  # a column this close to the span of those before, relatively, is not orthogonalised
 UPPER = np.triu_indices(4)
