@@ -212,9 +212,9 @@ class _Columns:
     def __init__(self, pure: np.ndarray, wanted: np.ndarray, total: float) -> None:
         self.pure, self.wanted, self.total = pure, wanted, total
         self.error = wanted - pure[:, 0]
-        self.changes = np.diff(pure, axis=1)
-        self.size = np.linalg.norm(pure, axis=0)
-        self.limit = LARGEST_WEIGHTS * max(float(np.linalg.norm(wanted)), float(self.size[0]))
+        self.changes = pure[:, 1:] - pure[:, :-1]
+        self.size = np.sqrt(np.square(pure).sum(axis=0))
+        self.limit = LARGEST_WEIGHTS * max(math.sqrt(wanted @ wanted), float(self.size[0]))
 
     @cached_property
     def _directions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -223,7 +223,8 @@ class _Columns:
         t is the number of powers of a that are not too small to be weighted.
         """
         steps = self.changes.shape[1]
-        usable = int(np.count_nonzero(np.cumprod(self.size[:steps] > SMALLEST_POWER * self.size[0])))
+        small = np.flatnonzero(~(self.size[:steps] > SMALLEST_POWER * self.size[0]))
+        usable = int(small[0]) if len(small) else steps
         u, s, vt = np.linalg.svd(self.changes[:, :usable] / self.size[:usable], full_matrices=False)
         significant = s > ROUNDING
         return s[significant], vt[significant], (u.T @ self.error)[significant]
@@ -262,10 +263,12 @@ class _Columns:
         Where S_i = 0 but later ones are not, no finite ξ exists. Such an S_i is changed by no more than the rounding
         error of the student.
         """
-        used = int(np.flatnonzero(tails)[-1]) + 1 if tails.any() else 0
+        nonzero = np.flatnonzero(tails)
+        used = int(nonzero[-1]) + 1 if len(nonzero) else 0
         before, size = tails[: max(used - 1, 0)], self.size[: max(used - 1, 0)]
-        floor = EPS * float(np.abs(tails) @ self.size[: len(tails)])
-        tails[: len(before)] = np.where(np.abs(before) * size < floor, np.copysign(floor / size, before), before)
+        if used > 1:
+            floor = EPS * float(np.abs(tails) @ self.size[: len(tails)])
+            before[:] = np.where(np.abs(before) * size < floor, np.copysign(floor / size, before), before)
         xi = np.zeros(len(tails))
         ratios = tails[:used].copy()
         ratios[1:] /= before
@@ -358,6 +361,10 @@ class _Columns:
 def _truncated(s: np.ndarray, vt: np.ndarray, goal: np.ndarray, limit: float) -> np.ndarray:
     """The least-squares solution of the largest rank whose entries sum to at most `limit` in absolute value."""
     rank = int(np.count_nonzero(s > EPS * s[:1]))
-    by_rank = np.cumsum(vt[:rank] * (goal[:rank] / s[:rank])[:, None], axis=0)
+    parts = vt[:rank] * (goal[:rank] / s[:rank])[:, None]
+    whole: np.ndarray = parts.sum(axis=0)
+    if rank and np.abs(whole).sum() <= limit:
+        return whole
+    by_rank = np.cumsum(parts, axis=0)
     allowed = np.flatnonzero(np.abs(by_rank).sum(axis=1) <= limit)
     return by_rank[allowed[-1]] if len(allowed) else np.zeros(vt.shape[1])
