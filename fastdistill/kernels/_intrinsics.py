@@ -10,8 +10,8 @@ everything in cache, 9.5 GFLOP/s along rows, 42 across models, 53 with two rows 
 make 25 products of 10 numbers loaded: with 10 rows and 10 outputs of 784 float32 columns, an epoch of 10 000 rows in
 random order takes 5.1 ms, by tiles of 2 × 5 for scores and 5 × 2 for gradients 7.2.
 
-Products of a small matrix with a panel of 32 samples side by side have each sum in registers of its own: 85 GFLOP/s and
-more with 20 to 50 terms a sum, of 96 that the processor has; BLAS reaches 35 to 50 on such shapes.
+Products of a small matrix with a panel of 32 samples side by side have each sum in a register of its own: 85 to 97
+GFLOP/s with 20 to 50 terms a sum, where BLAS reaches 35 to 55.
 
 Powers of two are made of their bits, so that a loop with an exponential has no call that would keep it from vectors.
 
@@ -372,7 +372,7 @@ def _panel_product(n_rows: int) -> Callable[..., Any]:
 
     panel (K or more, c + PANEL or more) is taken from column c on.
     """
-    # of half as many and narrower registers, all sums of one vector fill what there is
+    # with half as many registers of half the width, the sums of one vector of samples fill them
     at_once = PANEL // (VECTOR_BYTES // 8) if binding.get_host_cpu_features().get("avx512f") else 1
 
     def declare(typingctx: Any, factors: Any, i: Any, panel: Any, c: Any, out: Any) -> Any:
