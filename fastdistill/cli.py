@@ -365,6 +365,15 @@ def _ridge_calls() -> dict[str, Callable[[], Any]]:
 
         weigh_each(np.array([2.0, 1.0]), X.T, np.ones(4), 9, np.ones(4), np.ones(1))
 
+    def tall() -> None:
+        """With an array for each of the matrices: those of a design of over a million entries have the same types."""
+        square, pair, six = np.eye(2), np.zeros((1, 2, 6)), np.ones((1, 1, 6))
+        fd.kernels.add_centred_products(X, X[0], square.copy(), np.zeros(2))
+        few = (X, y, X[0], square, square, square)
+        fd.kernels.two_pure_steps(*few, pair, pair, np.zeros((2, 7)), np.zeros((2, 11)))
+        first = np.zeros((2, 4))  # two columns of B, one of a direction, one of the targets
+        fd.kernels.ridge_residuals(X, y, X[0], first, square, six, six, 1.0, np.zeros((2, 4)), np.zeros(2))
+
     return {
         "filters (multistep_filter)": lambda: fd.multistep_filter([3.0, 1.0], np.linspace(1.0, 2.0, 20), [1.0, 0.5]),
         "students of a design (Spectrum.path, limit)": lambda: students(fd.Spectrum.from_design(X)),
@@ -372,6 +381,7 @@ def _ridge_calls() -> dict[str, Callable[[], Any]]:
         "rounds (Spectrum.tolerance_path)": lambda: fd.Spectrum.from_kernel(np.eye(4)).tolerance_path(y, 0.1),
         "mixtures (mixture_from_xi, xi_from_mixture)": lambda: fd.xi_from_mixture(fd.mixture_from_xi([0.5, 2.0])),
         "weights (tune)": tuned,
+        "leave-one-out of tall designs (tune)": tall,
         "evidence of each target (DistilledRidgeCV)": weighed,
         "leverages near one (Spectrum.path)": near_interpolation,
         "tridiagonal form (Spectrum.path)": tridiagonal,

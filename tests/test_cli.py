@@ -39,6 +39,9 @@ fd.xi_from_mixture(fd.mixture_from_xi([0.5, 2.0]))
 for model in (fd.DistilledRidge(), fd.DistilledRidgeCV(), fd.DistilledKernelRidge(), fd.DistilledKernelRidgeCV()):
     model.fit(X, y).predict(X)
 fd.DistilledRidgeClassifierCV().fit(X, y > 1.0).predict(X)
+tall = np.random.default_rng(0).standard_normal((66_000, 16))
+for strategy in ("safe", "joint"):
+    fd.tune(fd.Spectrum.from_design(tall), tall[:, 0], [0.1, 1.0], n_steps=2, strategy=strategy)
 """
 SGD = """
 from scipy.sparse import csr_array

@@ -107,13 +107,13 @@ NAMES = {
     "fd.kernels": """
         ACCURATE COEF COLLAPSED DUAL FILTER ILL_CONDITIONED INFEASIBLE LANES LARGEST_INFLATION LOGISTIC
         MOMENTUM PARAMETER PENALTY PRIMAL PUSH RESIDUAL ROUNDED SCALED SINGULAR SOFTMAX SQUARED STEP
-        TEMPERATURE TOP TOTAL UNCOMPRESSED UNFINISHED VELOCITY WEIGHT all_finite append_rows
+        TEMPERATURE TOP TOTAL UNCOMPRESSED UNFINISHED VELOCITY WEIGHT add_centred_products all_finite append_rows
         band_to_tridiagonal batched_students compress concentrated_signals csr_ascends csr_batches csr_gradient csr_rows
         csr_scores csr_squared_norms csr_teacher dense_batches dense_gradient dense_lanes dense_rows
         dense_scores dense_teacher descend_weights dual_multipliers filter_powers fits_and_duals
         leave_one_out leave_one_out_direct leave_one_out_factors left_out_residuals left_out_squares mixture_from_xi
-        multistep_filter predict primal_multipliers residual_filter ridge_students ridge_workspace
-        rotate_from_band student_grid sums_of_groups tolerance_root tolerance_rounds tridiagonal_students
+        multistep_filter predict primal_multipliers residual_filter ridge_residuals ridge_students ridge_workspace
+        rotate_from_band student_grid sums_of_groups tolerance_root tolerance_rounds tridiagonal_students two_pure_steps
         xi_from_mixture
     """,
     "fd.theory": """

@@ -35,6 +35,7 @@ from fastdistill.kernels.filters import (
     tolerance_rounds,
     xi_from_mixture,
 )
+from fastdistill.kernels.panels import add_centred_products, ridge_residuals, two_pure_steps
 from fastdistill.kernels.products import (
     all_finite,
     csr_ascends,
@@ -113,6 +114,7 @@ __all__ = [
     "UNFINISHED",
     "VELOCITY",
     "WEIGHT",
+    "add_centred_products",
     "all_finite",
     "append_rows",
     "band_to_tridiagonal",
@@ -146,6 +148,7 @@ __all__ = [
     "predict",
     "primal_multipliers",
     "residual_filter",
+    "ridge_residuals",
     "ridge_students",
     "ridge_workspace",
     "rotate_from_band",
@@ -154,5 +157,6 @@ __all__ = [
     "tolerance_root",
     "tolerance_rounds",
     "tridiagonal_students",
+    "two_pure_steps",
     "xi_from_mixture",
 ]

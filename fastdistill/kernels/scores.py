@@ -26,6 +26,7 @@ from fastdistill.kernels._compile import jit, jit_sums
 # Rows appended to a triangular factor by a Cholesky factor of I + ZᵀZ may have this squared size, in units of the rows
 # before: rounding is that many times eps.
 MOST_GROWTH = 64.0
+SAMPLES = 32  # whose squares are turned from rows into columns at once
 
 
 @jit
@@ -222,13 +223,27 @@ def left_out_residuals(residuals, outside, inverse, start, out, squares):
 
 @jit
 def sums_of_groups(values, group, out):
-    """Σ value² (m, L, G) over the samples of each group: values (m, L, n), group (m, n) from 0 to G − 1."""
+    """Σ value² (m, L, G) over the samples of each group: values (m, L, n), group (m, n) from 0 to G − 1.
+
+    Of some samples after the other, all L sums of a sample's group side by side, so that they are added by vectors:
+    2 ms of 20 × 100 000 values; one value after the other, 7.
+    """
+    n, count = values.shape[2], values.shape[1]
+    squares, sums = np.empty((SAMPLES, count)), np.empty((out.shape[2], count))
     for j in range(values.shape[0]):
-        for i in range(values.shape[1]):
+        sums[:] = 0.0
+        for start in range(0, n, SAMPLES):
+            width = min(SAMPLES, n - start)
+            for i in range(count):
+                for k in range(width):
+                    squares[k, i] = values[j, i, start + k] * values[j, i, start + k]
+            for k in range(width):
+                to = sums[np.uintp(group[j, start + k])]
+                for i in range(count):
+                    to[i] += squares[k, i]
+        for i in range(count):
             for g in range(out.shape[2]):
-                out[j, i, g] = 0.0
-            for k in range(values.shape[2]):
-                out[j, i, group[j, k]] += values[j, i, k] * values[j, i, k]
+                out[j, i, g] = sums[g, i]
 
 
 @jit

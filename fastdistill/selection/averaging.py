@@ -108,14 +108,17 @@ class LeftOut:
         self._ridge, self._merged = ridge, ridge.rotated.merged()
         entries = self._merged.z.shape[1] * len(ridge.lam) * ridge.spectrum.frame.n_samples
         self._stored = list(self._formed()) if entries <= STORED else None
+        # of one target the residuals, squared where they are used; of more, squares are added up first
+        self._single = self._stored[0] if self._stored is not None and self._merged.z.shape[1] == 1 else None
 
-    def _formed(self) -> Iterator[np.ndarray]:
-        """√w (y − loo) (t, L, n), some targets at a time."""
-        for _, residuals, _ in ridge_left_out(self._ridge.spectrum.coordinates, self._merged, self._ridge.lam):
-            yield residuals
+    def _formed(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """√w (y − loo) (t, L, n), some targets at a time, and the sums of squares (t, L)."""
+        for _, residuals, sums in ridge_left_out(self._ridge.spectrum.coordinates, self._merged, self._ridge.lam):
+            yield residuals, sums
 
     def _parts(self) -> Iterator[np.ndarray]:
-        return self._formed() if self._stored is None else iter(self._stored)
+        for residuals, _ in self._formed() if self._stored is None else self._stored:
+            yield residuals
 
     @cached_property
     def errors(self) -> np.ndarray:
@@ -123,24 +126,30 @@ class LeftOut:
         return sum((np.einsum("tln,tln->ln", part, part) for part in self._parts()), start=np.zeros(()))
 
     @cached_property
+    def sums(self) -> np.ndarray:
+        """Σ_i E (L,)."""
+        return self.errors.sum(axis=1) if self._single is None else self._single[1][0]
+
+    @cached_property
     def scores(self) -> np.ndarray:
         """The score (L,) of each penalty: E averaged over targets and samples; inf where it is not defined."""
-        total = self._ridge.targets.count * self._ridge.spectrum.frame.total_weight
-        return _defined(self.errors.sum(axis=1) / total)
+        return _defined(self.sums / (self._ridge.targets.count * self._ridge.spectrum.frame.total_weight))
 
     def averages(self) -> Averages:
         """The mean of ridges for all targets together."""
         dev = _deviance(self._ridge, self._ridge.rotated).mean(axis=0, keepdims=True)
         best = np.array([int(self.scores.argmin())])
-        sums, of_best = self.errors.sum(axis=1)[None], self.errors[best]
-        shares = penalty_shares(sums, of_best, self._sums_of_groups, _samples(self._ridge), dev, best)
+        of_best = self.errors[best] if self._single is None else np.square(self._single[0][:, best[0]])
+        shares = penalty_shares(self.sums[None], of_best, self._sums_of_groups, _samples(self._ridge), dev, best)
         used = np.flatnonzero(shares[0])  # others may be undefined
-        means = (np.einsum("l,tln->tn", shares[0, used], part[:, used]) for part in self._parts())
+        means = (np.matmul(shares[0, used], part[:, used]) for part in self._parts())
         averaged = sum((np.einsum("tn,tn->n", mean, mean) for mean in means), start=np.zeros(()))
         return Averages(self.scores[:, None], shares, _gains(of_best, averaged[None], self._ridge))
 
     def _sums_of_groups(self, group: np.ndarray) -> np.ndarray:
         """Sums (1, L, groups) of E over the groups of samples (1, n)."""
+        if self._single is not None and self._single[0].size >= WORTH_COMPILING:
+            return _sums_of_groups(self._single[0], group)
         if self.errors.size >= WORTH_COMPILING:
             return _sums_of_groups(np.sqrt(self.errors)[None], group)
         rows = np.arange(len(self.errors))[:, None] << GROUP_BITS

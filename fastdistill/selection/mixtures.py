@@ -32,6 +32,7 @@ double precision can tell apart).
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -62,8 +63,9 @@ class Solution(NamedTuple):
 
     def longer(self, k: int) -> Solution:
         """The same student as one of k steps: ξ = 0 in the added steps, which come first."""
-        extra = np.zeros(k - len(self.xi))
-        return Solution(np.append(self.mixture, extra), self.score, np.append(extra, self.xi))
+        xi, mixture = np.zeros(k), np.zeros(k + 1)
+        xi[k - len(self.xi) :], mixture[: len(self.mixture)] = self.xi, self.mixture
+        return Solution(mixture, self.score, xi)
 
 
 def useful_steps(rank: int, n_steps: int, strategy: str, limits: tuple[float, float] | None) -> int:
@@ -210,32 +212,50 @@ class _Columns:
     def __init__(self, pure: np.ndarray, wanted: np.ndarray, total: float) -> None:
         self.pure, self.wanted, self.total = pure, wanted, total
         self.error = wanted - pure[:, 0]
-        self.changes = np.diff(pure, axis=1)
-        self.size = np.linalg.norm(pure, axis=0)
-        self.limit = LARGEST_WEIGHTS * max(float(np.linalg.norm(wanted)), float(self.size[0]))
+        self.changes = pure[:, 1:] - pure[:, :-1]
+        self.size = np.sqrt(np.square(pure).sum(axis=0))
+        self.limit = LARGEST_WEIGHTS * max(math.sqrt(wanted @ wanted), float(self.size[0]))
 
     @cached_property
-    def _independent(self) -> tuple[np.ndarray, np.ndarray]:
-        """E (c, t), its columns divided by ‖p_{i−1}‖, and e (c,), in the c directions of E above rounding errors.
+    def _directions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The c directions of E, its columns divided by ‖p_{i−1}‖, above rounding errors: s (c,), Vᵀ (c, t), Uᵀ e (c,).
 
         t is the number of powers of a that are not too small to be weighted.
         """
         steps = self.changes.shape[1]
-        usable = int(np.count_nonzero(np.cumprod(self.size[:steps] > SMALLEST_POWER * self.size[0])))
+        small = np.flatnonzero(~(self.size[:steps] > SMALLEST_POWER * self.size[0]))
+        usable = int(small[0]) if len(small) else steps
         u, s, vt = np.linalg.svd(self.changes[:, :usable] / self.size[:usable], full_matrices=False)
         significant = s > ROUNDING
-        return (vt * s[:, None])[significant], (u.T @ self.error)[significant]
+        return s[significant], vt[significant], (u.T @ self.error)[significant]
+
+    @cached_property
+    def _independent(self) -> tuple[np.ndarray, np.ndarray]:
+        """E (c, t) and e (c,) in these directions."""
+        s, vt, goal = self._directions
+        return vt * s[:, None], goal
 
     def joint(self) -> list[Solution]:
         """Best mixtures of 0..k steps that the recursion can compute, each at least as good as those of fewer steps."""
-        columns, goal = self._independent
         solutions = [self._of_xi(np.empty(0))]
         for t in range(1, self.changes.shape[1] + 1):
             solutions.append(solutions[-1].longer(t))
-            if t <= columns.shape[1]:
-                found = self._of_tails(_shortest(columns[:, :t], goal, self.limit) / self.size[:t])
+            if t <= self._directions[1].shape[1]:
+                found = self._of_tails(self._shortest(t) / self.size[:t])
                 solutions[-1] = min(solutions[-1], found, key=lambda solution: solution.score)
         return solutions
+
+    def _shortest(self, t: int) -> np.ndarray:
+        """The shortest least-squares solution within the limit for the first t columns, divided by ‖p_{i−1}‖."""
+        if t == self._directions[1].shape[1]:
+            return _truncated(*self._directions, self.limit)
+        columns, goal = self._independent
+        if t == 1:  # its SVD, for less
+            size = math.sqrt(columns[:, 0] @ columns[:, 0])
+            along = columns[:, :1].T @ goal / (size or 1.0)
+            return _truncated(np.array([size]), np.ones((1, 1)), along, self.limit)
+        u, s, vt = np.linalg.svd(columns[:, :t], full_matrices=False)
+        return _truncated(s, vt, u.T @ goal, self.limit)
 
     def _of_tails(self, tails: np.ndarray) -> Solution:
         """The student of tail sums S_1..S_t.
@@ -243,12 +263,16 @@ class _Columns:
         Where S_i = 0 but later ones are not, no finite ξ exists. Such an S_i is changed by no more than the rounding
         error of the student.
         """
-        used = int(np.flatnonzero(tails)[-1]) + 1 if tails.any() else 0
+        nonzero = np.flatnonzero(tails)
+        used = int(nonzero[-1]) + 1 if len(nonzero) else 0
         before, size = tails[: max(used - 1, 0)], self.size[: max(used - 1, 0)]
-        floor = EPS * float(np.abs(tails) @ self.size[: len(tails)])
-        tails[: len(before)] = np.where(np.abs(before) * size < floor, np.copysign(floor / size, before), before)
+        if used > 1:
+            floor = EPS * float(np.abs(tails) @ self.size[: len(tails)])
+            before[:] = np.where(np.abs(before) * size < floor, np.copysign(floor / size, before), before)
         xi = np.zeros(len(tails))
-        xi[len(tails) - used :] = (tails[:used] / np.append(1.0, tails[: max(used - 1, 0)])[:used])[::-1]
+        ratios = tails[:used].copy()
+        ratios[1:] /= before
+        xi[len(tails) - used :] = ratios[::-1]
         return self._solution(tails, xi)
 
     def _of_xi(self, xi: np.ndarray) -> Solution:
@@ -256,7 +280,9 @@ class _Columns:
 
     def _solution(self, tails: np.ndarray, xi: np.ndarray) -> Solution:
         residual = self.changes[:, : len(tails)] @ tails - self.error
-        mixture = np.append(1.0, tails) * (1.0 - np.append(xi[::-1], 0.0))
+        mixture = np.ones(len(tails) + 1)
+        mixture[1:] = tails
+        mixture[:-1] *= 1.0 - xi[::-1]
         return Solution(mixture, float(residual @ residual) / self.total, xi)
 
     def greedy(self, limits: tuple[float, float] | None) -> list[Solution]:
@@ -332,11 +358,13 @@ class _Columns:
         return self._of_xi(xi)
 
 
-def _shortest(columns: np.ndarray, goal: np.ndarray, limit: float) -> np.ndarray:
+def _truncated(s: np.ndarray, vt: np.ndarray, goal: np.ndarray, limit: float) -> np.ndarray:
     """The least-squares solution of the largest rank whose entries sum to at most `limit` in absolute value."""
-    u, s, vt = np.linalg.svd(columns, full_matrices=False)
     rank = int(np.count_nonzero(s > EPS * s[:1]))
-    along = (u.T @ goal)[:rank] / s[:rank]
-    by_rank = np.cumsum(vt[:rank] * along[:, None], axis=0)
+    parts = vt[:rank] * (goal[:rank] / s[:rank])[:, None]
+    whole: np.ndarray = parts.sum(axis=0)
+    if rank and np.abs(whole).sum() <= limit:
+        return whole
+    by_rank = np.cumsum(parts, axis=0)
     allowed = np.flatnonzero(np.abs(by_rank).sum(axis=1) <= limit)
-    return by_rank[allowed[-1]] if len(allowed) else np.zeros(columns.shape[1])
+    return by_rank[allowed[-1]] if len(allowed) else np.zeros(vt.shape[1])

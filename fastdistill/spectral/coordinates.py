@@ -21,17 +21,22 @@ Cost: O(n r) per target, student or query.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from fastdistill.spectral.decompositions.eigen import Decomposition, WideBasis
+from fastdistill.spectral.decompositions.tall import TallRows
 from fastdistill.spectral.frame import Frame, Targets
 from fastdistill.spectral.queries import Queries
 
 BLOCK_ENTRIES = 2**17  # of a working array (1 MiB)
+# ‖y_s − U z‖² is ‖y_s‖² − ‖z‖² to 12 digits where this share of ‖y_s‖² is left and the eigenvalues of a Gram matrix are
+# this even. That saves a pass over a tall design.
+FAR_OUTSIDE, EVEN = 1 / 16, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +49,8 @@ class Rotated:
         y_s itself.
     z : ndarray (r, m)
         Uᵀ y_s.
-    outside_part : ndarray (n, m)
-        y_s − U z, orthogonal to U. No fit reaches it.
+    left : ndarray (n, m), or a function without arguments that forms it
+        y_s − U z, orthogonal to U. No fit reaches it. Read it from `outside_part`.
     outside : ndarray (m,)
         Its squared norm.
     outside_dual : ndarray (n, m) or None
@@ -57,9 +62,14 @@ class Rotated:
 
     scaled: np.ndarray
     z: np.ndarray
-    outside_part: np.ndarray
+    left: np.ndarray | Callable[[], np.ndarray]
     outside: np.ndarray
     outside_dual: np.ndarray | None
+
+    @cached_property
+    def outside_part(self) -> np.ndarray:
+        """y_s − U z (n, m)."""
+        return self.left() if callable(self.left) else self.left
 
     def merged(self) -> Rotated:
         """At most r + 1 targets that have the same sums of products, for students that all targets share.
@@ -93,6 +103,11 @@ def _row_blocks(n: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + height, n))
 
 
+def _outside_part(rows: Any, scaled: np.ndarray, z: np.ndarray) -> np.ndarray:
+    fitted = rows @ z
+    return np.subtract(scaled, fitted, out=fitted)
+
+
 class Coordinates:
     """The basis of one decomposition, with the weights and the intercept of its frame.
 
@@ -124,6 +139,11 @@ class Coordinates:
         return self._basis.array if isinstance(self._basis, WideBasis) else self._basis
 
     @property
+    def tall(self) -> TallRows | None:
+        """The rows of U where they are formed from a tall design without weights; None elsewhere."""
+        return self._rows if isinstance(self._rows, TallRows) else None
+
+    @property
     def rank(self) -> int:
         """Number r of eigenvalues."""
         return len(self.d)
@@ -137,11 +157,14 @@ class Coordinates:
         """z = Uᵀ y_s, and the part of the targets outside the span of U."""
         scaled = targets.scaled
         z = np.ascontiguousarray(self._rows.T @ scaled)
+        if self.tall is not None and self.d[-1] > EVEN * self.d[0]:
+            within, total = np.einsum("ij,ij->j", z, z), np.einsum("ij,ij->j", scaled, scaled)
+            if np.all(total - within > FAR_OUTSIDE * total):
+                return Rotated(scaled, z, partial(_outside_part, self._rows, scaled, z), total - within, None)
         if self.is_complete:
             outside_part = np.zeros_like(scaled)
         else:
-            outside_part = self._rows @ z
-            np.subtract(scaled, outside_part, out=outside_part)
+            outside_part = _outside_part(self._rows, scaled, z)
             if self.frame.weight is not None:  # once more: rounding errors have the size of the heaviest row
                 outside_part -= self._rows @ (self._rows.T @ outside_part)
         # ‖y‖² − ‖z‖² would cancel where nearly all of y is in the span

@@ -25,7 +25,7 @@ linear in λ is the least-norm refit.
 None of the four papers has this formula; for one step of ridge it is Allen's PRESS.
 
 Cost: two or four products with the (n, r) rows of U per penalty and step, and O(n k²); working arrays hold a block of
-rows.
+rows. For one target of a tall design `tall_students` does ridge, and sums over two pure steps, in a third of the time.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from functools import cached_property
 
 import numpy as np
 
+from fastdistill.spectral import tall_students
 from fastdistill.spectral.compiled import compiled_kernels, fill_multipliers
 from fastdistill.spectral.coordinates import Coordinates, Rotated
 
@@ -76,6 +77,15 @@ def leave_one_out_squares(coordinates: Coordinates, rotated: Rotated, lam: np.nd
 
 def leave_one_out_factors(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
     """R (P, k+2, k+2) of the QR factorisations of √w [loo_0 .. loo_k y], one per family, targets stacked as rows."""
+    if tall_students.is_served(coordinates, rotated, xi):
+        factors, valid = tall_students.two_step_factors(coordinates, rotated, lam)
+        if not valid.all():
+            factors[~valid] = _factors(coordinates, rotated, lam[~valid], xi[~valid])
+        return factors
+    return _factors(coordinates, rotated, lam, xi)
+
+
+def _factors(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray, xi: np.ndarray) -> np.ndarray:
     factors = np.zeros((len(lam), xi.shape[1] + 2, xi.shape[1] + 2))
     for first, families, rows in _blocks(coordinates, rotated, lam, xi):
         families.append_to(factors[first : first + len(families.lam)], rows)
@@ -107,6 +117,9 @@ def ridge_left_out_squares(coordinates: Coordinates, rotated: Rotated, lam: np.n
 
     Residuals and 1 − h are formed without a subtraction, for some targets and all penalties in one product.
     """
+    found = tall_students.ridge_left_out(coordinates, rotated, lam, stored=False)
+    if found is not None:
+        return found[1][:, None]
     squares = np.zeros((rotated.z.shape[1], len(lam)))
     at_once = max(1, MULTIPLIERS // max(1, len(lam) * coordinates.rank))
     for start in range(0, len(squares), at_once):
@@ -137,6 +150,10 @@ def ridge_left_out(
 
     Not finite as in `ridge_left_out_squares`.
     """
+    found = tall_students.ridge_left_out(coordinates, rotated, lam, stored=True)
+    if found is not None:
+        yield slice(0, 1), found[0][None], found[1][None]
+        return
     n, m = coordinates.frame.n_samples, rotated.z.shape[1]
     width = max(1, LEFT_OUT_ENTRIES // (n * len(lam)))
     complement = complements(coordinates.d, lam)
