@@ -143,3 +143,19 @@ def test_standard_deviations_survive_the_caller_and_a_pickle(solver, rng):
         std = fitted.predict(K[:5], return_std=True, kernel_diag=np.diagonal(K)[:5])[1]
         np.testing.assert_allclose(std, wanted, rtol=1e-8)
     assert len(stored) < 4 * K.nbytes
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("is_lent", [False, True])
+def test_a_spectrum_whose_memory_may_only_be_read(is_lent, rng):
+    """As joblib hands large arrays to its processes: factors and eigenvalues come from a copy."""
+    X, y = rng.standard_normal((N, 3)), rng.standard_normal(N)
+    spectrum = fd.Spectrum.from_kernel(X @ X.T + np.eye(N), True)
+    if is_lent:
+        _ = spectrum.path(y, 0.7, 0.5, n_steps=1)
+    buffers = []
+    stored = pickle.dumps(spectrum, protocol=5, buffer_callback=buffers.append)
+    read_only = pickle.loads(stored, buffers=[bytes(buffer) for buffer in buffers])
+    for lam in (0.5, [0.5, 2.0]):
+        wanted = fd.Spectrum.from_kernel(X @ X.T + np.eye(N), True, solver="eigh").path(y, lam, 0.5, n_steps=1)
+        np.testing.assert_allclose(read_only.path(y, lam, 0.5, n_steps=1).loo, wanted.loo, rtol=1e-9, atol=1e-11)

@@ -68,8 +68,8 @@ class Halves:
         return self._own().T
 
     def _own(self) -> np.ndarray:
-        """All of K in an array that nobody else holds."""
-        if self._is_lent:
+        """All of K in an array that nobody else holds, and that may be written to."""
+        if self._is_lent or not self._columns.flags.writeable:  # a copy in another process may share its memory
             self._columns = self._columns.copy(order="F")
         if not self._is_whole:
             mirror(self._columns.T)
