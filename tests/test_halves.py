@@ -155,7 +155,7 @@ def test_a_spectrum_whose_memory_may_only_be_read(is_lent, rng):
         _ = spectrum.path(y, 0.7, 0.5, n_steps=1)
     buffers = []
     stored = pickle.dumps(spectrum, protocol=5, buffer_callback=buffers.append)
-    read_only = pickle.loads(stored, buffers=[bytes(buffer) for buffer in buffers])
     for lam in (0.5, [0.5, 2.0]):
+        read_only = pickle.loads(stored, buffers=[bytes(buffer) for buffer in buffers])
         wanted = fd.Spectrum.from_kernel(X @ X.T + np.eye(N), True, solver="eigh").path(y, lam, 0.5, n_steps=1)
         np.testing.assert_allclose(read_only.path(y, lam, 0.5, n_steps=1).loo, wanted.loo, rtol=1e-9, atol=1e-11)
