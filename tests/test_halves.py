@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -56,6 +57,16 @@ def test_of_a_nearly_symmetric_matrix_one_triangle_counts(rng, monkeypatch):
     kept = Halves(K.copy(), is_symmetric=False)
     assert kept.is_positive_semidefinite(1e-3)
     np.testing.assert_array_equal(kept.read(), np.triu(K) + np.triu(K, 1).T)
+
+
+def test_what_is_given_up_is_not_kept(rng):
+    """The two stages of a tridiagonal form need the matrix for a time only."""
+    K = rng.standard_normal((N, N))
+    matrix = weakref.ref(K)
+    kept = Halves(K)
+    del K
+    assert kept.give_up() is not None
+    assert matrix() is None
 
 
 def test_a_matrix_that_is_not_a_number_is_not_definite(rng):

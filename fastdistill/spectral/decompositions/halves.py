@@ -64,8 +64,10 @@ class Halves:
         return columns.T
 
     def give_up(self) -> np.ndarray:
-        """All of K in C order, for whom may overwrite it: nothing else works afterwards."""
-        return self._own().T
+        """All of K in C order, for whom may overwrite it, and is not kept: nothing else works afterwards."""
+        columns = self._own()
+        del self._columns
+        return columns.T
 
     def _own(self) -> np.ndarray:
         """All of K in an array that nobody else holds, and that may be written to."""
