@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -56,6 +57,16 @@ def test_of_a_nearly_symmetric_matrix_one_triangle_counts(rng, monkeypatch):
     kept = Halves(K.copy(), is_symmetric=False)
     assert kept.is_positive_semidefinite(1e-3)
     np.testing.assert_array_equal(kept.read(), np.triu(K) + np.triu(K, 1).T)
+
+
+def test_what_is_given_up_is_not_kept(rng):
+    """The two stages of a tridiagonal form need the matrix for a time only."""
+    K = rng.standard_normal((N, N))
+    matrix = weakref.ref(K)
+    kept = Halves(K)
+    del K
+    assert kept.give_up() is not None
+    assert matrix() is None
 
 
 def test_a_matrix_that_is_not_a_number_is_not_definite(rng):
@@ -143,3 +154,19 @@ def test_standard_deviations_survive_the_caller_and_a_pickle(solver, rng):
         std = fitted.predict(K[:5], return_std=True, kernel_diag=np.diagonal(K)[:5])[1]
         np.testing.assert_allclose(std, wanted, rtol=1e-8)
     assert len(stored) < 4 * K.nbytes
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("is_lent", [False, True])
+def test_a_spectrum_whose_memory_may_only_be_read(is_lent, rng):
+    """As joblib hands large arrays to its processes: factors and eigenvalues come from a copy."""
+    X, y = rng.standard_normal((N, 3)), rng.standard_normal(N)
+    spectrum = fd.Spectrum.from_kernel(X @ X.T + np.eye(N), True)
+    if is_lent:
+        _ = spectrum.path(y, 0.7, 0.5, n_steps=1)
+    buffers = []
+    stored = pickle.dumps(spectrum, protocol=5, buffer_callback=buffers.append)
+    for lam in (0.5, [0.5, 2.0]):
+        read_only = pickle.loads(stored, buffers=[bytes(buffer) for buffer in buffers])
+        wanted = fd.Spectrum.from_kernel(X @ X.T + np.eye(N), True, solver="eigh").path(y, lam, 0.5, n_steps=1)
+        np.testing.assert_allclose(read_only.path(y, lam, 0.5, n_steps=1).loo, wanted.loo, rtol=1e-9, atol=1e-11)

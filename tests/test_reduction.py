@@ -26,12 +26,13 @@ def symmetric(kind, n, rng):
         "rank 3": lambda: X @ X.T,
         "diagonal": lambda: np.diag(rng.uniform(size=n)),
         "zero": lambda: np.zeros((n, n)),
+        "narrow": lambda: np.eye(n) + 1e-155 * symmetric("indefinite", n, rng),  # squares that lose their digits
         "blocks": lambda: np.kron(np.eye(n), np.ones((2, 2)))[:n, :n],
     }[kind]()
 
 
 @pytest.mark.parametrize("reduced", [OneStage, TwoStage])
-@pytest.mark.parametrize("kind", ["indefinite", "rbf", "rank 3", "diagonal", "zero", "blocks"])
+@pytest.mark.parametrize("kind", ["indefinite", "rbf", "rank 3", "diagonal", "zero", "narrow", "blocks"])
 def test_is_the_matrix(reduced, kind, rng):
     for n in SIDES:
         K = symmetric(kind, n, rng)

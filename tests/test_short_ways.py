@@ -59,6 +59,25 @@ def test_intercepts_of_few_and_of_many_students(kernel, rng, monkeypatch):
         np.testing.assert_allclose(students.times(1.0).intercept, level, rtol=1e-9)
 
 
+@pytest.mark.parametrize("solver", ["gram", "cholesky", "krylov", "eigh", "kernel cholesky", "tridiagonal"])
+@pytest.mark.parametrize("lam", [1.0, np.geomspace(1.0, 2.0, 5)])
+def test_coefficients_may_be_written_to(solver, lam, rng):
+    """Rescaled in place, as for columns in other units, they change no other result."""
+    X, y = rng.standard_normal((20, 3)) + 2.0, rng.standard_normal((20, 2))
+    is_kernel, data = solver in ("eigh", "kernel cholesky", "tridiagonal"), X
+    if is_kernel:
+        data = X @ X.T + np.eye(20)
+    if "cholesky" in solver:
+        lam = 1.0
+    build = fd.Spectrum.from_kernel if is_kernel else fd.Spectrum.from_design
+    spectrum = build(data, True, solver=solver.removeprefix("kernel "))
+    students, untouched = spectrum.path(y, lam, XI[:1]), spectrum.path(y, lam, XI[:1])
+    coefficients = students.dual_coef if is_kernel else students.coef
+    coefficients /= 3.0
+    np.testing.assert_array_equal(students.intercept, untouched.intercept)
+    np.testing.assert_array_equal(students.predict(data), untouched.predict(data))
+
+
 def test_a_path_keeps_its_own_schedule(rng):
     X, y, xi = rng.standard_normal((20, 3)), rng.standard_normal(20), XI.copy()
     students = fd.Spectrum.from_design(X).path(y, 1.0, xi)

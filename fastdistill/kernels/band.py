@@ -22,16 +22,21 @@ import numpy as np
 from fastdistill.kernels._compile import jit, jit_sums
 
 LANE = 8  # numbers of a vector instruction
+VANISHING = 1e-280  # sums of squares below this may have lost digits: entries so small are taken for zeros
 
 
 @jit_sums
 def _reflector(x, v):
-    """v with v_0 = 1, and τ, β, so that (I − τ v vᵀ) x = (β, 0, …, 0); x (m,) and v may have further entries."""
+    """v with v_0 = 1, and τ, β, so that (I − τ v vᵀ) x = (β, 0, …, 0); x (m,) and v may have further entries.
+
+    Where all entries but x_0 are below 1e-140 they are taken for zeros: in a matrix of norm 1e-100 they are far below
+    its rounding errors.
+    """
     total = 0.0
     for i in range(1, x.shape[0]):
         total += x[i] * x[i]
     v[0] = 1.0
-    if total == 0.0:
+    if total < VANISHING:
         v[1 : x.shape[0]] = 0.0
         return 0.0, x[0]
     beta = -np.copysign(np.sqrt(x[0] * x[0] + total), x[0])
@@ -99,7 +104,8 @@ def _corner(block, m, height, v, tau, product, following):
 def band_to_tridiagonal(band, reflectors, factors):
     """Tridiagonal form of a symmetric band matrix, in place: T in band[:, 0] and band[:−1, 1].
 
-    band (n, 2b + 8), the lower triangle of B by columns, with zeros in the last b + 7 of each and beyond the last row;
+    band (n, 2b + 8), the lower triangle of B by columns, with zeros in the last b + 7 of each and beyond the last row,
+    and with its largest entry between 1e-100 and 1e100;
     reflectors (h, n, b) and factors (h, n), h = ⌈n / b⌉, are filled for `rotate_from_band`.
     """
     n, width = band.shape[0], reflectors.shape[2]

@@ -45,6 +45,8 @@ class Solver(Protocol):
 class CoefficientPath(DistillationPath):
     """A `DistillationPath` whose predictions follow from coefficients; `queries` say how new points enter."""
 
+    _reads_coefficients = True
+
     def __init__(
         self, spectrum: Decomposed, targets: Targets, lam: np.ndarray, xi: np.ndarray, queries: Queries
     ) -> None:

@@ -129,6 +129,16 @@ class Students:
             coefficients = coefficients + self.outside_multipliers(0, self.n_students) * self.rotated.outside_dual
         return coefficients
 
+    @property
+    def _reads_coefficients(self) -> bool:
+        """Whether other results are formed of `_coefficients`."""
+        return self.n_students * self.targets.count <= FEW_COEFFICIENTS
+
+    def _given_coefficients(self) -> np.ndarray:
+        """Coefficients as the caller gets them, who may write to them: other results must not change with that."""
+        coefficients = self._coefficients.copy() if self._reads_coefficients else self._coefficients
+        return self._result(coefficients, "coefficients", power=1)
+
     def outside_multipliers(self, start: int, stop: int) -> np.ndarray:
         """Multipliers (students, 1, 1 or m) of `Rotated.outside_dual`, f / d at d = 0; 0 where λ is below the noise."""
         multipliers = self._multipliers_at(np.zeros(1), DUAL, start, stop)[..., 0]
@@ -166,25 +176,25 @@ class Students:
         """Coefficients (..., p[, m]) of a design's students: ŷ = X coef + intercept."""
         if self.spectrum.is_kernel:
             raise AttributeError("A kernel spectrum has no coef; use dual_coef, where predictions are Kq @ dual_coef.")
-        return self._result(self._coefficients, "coefficients", power=1)
+        return self._given_coefficients()
 
     @cached_property
     def dual_coef(self) -> np.ndarray:
         """Dual coefficients (..., n[, m]) of a kernel's students: ŷ = kernel(query, train) dual_coef + intercept."""
         if not self.spectrum.is_kernel:
             raise AttributeError("The spectrum of a design has no dual_coef; use coef, or decompose K = X @ X.T.")
-        return self._result(self._coefficients, "coefficients", power=1)
+        return self._given_coefficients()
 
     @cached_property
     def intercept(self) -> np.ndarray:
         """Intercepts (...[, m]); zero where the spectrum was built without one."""
         if not self.spectrum.frame.fit_intercept:
             return self._result(np.zeros((self.n_students, self.targets.count)), "intercepts")
-        if self.n_students * self.targets.count > FEW_COEFFICIENTS:
-            level = self._predicted(np.zeros((1, self.queries.width)))[:, 0]
-        else:
+        if self._reads_coefficients:
             flat = self._coefficients.swapaxes(1, 2).reshape(-1, self.queries.width)
             level = self.queries.at_origin(flat).reshape(self.n_students, -1) + self.targets.mean
+        else:
+            level = self._predicted(np.zeros((1, self.queries.width)))[:, 0]
         return self._result(level, "intercepts", power=1)
 
     @cached_property

@@ -64,12 +64,14 @@ class Halves:
         return columns.T
 
     def give_up(self) -> np.ndarray:
-        """All of K in C order, for whom may overwrite it: nothing else works afterwards."""
-        return self._own().T
+        """All of K in C order, for whom may overwrite it, and is not kept: nothing else works afterwards."""
+        columns = self._own()
+        del self._columns
+        return columns.T
 
     def _own(self) -> np.ndarray:
-        """All of K in an array that nobody else holds."""
-        if self._is_lent:
+        """All of K in an array that nobody else holds, and that may be written to."""
+        if self._is_lent or not self._columns.flags.writeable:  # a copy in another process may share its memory
             self._columns = self._columns.copy(order="F")
         if not self._is_whole:
             mirror(self._columns.T)

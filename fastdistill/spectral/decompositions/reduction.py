@@ -8,7 +8,7 @@ in products of matrices: first a band B of `WIDTH` subdiagonals, K = Q₁ B Q₁
 and then B = Q₂ T Q₂ᵀ (`fastdistill.kernels.band_to_tridiagonal`); Q = Q₁ Q₂ (Bischof, Lang, Sun 2000, ACM Transactions
 on Mathematical Software 26).
 
-Cost: 4/3 n³ operations, and 6 n² `WIDTH` for the second stage; it needs memory for n² more numbers.
+Cost: 4/3 n³ operations, and 6 n² `WIDTH` for the second stage; it keeps 1.5 n² numbers, and for a time the matrix too.
 Measured, one thread, RBF, milliseconds for T, for 64 products with Q, and for all eigenvectors:
 
 ======  ==================  ==================  ===================
