@@ -44,6 +44,7 @@ def _passed(coordinates: Coordinates, rotated: Rotated) -> TallRows | None:
     return coordinates.tall if rotated.z.shape[1] == 1 and coordinates.rank <= MOST_COLUMNS else None
 
 
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # such penalties are not valid
 def two_step_factors(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """R (P, 4, 4) of the QR factorisations of [p_0 p_1 p_2 y], one per penalty, and for which (P,) it is valid."""
     frame, z = coordinates.frame, rotated.z[:, 0]
@@ -75,8 +76,7 @@ def _products(coordinates: Coordinates, rotated: Rotated, powers: np.ndarray, tu
     sums = np.zeros((len(turns), len(UPPER[0]) + 1))
     fit_down, y = tall.inner @ fit_directions.T, rotated.scaled[:, 0]
     arrays = (y, tall.centre, tall.inner, fit_down, diagonal_directions.T, _beside(fit_up, 2), _beside(diagonal_up, 2))
-    with np.errstate(divide="ignore", invalid="ignore"):  # where h = 1; without the compiler NumPy would warn
-        compiled_kernels().two_pure_steps(tall.design, *map(np.ascontiguousarray, arrays), turns, sums)
+    compiled_kernels().two_pure_steps(tall.design, *map(np.ascontiguousarray, arrays), turns, sums)
     sums[sums[:, -1] > 0.0] = np.nan
     return sums[: len(turn), :-1]
 
@@ -164,10 +164,9 @@ def _factored(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     products[:, *UPPER] = products[:, UPPER[1], UPPER[0]] = sums
     sizes = np.sqrt(products.diagonal(axis1=1, axis2=2))
     factors, pivots = np.zeros_like(products), np.empty((len(sums), 4))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left = products / sizes[:, :, None] / sizes[:, None, :]
-        for j in range(4):
-            pivots[:, j] = left[:, j, j]
-            factors[:, j, j:] = left[:, j, j:] / np.sqrt(pivots[:, j, None])
-            left = left - factors[:, j, :, None] * factors[:, j, None, :]
+    left = products / sizes[:, :, None] / sizes[:, None, :]
+    for j in range(4):
+        pivots[:, j] = left[:, j, j]
+        factors[:, j, j:] = left[:, j, j:] / np.sqrt(pivots[:, j, None])
+        left = left - factors[:, j, :, None] * factors[:, j, None, :]
     return factors * sizes[:, None, :], pivots.min(axis=1)
