@@ -40,8 +40,11 @@ for model in (fd.DistilledRidge(), fd.DistilledRidgeCV(), fd.DistilledKernelRidg
     model.fit(X, y).predict(X)
 fd.DistilledRidgeClassifierCV().fit(X, y > 1.0).predict(X)
 tall = np.random.default_rng(0).standard_normal((66_000, 16))
-for strategy in ("safe", "joint"):
-    fd.tune(fd.Spectrum.from_design(tall), tall[:, 0], [0.1, 1.0], n_steps=2, strategy=strategy)
+read_only = tall.T.copy().T
+read_only.flags.writeable = False  # as of a data frame
+for design in (tall, read_only, np.hstack([tall, tall])[:, :16]):
+    for strategy in ("safe", "joint"):
+        fd.tune(fd.Spectrum.from_design(design), tall[:, 0], [0.1, 1.0], n_steps=2, strategy=strategy)
 """
 SGD = """
 from scipy.sparse import csr_array

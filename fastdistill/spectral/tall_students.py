@@ -26,8 +26,8 @@ EPS = float(np.finfo(np.float64).eps)
 # time, as the factor has some digits.
 ORTHOGONAL, INDEPENDENT = 1e-3, 1e-10
 # Each panel reads the matrices of the pass, which leave the cache where they have more columns: of 2500 × 600 the pass
-# takes 1.3 of the time of products of blocks of rows, of 2700 × 400 0.95, of 4000 × 300 0.75.
-MOST_COLUMNS = 400
+# takes 1.3 of the time of products of blocks of rows, of 2700 × 400 0.7 to 1.3 (200 penalties), of 5000 × 250 0.7.
+MOST_COLUMNS = 320
 SIX = 6  # penalties whose residuals the kernel forms at once
 DEPENDENT = 1e-12  # a column this close to the span of those before, relatively, is not orthogonalised
 UPPER = np.triu_indices(4)
