@@ -375,10 +375,9 @@ def _ridge_calls() -> dict[str, Callable[[], Any]]:
         for design in (X.copy(), np.asfortranarray(X), np.hstack([X, X])[:, :2]):
             design.flags.writeable = False
             fd.kernels.add_centred_products(design, X[0], square.copy(), np.zeros(2))
-            few = (design, y, X[0], square, square, square)
-            fd.kernels.two_pure_steps(*few, pair, pair, np.zeros((2, 7)), np.zeros((2, 11)))
-            few = (design, y, X[0], first, square, six, six)
-            fd.kernels.ridge_residuals(*few, 1.0, np.zeros((2, 4)), np.zeros(2))
+            samples, matrices = (design, y, X[0]), (square, square, square, pair, pair)
+            fd.kernels.two_pure_steps(*samples, *matrices, np.zeros((2, 7)), np.zeros((2, 11)))
+            fd.kernels.ridge_residuals(*samples, first, square, six, six, 1.0, np.zeros((2, 4)), np.zeros(2))
 
     return {
         "filters (multistep_filter)": lambda: fd.multistep_filter([3.0, 1.0], np.linspace(1.0, 2.0, 20), [1.0, 0.5]),
