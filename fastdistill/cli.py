@@ -366,13 +366,18 @@ def _ridge_calls() -> dict[str, Callable[[], Any]]:
         weigh_each(np.array([2.0, 1.0]), X.T, np.ones(4), 9, np.ones(4), np.ones(1))
 
     def tall() -> None:
-        """With an array for each of the matrices: those of a design of over a million entries have the same types."""
+        """With an array for each of the matrices: those of a design of over a million entries have the same types.
+
+        The design is read-only, of rows side by side, of columns side by side, or of some columns of another array.
+        """
         square, pair, six = np.eye(2), np.zeros((1, 2, 6)), np.ones((1, 1, 6))
-        fd.kernels.add_centred_products(X, X[0], square.copy(), np.zeros(2))
-        few = (X, y, X[0], square, square, square)
-        fd.kernels.two_pure_steps(*few, pair, pair, np.zeros((2, 7)), np.zeros((2, 11)))
         first = np.zeros((2, 4))  # two columns of B, one of a direction, one of the targets
-        fd.kernels.ridge_residuals(X, y, X[0], first, square, six, six, 1.0, np.zeros((2, 4)), np.zeros(2))
+        for design in (X.copy(), np.asfortranarray(X), np.hstack([X, X])[:, :2]):
+            design.flags.writeable = False
+            fd.kernels.add_centred_products(design, X[0], square.copy(), np.zeros(2))
+            samples, matrices = (design, y, X[0]), (square, square, square, pair, pair)
+            fd.kernels.two_pure_steps(*samples, *matrices, np.zeros((2, 7)), np.zeros((2, 11)))
+            fd.kernels.ridge_residuals(*samples, first, square, six, six, 1.0, np.zeros((2, 4)), np.zeros(2))
 
     return {
         "filters (multistep_filter)": lambda: fd.multistep_filter([3.0, 1.0], np.linspace(1.0, 2.0, 20), [1.0, 0.5]),

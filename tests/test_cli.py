@@ -39,9 +39,12 @@ fd.xi_from_mixture(fd.mixture_from_xi([0.5, 2.0]))
 for model in (fd.DistilledRidge(), fd.DistilledRidgeCV(), fd.DistilledKernelRidge(), fd.DistilledKernelRidgeCV()):
     model.fit(X, y).predict(X)
 fd.DistilledRidgeClassifierCV().fit(X, y > 1.0).predict(X)
-tall = np.random.default_rng(0).standard_normal((66_000, 16))
-for strategy in ("safe", "joint"):
-    fd.tune(fd.Spectrum.from_design(tall), tall[:, 0], [0.1, 1.0], n_steps=2, strategy=strategy)
+tall = np.random.default_rng(0).standard_normal((66_000, 16)) + 9.0
+read_only = tall.T.copy().T
+read_only.flags.writeable = False  # as of a data frame
+for design in (tall, read_only, np.hstack([tall, tall])[:, :16]):
+    for strategy in ("safe", "joint"):
+        fd.DistilledRidgeCV([0.1, 1.0], n_steps=2, strategy=strategy).fit(design, tall[:, 0])
 """
 SGD = """
 from scipy.sparse import csr_array

@@ -138,6 +138,27 @@ def test_samples_of_leverage_one_are_left_to_another_way(rng, small_is_tall):
     assert tall_students.ridge_left_out(spectrum.coordinates, path.rotated, path.lam, stored=True) is None
 
 
+def test_designs_of_many_columns_are_left_to_another_way(rng, small_is_tall, monkeypatch):
+    X, y = problem("noise", rng)
+    path = fd.Spectrum.from_design(X).path(y, PENALTIES, np.ones(2))
+    arguments = path.spectrum.coordinates, path.rotated
+    assert tall_students.is_served(*arguments, path.family_weights)
+    assert tall_students.ridge_left_out(*arguments, path.lam, stored=False) is not None
+    monkeypatch.setattr(tall_students, "MOST_COLUMNS", P - 1)
+    assert not tall_students.is_served(*arguments, path.family_weights)
+    assert tall_students.ridge_left_out(*arguments, path.lam, stored=False) is None
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("uneven", [0.0, 1.2])
+@pytest.mark.parametrize("lam", [1e40, 1e60, 1e80, 1e110, 1e200])
+def test_students_whose_squares_underflow_are_those_of_another_decomposition(lam, uneven, rng, small_is_tall):
+    X, y = rng.standard_normal((N, P)) * np.logspace(-uneven, uneven, P), rng.standard_normal(N) + 3.0
+    ours, other = (fd.Spectrum.from_design(X, solver=solver) for solver in ("auto", "svd"))
+    found, wanted = (fd.tune(spectrum, y, lam, strategy="joint").scores for spectrum in (ours, other))
+    assert_allclose(found, wanted, rtol=1e-9)
+
+
 @pytest.mark.parametrize(("kind", "fit_intercept"), list(product(KINDS, (False, True))))
 def test_residuals_of_ridge_are_those_of_refits_without_each_sample(kind, fit_intercept, rng, small_is_tall):
     X, y = problem(kind, rng)

@@ -22,9 +22,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils, errors
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 FUSED = ("contract",)  # a product and a sum may become one instruction
@@ -373,7 +374,7 @@ def _panel_product(n_rows: int) -> Callable[..., Any]:
     panel (K or more, c + PANEL or more) is taken from column c on.
     """
     # with half as many registers of half the width, the sums of one vector of samples fill them
-    at_once = PANEL // (VECTOR_BYTES // 8) if binding.get_host_cpu_features().get("avx512f") else 1
+    at_once = PANEL // (VECTOR_BYTES // 8) if "+avx512f" in get_host_cpu_features() else 1
 
     def declare(typingctx: Any, factors: Any, i: Any, panel: Any, c: Any, out: Any) -> Any:
         _must_match([factors, panel, out], [types.float64] * 3)

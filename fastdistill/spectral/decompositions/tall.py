@@ -70,7 +70,7 @@ def _moments(design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         gram, total = np.zeros((design.shape[1], design.shape[1])), np.zeros(design.shape[1])
         if by_panels:
             near = np.zeros_like(total) if shift is None else shift
-            compiled_kernels().add_centred_products(design, near, gram, total)
+            compiled_kernels().add_centred_products(_read_only(design), near, gram, total)
         else:
             for _, block in centred_blocks(design, shift):
                 gram += block.T @ block
@@ -81,6 +81,13 @@ def _moments(design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             break
         shift = means
     return means, gram
+
+
+def _read_only(design: np.ndarray) -> np.ndarray:
+    """The same array of one type for the compiler, whether it can be written to or, as of a data frame, not."""
+    view = design.view()
+    view.flags.writeable = False
+    return view
 
 
 def _shift(means: np.ndarray, spread: np.ndarray, near: float) -> np.ndarray | None:
@@ -94,7 +101,7 @@ class TallRows(FormedRows):
     Attributes
     ----------
     design : ndarray (n, p)
-        X.
+        X, read-only.
     centre : ndarray (p,)
         x̄, zero without an intercept.
     """
@@ -103,13 +110,18 @@ class TallRows(FormedRows):
         self, design: np.ndarray, inner: np.ndarray, means: np.ndarray | None, spread: np.ndarray | None
     ) -> None:
         super().__init__(len(design), inner)
-        self.design, self._asked = design, 0
+        self._design, self._asked = design, 0
         self.centre = np.zeros(design.shape[1]) if means is None else means
         self._stored: np.ndarray | None = None
         self._shift = None if means is None or spread is None else _shift(means, spread, NEAR_OF_ROWS)
         # what is left to take off: of sums over the rows of X, and of the rows of U
         self._means = means if self._shift is None else None
         self._offset = None if self._means is None else self._means @ inner
+
+    @property
+    def design(self) -> np.ndarray:
+        """See the class."""
+        return _read_only(self._design)
 
     def block(self, start: int, stop: int) -> np.ndarray:
         """Rows start..stop as a dense array."""
@@ -119,7 +131,7 @@ class TallRows(FormedRows):
         return self._formed(slice(start, stop)) if self._stored is None else self._stored[start:stop]
 
     def _formed(self, index: slice) -> np.ndarray:
-        rows = self.design[index]
+        rows = self._design[index]
         out = (rows if self._shift is None else rows - self._shift) @ self.inner
         return out if self._offset is None else np.subtract(out, self._offset, out=out)
 
@@ -130,7 +142,7 @@ class TallRows(FormedRows):
     def fits(self, coordinates: np.ndarray) -> np.ndarray:
         """U c for each row c of `coordinates` (N, r) -> (N, n)."""
         out, combined = np.empty((len(coordinates), self.shape[0])), coordinates @ self.inner.T
-        for index, block in centred_blocks(self.design, self._shift):
+        for index, block in centred_blocks(self._design, self._shift):
             np.matmul(combined, block.T, out=out[:, index])
         return out if self._offset is None else np.subtract(out, (coordinates @ self._offset)[:, None], out=out)
 
@@ -140,14 +152,14 @@ class TallRows(FormedRows):
     def _product(self, combined: np.ndarray, offset: np.ndarray | None) -> np.ndarray:
         """The centred X times `combined`."""
         out = np.empty((self.shape[0], combined.shape[1]))
-        for index, block in centred_blocks(self.design, self._shift):
+        for index, block in centred_blocks(self._design, self._shift):
             part = np.matmul(block, combined, out=out[index])
             if offset is not None:
                 part -= offset
         return out
 
     def _rmatmat(self, y: np.ndarray) -> np.ndarray:
-        sums = sum(block.T @ y[index] for index, block in centred_blocks(self.design, self._shift))
+        sums = sum(block.T @ y[index] for index, block in centred_blocks(self._design, self._shift))
         if self._means is not None:
             sums = sums - np.outer(self._means, y.sum(axis=0))
         return self.inner.T @ sums
