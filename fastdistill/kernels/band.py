@@ -105,7 +105,7 @@ def band_to_tridiagonal(band, reflectors, factors):
     """Tridiagonal form of a symmetric band matrix, in place: T in band[:, 0] and band[:−1, 1].
 
     band (n, 2b + 8), the lower triangle of B by columns, with zeros in the last b + 7 of each and beyond the last row,
-    and with its largest entry between 1e-100 and 1e100;
+    and with its largest entry, if it has any, between 1e-100 and 1e100;
     reflectors (h, n, b) and factors (h, n), h = ⌈n / b⌉, are filled for `rotate_from_band`.
     """
     n, width = band.shape[0], reflectors.shape[2]
