@@ -44,9 +44,14 @@ def _passed(coordinates: Coordinates, rotated: Rotated) -> TallRows | None:
     return coordinates.tall if rotated.z.shape[1] == 1 and coordinates.rank <= MOST_COLUMNS else None
 
 
-@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # such penalties are not valid
 def two_step_factors(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """R (P, 4, 4) of the QR factorisations of [p_0 p_1 p_2 y], one per penalty, and for which (P,) it is valid."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # factors that are not valid
+        return _in_two_passes(coordinates, rotated, lam)
+
+
+def _in_two_passes(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """R and its validity; a second pass where the columns of the first were not nearly orthogonal."""
     frame, z = coordinates.frame, rotated.z[:, 0]
     powers = (coordinates.d / (coordinates.d + lam[:, None]))[:, None] ** np.arange(1, 4)[:, None]
     share = frame.fit_intercept / frame.n_samples
