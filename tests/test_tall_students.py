@@ -151,7 +151,7 @@ def test_designs_of_many_columns_are_left_to_another_way(rng, small_is_tall, mon
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("uneven", [0.0, 1.2])
-@pytest.mark.parametrize("lam", [1e40, 1e60, 1e80, 1e110, 1e200])
+@pytest.mark.parametrize("lam", [1e40, 1e55, 1e56, 1e60, 1e80, 1e110, 1e200])
 def test_students_whose_squares_underflow_are_those_of_another_decomposition(lam, uneven, rng, small_is_tall):
     X, y = rng.standard_normal((N, P)) * np.logspace(-uneven, uneven, P), rng.standard_normal(N) + 3.0
     ours, other = (fd.Spectrum.from_design(X, solver=solver) for solver in ("auto", "svd"))

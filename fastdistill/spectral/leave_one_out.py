@@ -25,7 +25,8 @@ linear in λ is the least-norm refit.
 None of the four papers has this formula; for one step of ridge it is Allen's PRESS.
 
 Cost: two or four products with the (n, r) rows of U per penalty and step, and O(n k²); working arrays hold a block of
-rows. For one target of a tall design `tall_students` does ridge, and sums over two pure steps, in a third of the time.
+rows. For one target of a tall design of at most 320 columns `tall_students` does ridge, and sums over two pure steps,
+in a third of the time (50 columns) to three quarters (320).
 """
 
 from __future__ import annotations

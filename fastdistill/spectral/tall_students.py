@@ -29,6 +29,7 @@ ORTHOGONAL, INDEPENDENT = 1e-3, 1e-10
 # takes 1.3 of the time of products of blocks of rows, of 2700 × 400 0.7 to 1.3 (200 penalties), of 5000 × 250 0.7.
 MOST_COLUMNS = 320
 SIX = 6  # penalties whose residuals the kernel forms at once
+SMALLEST = 1e-140  # of a column: products of smaller ones lose their digits at the end of the range
 DEPENDENT = 1e-12  # a column this close to the span of those before, relatively, is not orthogonalised
 UPPER = np.triu_indices(4)
 ABOVE = np.triu_indices(4, 1)
@@ -44,9 +45,14 @@ def _passed(coordinates: Coordinates, rotated: Rotated) -> TallRows | None:
     return coordinates.tall if rotated.z.shape[1] == 1 and coordinates.rank <= MOST_COLUMNS else None
 
 
-@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # such penalties are not valid
 def two_step_factors(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """R (P, 4, 4) of the QR factorisations of [p_0 p_1 p_2 y], one per penalty, and for which (P,) it is valid."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # factors that are not valid
+        return _in_two_passes(coordinates, rotated, lam)
+
+
+def _in_two_passes(coordinates: Coordinates, rotated: Rotated, lam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """R and its validity; a second pass where the columns of the first were not nearly orthogonal."""
     frame, z = coordinates.frame, rotated.z[:, 0]
     powers = (coordinates.d / (coordinates.d + lam[:, None]))[:, None] ** np.arange(1, 4)[:, None]
     share = frame.fit_intercept / frame.n_samples
@@ -158,11 +164,12 @@ def _beside(coefficients: np.ndarray, count: int) -> np.ndarray:
 def _factored(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Upper Cholesky factors (P, 4, 4) of products, from their upper triangles (P, 10), and the least pivot of each.
 
-    The pivots are those of the products divided by the sizes of the columns; NaN, of all factors that are not finite.
+    The pivots are those of the products divided by the sizes of the columns; NaN where factors are not finite.
     """
     products = np.empty((len(sums), 4, 4))
     products[:, *UPPER] = products[:, UPPER[1], UPPER[0]] = sums
     sizes = np.sqrt(products.diagonal(axis1=1, axis2=2))
+    sizes[sizes < SMALLEST] = np.nan
     factors, pivots = np.zeros_like(products), np.empty((len(sums), 4))
     left = products / sizes[:, :, None] / sizes[:, None, :]
     for j in range(4):
