@@ -153,23 +153,22 @@ def _block_reflector(panel: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     """V (rows, k) and S (k, k) of H = I − V S Vᵀ with panel = H R, and R; k = min(rows, columns)."""
     factored, tau, _, _ = lapack.dgeqrf(panel)
     k = len(tau)
-    triangle = np.triu(factored[:k])
-    V = np.tril(factored[:, :k], -1)
-    V[np.arange(k), np.arange(k)] = 1.0
+    triangle, V = np.triu(factored[:k]), factored[:, :k]
+    V[:k] = np.tril(V[:k], -1) + np.eye(k)
     V[:, tau == 0.0] = 0.0  # no reflector
     inverse = np.triu(V.T @ V, 1)
     inverse[np.arange(k), np.arange(k)] = 1.0 / np.where(tau == 0.0, 1.0, tau)
     S, _ = lapack.dtrtri(inverse)
-    return np.asfortranarray(V), S, triangle
+    return V, S, triangle
 
 
 def _both_sides(matrix: np.ndarray, below: int, V: np.ndarray, S: np.ndarray) -> None:
     """Hᵀ K H of the lower triangle of the trailing matrix, in place."""
     (rows, k), size = V.shape, len(matrix)
     trailing = ctypes.c_void_p(matrix.ctypes.data + matrix.itemsize * below * (size + 1))
-    scaled, product = np.asfortranarray(V @ S), np.empty((rows, k), order="F")
+    scaled, product = (S.T @ V.T).T, np.empty((rows, k), order="F")
     _blas("dsymm", b"L", b"L", rows, k, 1.0, trailing, size, scaled, rows, 0.0, product, rows)
-    product -= V @ (0.5 * (S.T @ (V.T @ product)))
+    product -= ((product.T @ V @ (0.5 * S)) @ V.T).T
     _blas("dsyr2k", b"L", b"N", rows, k, -1.0, V, rows, product, rows, 1.0, trailing, size)
 
 

@@ -100,12 +100,16 @@ class Tridiagonal:
         """
         n_families, steps, m, size = duals.shape
         many = n_families * steps >= WORTH_COMPRESSING * DIRECTIONS and size > DIRECTIONS
+        rotate = self._reduction.rotate
         for j in range(m):
-            students = duals[:, :, j].reshape(-1, size)
+            students = duals[:, :, j].reshape(-1, size)  # of one target a view
             basis = _row_space(students) if many else None
-            rotate = self._reduction.rotate
-            rotated = rotate(students) if basis is None else students @ basis.T @ rotate(basis)
-            duals[:, :, j] = rotated.reshape(n_families, steps, size)
+            if basis is None:
+                students[:] = rotate(students)
+            else:
+                np.matmul(students @ basis.T, rotate(basis), out=students)
+            if m > 1:
+                duals[:, :, j] = students.reshape(n_families, steps, size)
 
     @cached_property
     def _eigenvalues(self) -> np.ndarray:
