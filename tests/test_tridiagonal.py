@@ -181,10 +181,15 @@ def test_the_form_tells_whether_a_kernel_is_definite(smallest, is_refused, fit_i
     np.testing.assert_array_equal(K, before)
 
 
-def test_errors_after_fits_and_before(rng):
-    """The same numbers, whether they came with the fits or alone."""
+@pytest.mark.parametrize("least_side", [10_000, 2])
+def test_errors_after_fits_and_before(least_side, rng, monkeypatch):
+    """The same numbers, whether they came with the fits or alone; in one stage and in two."""
+    monkeypatch.setattr(reduction, "LEAST_SIDE", least_side)
     K, y = rbf_problem(rng, 60)
     after, before = (fd.Spectrum.from_kernel(K, solver="tridiagonal").path(y, [0.1, 1.0], XI[0]) for _ in range(2))
     _ = after.fitted
     np.testing.assert_array_equal(after.gcv, before.gcv)
-    np.testing.assert_allclose(after.gcv, fd.Spectrum.from_kernel(K).path(y, [0.1, 1.0], XI[0]).gcv, rtol=1e-10)
+    exact = fd.Spectrum.from_kernel(K, solver="eigh").path(y, [0.1, 1.0], XI[0])
+    np.testing.assert_allclose(after.gcv, exact.gcv, rtol=1e-10)
+    np.testing.assert_allclose(after.fitted, exact.fitted, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(after.dual_coef, exact.dual_coef, rtol=1e-9, atol=1e-10)

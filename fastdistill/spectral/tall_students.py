@@ -148,10 +148,15 @@ def _in_directions(multipliers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     What is cut of a student's multipliers is a rounding error of their own norm.
     """
     flat = multipliers.reshape(-1, multipliers.shape[2])
-    sizes = np.linalg.norm(flat, axis=1, keepdims=True)
-    _, s, vt = np.linalg.svd(flat / np.where(sizes > 0, sizes, 1.0), full_matrices=False)
-    directions = vt[: max(1, np.count_nonzero(s > 2 * EPS * s[0]))]
+    directions = spanned_directions(flat)
     return directions, (flat @ directions.T).reshape(*multipliers.shape[:2], -1)
+
+
+def spanned_directions(rows: np.ndarray) -> np.ndarray:
+    """Orthonormal directions (f, r), at least one, that span all rows (N, r) but for rounding errors of their norms."""
+    sizes = np.linalg.norm(rows, axis=1, keepdims=True)
+    _, s, vt = np.linalg.svd(rows / np.where(sizes > 0, sizes, 1.0), full_matrices=False)
+    return np.asarray(vt[: max(1, np.count_nonzero(s > 2 * EPS * s[0]))])
 
 
 def _beside(coefficients: np.ndarray, count: int) -> np.ndarray:
