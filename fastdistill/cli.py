@@ -9,9 +9,9 @@ command                 what it does
 ``info``                versions, threads, cache: what a bug report needs
 ======================  ==================================================================================
 
-Exit codes: 0 success; 2 bad input, with one line ``error: ...`` on stderr; 130 interrupted. A new command is one entry
-in `COMMANDS`, a new paper one entry in `fastdistill.reproduce.PAPERS`. Cost of importing this module: argparse;
-whatever is heavier is imported by the command that needs it.
+Exit codes: 0 success; 2 bad input, with one line ``error: ...`` on stderr; 130 interrupted, by Ctrl-C or by SIGTERM, as a
+scheduler sends it. A new command is one entry in `COMMANDS`, a new paper one entry in `fastdistill.reproduce.PAPERS`.
+Cost of importing this module: argparse; whatever is heavier is imported by the command that needs it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -74,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Greek letters shows question marks instead
             stream.reconfigure(errors="replace")
+    if argv is None:  # what Ctrl-C leaves in order, SIGTERM does too
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = _run(argv)
         sys.stdout.flush()

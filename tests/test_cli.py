@@ -253,8 +253,9 @@ def small_table(folder: Path) -> Path:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", [["diagnose", "table.csv", "--target", "y"], ["reproduce", "mobahi"]])
-def test_ctrl_c_while_writing_leaves_nothing(command, tmp_path):
+def test_an_interrupt_while_writing_leaves_nothing(command, stop, tmp_path):
     small_table(tmp_path)
     with subprocess.Popen(
         [sys.executable, "-m", "fastdistill", *command],
@@ -267,37 +268,39 @@ def test_ctrl_c_while_writing_leaves_nothing(command, tmp_path):
     ) as process:
         while process.poll() is None and not list(tmp_path.glob(".fastdistill-*")):
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(stop)
         out, err = process.communicate(timeout=100)
     assert (process.returncode, out, err) == (130, "", "error: interrupted\n")
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_ctrl_c_while_the_hidden_folder_is_made_leaves_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_the_hidden_folder_is_made_leaves_nothing(stop, tmp_path, monkeypatch):
     from fastdistill.pages import files
 
     def make(**options):
         folder = tempfile.mkdtemp(**options)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), stop)
         return folder
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(stop, signal.default_int_handler)
     monkeypatch.setattr(files, "tempfile", SimpleNamespace(mkdtemp=make))
     try:
         with pytest.raises(KeyboardInterrupt), files.staged(tmp_path / "out"):
             pytest.fail("the interrupt was lost")
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(stop, before)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_ctrl_c_while_old_files_are_replaced_waits_until_they_are(tmp_path, monkeypatch):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_old_files_are_replaced_waits_until_they_are(stop, tmp_path, monkeypatch):
     from fastdistill.pages import files
 
     def replace(old, new):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), stop)
         os.rename(old, new)
 
     def write():
@@ -305,13 +308,13 @@ def test_ctrl_c_while_old_files_are_replaced_waits_until_they_are(tmp_path, monk
             (folder / "a").write_text("a")
             (folder / "b").write_text("b")
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(stop, signal.default_int_handler)
     monkeypatch.setattr(files.os, "replace", replace)
     try:
         with pytest.raises(KeyboardInterrupt):
             write()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(stop, before)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b"]
 
 

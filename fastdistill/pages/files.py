@@ -82,18 +82,20 @@ def _move(files: Path, out: Path) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until the end, so that what is done inside is done as a whole."""
+    """Ctrl-C and SIGTERM wait until the end, so that what is done inside is done as a whole."""
     if threading.current_thread() is not threading.main_thread():  # only there do signals arrive
         yield
         return
     waiting: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    stops = (signal.SIGINT, signal.SIGTERM)
+    before = {stop: signal.signal(stop, lambda number, frame: waiting.append(number)) for stop in stops}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if waiting:
-        raise KeyboardInterrupt
+        for stop, handler in before.items():
+            signal.signal(stop, handler)
+    for stop in waiting[:1]:
+        signal.raise_signal(stop)
 
 
 def write(
