@@ -9,8 +9,8 @@ command                 what it does
 ``info``                versions, threads, cache: what a bug report needs
 ======================  ==================================================================================
 
-Exit codes: 0 success; 2 bad input, with one line ``error: ...`` on stderr; 130 interrupted, by Ctrl-C or by SIGTERM, as a
-scheduler sends it. A new command is one entry in `COMMANDS`, a new paper one entry in `fastdistill.reproduce.PAPERS`.
+Exit codes: 0 success; 2 bad input, with one line ``error: ...`` on stderr; 130 interrupted, by Ctrl-C or by SIGTERM, as
+schedulers send it. A new command is one entry in `COMMANDS`, a new paper one entry in `fastdistill.reproduce.PAPERS`.
 Cost of importing this module: argparse; whatever is heavier is imported by the command that needs it.
 """
 

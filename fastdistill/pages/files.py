@@ -94,8 +94,8 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for stop, handler in before.items():
             signal.signal(stop, handler)
-    for stop in waiting[:1]:
-        signal.raise_signal(stop)
+    for number in waiting[:1]:
+        signal.raise_signal(number)
 
 
 def write(
