@@ -157,6 +157,7 @@ def _warmup_arguments(parser: argparse.ArgumentParser) -> None:
 def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
+        "Only linear models are compared: for a curved relation see DistilledKernelRidgeCV in Python.\n"
         "Columns are standardised and ridge is tuned by exact leave-one-out over 40 penalties from 1e-4 to 1e5.\n"
         "Missing are empty cells, NA, N/A, NaN, NaT, null, None and ?. Columns more than half missing are left out,\n"
         "and so are rows with a gap, up to a fifth of them; beyond, gaps are filled with medians. Text of up to 10\n"
@@ -175,6 +176,7 @@ def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
         help="a table with names in its first line: CSV or TSV in UTF-8, also .gz; or Parquet (needs pyarrow)",
     )
     parser.add_argument("--target", required=True, metavar="NAME", help="the column to predict")
+    parser.add_argument("--weight", metavar="NAME", help="the column with the weights of the rows, at least 0")
     parser.add_argument("--steps", type=_positive, default=2, metavar="K", help="most steps (default: %(default)s)")
     parser.add_argument(
         "--drop", action="append", default=[], metavar="NAME", help="a column to leave unread; repeatable"
@@ -241,7 +243,12 @@ def _diagnose(arguments: argparse.Namespace) -> None:
             drop=arguments.drop,
         )
         target, columns = table.take(columns, arguments.target)
-        found = diagnose_columns(columns, target, n_steps=arguments.steps, notes=notes)
+        weight = None
+        if arguments.weight is not None:
+            given, columns = table.take(columns, arguments.weight, "hold the weights")
+            weight = table.weights_of(given)
+            notes = [*notes, f"Rows are weighted by {arguments.weight!r}."]
+        found = diagnose_columns(columns, target, n_steps=arguments.steps, sample_weight=weight, notes=notes)
     except (ValueError, ArithmeticError) as err:
         raise reproduce.InputError(str(err)) from None
     page = diagnosis_page.write(found, arguments.out)

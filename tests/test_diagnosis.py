@@ -213,6 +213,7 @@ def test_where_the_signal_sits():
             directions=empty,
             total=64.0,
             noise=1.0,
+            explained=0.5,
         )
         return found.where
 
@@ -252,6 +253,25 @@ def test_ridge_is_advised_where_the_default_has_more_error_in_samples_held_out(r
     )
 
 
+def test_a_curved_relation_is_no_matter_of_linear_models(rng):
+    x = rng.standard_normal(200)
+    curved = fd.diagnose(x[:, None], np.square(x) + 0.1 * rng.standard_normal(200))
+    assert curved.explained < 0.1
+    assert "only linear models were tried: for a curved relation, DistilledKernelRidgeCV." in curved.advice
+    weight = rng.uniform(0.5, 2.0, 200)
+    linear = fd.diagnose(x[:, None], 3.0 + x + 0.5 * rng.standard_normal(200), sample_weight=weight, n_steps=1)
+    assert 0.7 < linear.explained < 0.9  # a variance of 1 beside one of 0.25
+    assert "DistilledKernelRidgeCV" not in linear.advice
+
+
+def test_a_difference_within_its_standard_error_is_called_none(rng):
+    X, y = problem(rng)
+    found = fd.diagnose(X, y, n_steps=1, penalties=GRID, folds=3)
+    safe = replace(found.safe, held_out_gain=-0.001, held_out_gain_se=0.002)
+    expected = "no clear difference from tuned ridge in samples held out (0.1% ± 0.2% more error)"
+    assert expected in replace(found, safe=safe).advice
+
+
 def test_advice_first(rng):
     """It names the model, says what it gained in samples held out, and what may be tried besides."""
     X, y = problem(rng)
@@ -259,9 +279,7 @@ def test_advice_first(rng):
     assert found.advice.startswith(
         "Fit DistilledRidgeCV(): it does not distil these data, and averages ridge over penal"
     )
-    assert (
-        f"{abs(found.safe.held_out_gain):.1%} ± {found.safe.held_out_gain_se:.1%} in samples held out" in found.advice
-    )
+    assert f"{abs(found.safe.held_out_gain):.1%} ± {found.safe.held_out_gain_se:.1%}" in found.advice
     assert fd.diagnose(X, y, penalties=[2.0], folds=0).advice.startswith("Fit ridge with the penalty 2:")
     assert "held out" not in fd.diagnose(X, y, penalties=GRID, folds=0).advice
     tempting = replace(found, steps=[found.steps[0], replace(found.steps[1], held_out_gain=0.3, held_out_gain_se=0.1)])
@@ -418,3 +436,24 @@ def test_many_steps_of_a_small_table_stay_readable(rng, tmp_path):
     found = fd.diagnose(X, X @ [1.0, 2.0] + rng.standard_normal(30), n_steps=40, folds=0)
     assert found.table()[41][2].startswith("38 × 0, ")
     diagnosis_page.write(found, tmp_path / "page")  # no warning of a picture that does not fit
+
+
+def test_a_column_of_weights(rng, tmp_path, capsys):
+    data = frame(rng, 40)
+    data["w"] = rng.uniform(0.0, 2.0, 40)
+    data.to_csv(tmp_path / "table.csv", index=False)
+    command = ["diagnose", str(tmp_path / "table.csv"), "--target", "price", "--out", str(tmp_path / "out")]
+    assert cli.main([*command, "--weight", "w"]) == 0
+    said = capsys.readouterr().out
+    found = fd.diagnose(data.drop(columns="w"), "price", sample_weight=data["w"])
+    assert str(found).splitlines()[2] in said  # the advice, with its numbers
+    assert "Rows are weighted by 'w'." in said
+    for name, column, message in (
+        ("v", None, "There is no column 'v' to hold the weights"),
+        ("w", data["w"].where(data.index > 0), "is to hold the weights of the rows, but it has no value in 1 row"),
+        ("w", ["a", "b"] * 20, "is to hold the weights of the rows, but it has text"),
+        ("w", data["w"] - 1.0, "sample_weight must not be negative"),
+    ):
+        data.assign(**({} if column is None else {"w": column})).to_csv(tmp_path / "table.csv", index=False)
+        assert cli.main([*command, "--weight", name]) == 2
+        assert message in capsys.readouterr().err

@@ -190,3 +190,22 @@ def test_wrong_partial_fits(rng):
         model.partial_fit(X, y, classes=["a", "b", "d"])
     with pytest.raises(ValueError, match="at least 2 classes, but y has 1 class"):
         student(3).fit(X, np.full(60, "a"))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_coefficients_without_an_intercept_teach_the_intercept_0(several, rng):
+    X = rng.standard_normal((300, 2))
+    coef = np.array([[1.0, -1.0], [2.0, 0.5]]) if several else np.array([1.0, 2.0])
+    y = X @ coef + 0.5 * rng.standard_normal((300, 2) if several else 300)
+    y[..., -1 if several else slice(None)] += 10.0
+    options = {"kd_weight": 0.5, "random_state": 0}
+    with pytest.warns(
+        RuntimeWarning, match=r"y is on average \+(10|9\.9\d|10\.\d) from its outputs, and scatters by 0\.\d"
+    ):
+        fd.KDSGDRegressor(coef, **options).fit(X, y, sample_weight=rng.uniform(0.5, 2.0, 300))
+    intercept = np.array([0.0, 10.0]) if several else 10.0
+    told = fd.KDSGDRegressor((coef, intercept), **options).fit(X, y)  # warnings are errors here
+    assert told.score(X, y) > 0.8
+    fd.KDSGDRegressor(coef, **options).fit(X, y - y.mean(axis=0))
+    fd.KDSGDRegressor(coef, variant="kd_unbiased", **options).fit(X, y)
+    fd.KDSGDRegressor(coef, fit_intercept=False, **options).fit(X, y - y.mean(axis=0))

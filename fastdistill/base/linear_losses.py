@@ -377,7 +377,8 @@ def optimal_kd_weight(
     reference : array-like, of the teacher's shape
         x*, the minimiser of f, or a good guess of it.
     loss : {"squared", "logistic", "softmax"}
-        As defined at the top of this module; f is the mean over samples plus (l2 / 2) ‖coef‖².
+        ½ ‖z − b‖², log(1 + eᶻ) − b z, or the cross-entropy, of scores z; f is the mean over samples plus
+        (l2 / 2) ‖coef‖².
     step_size : float
         γ, above zero.
     l2 : float

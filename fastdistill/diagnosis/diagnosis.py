@@ -45,6 +45,7 @@ from fastdistill.spectral.spectrum import Spectrum
 MIN_SAMPLES = 5
 FOLD_SEED = 0
 HEADINGS = ("student", "penalty", "weights ξ", "leave-one-out error", "gain over ridge", "gain held out")
+LITTLE = 0.25  # share of the variance that ridge explains, below which a curved relation is worth a thought
 CONSTANT = 1e-12  # spread of a column, relative to its largest entry, that rounding could have made
 
 # The noise where little of y lies outside the range of X; see `_noise`.
@@ -130,6 +131,9 @@ class Diagnosis:
         Squared norm of the (centred) target.
     noise : float or None
         Estimated variance γ² of the noise; None where noise and signal cannot be told apart.
+    explained : float
+        Share of the variance of y that the best ridge explains under leave-one-out; below zero where it does worse than
+        the mean.
     """
 
     target: str
@@ -146,6 +150,7 @@ class Diagnosis:
     directions: np.ndarray
     total: float
     noise: float | None
+    explained: float
 
     @property
     def share(self) -> np.ndarray:
@@ -180,6 +185,11 @@ class Diagnosis:
             text += (
                 f' DistilledRidgeCV(n_steps={best.n_steps}, strategy="joint") may be worth a trial on other samples: '
                 f"{_held_out(best)}."
+            )
+        if self.explained < LITTLE:
+            text += (
+                f" Ridge explains {max(self.explained, 0.0):.0%} of the variance of {self.target!r} in samples left "
+                f"out, and only linear models were tried: for a curved relation, DistilledKernelRidgeCV."
             )
         return text
 
@@ -237,10 +247,14 @@ def diagnose(
 ) -> Diagnosis:
     """Ridge beside 1..k steps of self-distillation under exact leave-one-out: min over λ, w of Σ (y_i − loo_i)² / n.
 
+    Only linear models are compared. For a curved relation see `DistilledKernelRidgeCV` and its ``verdict_``.
+
     Parameters
     ----------
     X : data frame or array-like (n, p)
-        Gaps, text columns and constant columns are treated as `fastdistill.diagnosis.table` says; the notes say so.
+        Left out are constant columns, those more than half missing, and rows with a gap, up to a fifth of them;
+        beyond, gaps are filled with medians. Text of up to 10 levels becomes 0/1 columns, other text is left out. The
+        notes say what was done.
     y : array-like (n,) or str
         The target, or the name of the column of X that holds it; rows without one are left out.
     penalties : float or array-like (L,), optional
@@ -444,6 +458,8 @@ class _Search:
             numbers.notes.append(
                 f"The best ridge has the {end} penalty tried, {ridge.lam:.3g}: {why}, or a wider grid is needed."
             )
+        centre = np.average(self.y, weights=self.weight) if self.fit_intercept else 0.0
+        variance = np.average(np.square(self.y - centre), weights=self.weight)
         rotated = ridge.path.rotated
         z, outside = rotated.z[:, 0], float(rotated.outside[0])
         return Diagnosis(
@@ -461,6 +477,7 @@ class _Search:
             directions=spectrum.coordinates.basis * np.where(z < 0, -1.0, 1.0),
             total=float(z @ z) + outside,
             noise=_noise(spectrum, np.square(z), outside),
+            explained=float(1.0 - rows[0].error / variance),
         )
 
     def _row(self, name: str, tuned: Tuned, plain: np.ndarray, plain_held_out: np.ndarray, held_out: np.ndarray) -> Row:
@@ -526,8 +543,13 @@ def _weights(xi: np.ndarray) -> str:
 
 
 def _held_out(row: Row) -> str:
-    change = f"{abs(row.held_out_gain):.1%} ± {row.held_out_gain_se:.1%}"
-    return f"{'less' if row.held_out_gain >= 0 else 'more'} error than tuned ridge by {change} in samples held out"
+    change, sign = (
+        f"{abs(row.held_out_gain):.1%} ± {row.held_out_gain_se:.1%}",
+        "less" if row.held_out_gain >= 0 else "more",
+    )
+    if abs(row.held_out_gain) < row.held_out_gain_se:
+        return f"no clear difference from tuned ridge in samples held out ({change} {sign} error)"
+    return f"{sign} error than tuned ridge by {change} in samples held out"
 
 
 def _gain(gain: float, standard_error: float) -> str:

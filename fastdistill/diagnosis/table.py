@@ -148,11 +148,19 @@ def _cell(cell: Any) -> Any:
 # -- Treatment -------------------------------------------------------------------------------------
 
 
-def take(columns: list[Column], name: str) -> tuple[Column, list[Column]]:
-    """The target called `name`, and the other columns."""
+def take(columns: list[Column], name: str, use: str = "be the target") -> tuple[Column, list[Column]]:
+    """The column called `name`, and the others."""
     names = [column.name for column in columns]
-    check_name(names, name, "be the target")
+    check_name(names, name, use)
     return columns[names.index(name)], [column for column in columns if column.name != name]
+
+
+def weights_of(column: Column) -> np.ndarray:
+    """Sample weights (n,) from a column of a table."""
+    if column.is_text or column.missing.any():
+        where = "text" if column.is_text else f"no value in {counted(int(column.missing.sum()), 'row')}"
+        raise TableError(f"The column {column.name!r} is to hold the weights of the rows, but it has {where}.")
+    return np.asarray(column.values, dtype=np.float64)
 
 
 def check_name(names: Sequence[str], name: str, use: str) -> None:

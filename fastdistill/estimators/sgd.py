@@ -17,6 +17,7 @@ Cost: O(N p C) an epoch, as `fastdistill.run_sgd`, and one product with X for th
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ from fastdistill.estimators._sgd import DATA, KDSGD
 from fastdistill.estimators._teachers import Data, find_teacher, sorted_rows
 from fastdistill.sgd.compressors import Compressor
 
+ENOUGH = 10  # samples to tell whether an intercept is missing
+
 
 class KDSGDRegressor(MultiOutputMixin, RegressorMixin, KDSGD):
     """Linear least squares by SGD with a teacher.
@@ -42,7 +45,8 @@ class KDSGDRegressor(MultiOutputMixin, RegressorMixin, KDSGD):
     teacher : estimator, array-like of shape (n_features,) or (n_features, n_targets), or tuple, default=None
         θ: coefficients or (coefficients, intercept), a row per feature; or a fitted regressor,
         which counts by its coefficients where they alone reproduce its outputs on the training data, and by its outputs
-        otherwise. Where the student is cloned, as in a grid search, wrap the teacher in
+        otherwise. Coefficients alone have the intercept 0, and teach it: where y is not centred, give the intercept.
+        Where the student is cloned, as in a grid search, wrap the teacher in
         :class:`sklearn.frozen.FrozenEstimator`, or it forgets its fit. A teacher known by outputs alone is an argument
         of `fit`.
     kd_weight : float or schedule, default=0.5
@@ -221,8 +225,14 @@ class KDSGDRegressor(MultiOutputMixin, RegressorMixin, KDSGD):
             more than the noise of such steps (see `fastdistill.run_sgd`); or features on different scales, the
             largest more than three times the smallest, stalled the step "auto" far from the optimum: some steps of
             conjugate gradients with standardised features lower the objective by more than 5 %.
+        RuntimeWarning
+            The teacher has coefficients without an intercept, and y is further from its outputs on average than it
+            scatters about that.
         """
-        self._fit(self._checked(X, y, sample_weight, teacher_outputs, reset=True), None)
+        data = self._checked(X, y, sample_weight, teacher_outputs, reset=True)
+        self._fit(data, None)
+        if self.fit_intercept and self.variant == "kd" and isinstance(self.teacher, list | np.ndarray):
+            _warn_of_missing_intercept(data)
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, teacher_outputs: Any = None) -> KDSGDRegressor:
@@ -265,7 +275,8 @@ class KDSGDRegressor(MultiOutputMixin, RegressorMixin, KDSGD):
         X, y = sorted_rows(X), checked_targets(y).astype(np.float64, copy=False)
         weight = validation.sample_weight(sample_weight, len(y))
         shape = (X.shape[1], *y.shape[1:])
-        return Data(X, y, weight, find_teacher(self.teacher, outputs, raw, X, shape, self.fit_intercept)).counted()
+        teacher = find_teacher(self.teacher, outputs, raw, X, shape, self.fit_intercept)
+        return Data(X, y, weight, teacher).counted()
 
     def _keep(self, coef: np.ndarray, intercept: Any) -> None:
         self.coef_, self.intercept_ = np.ascontiguousarray(coef.T), intercept
@@ -299,3 +310,22 @@ class KDSGDRegressor(MultiOutputMixin, RegressorMixin, KDSGD):
         check_is_fitted(self, "coef_")
         X = validate_data(self, X, reset=False, **DATA)
         return affine(X, self.coef_.T, self.intercept_, np.result_type(X.dtype, self.coef_.dtype))
+
+
+def _warn_of_missing_intercept(data: Data) -> None:
+    """Where the teacher's intercept is 0, and y further from its outputs on average than it scatters about that."""
+    coef, intercept = data.teacher
+    if np.any(intercept) or len(data.targets) < ENOUGH:
+        return
+    apart = data.targets - data.X @ coef
+    mean = np.average(apart, axis=0, weights=data.weight)
+    scatter = np.sqrt(np.average(np.square(apart - mean), axis=0, weights=data.weight))
+    if np.any(np.abs(mean) > scatter):
+        worst = int(np.argmax(np.abs(mean) - scatter))
+        warnings.warn(
+            f"The teacher has coefficients and no intercept, but y is on average {np.ravel(mean)[worst]:+.3g} from its "
+            f"outputs, and scatters by {np.ravel(scatter)[worst]:.3g} about that: the student is drawn to an "
+            f"intercept of 0. Pass teacher=(coef, intercept), or centre y.",
+            RuntimeWarning,
+            stacklevel=3,
+        )

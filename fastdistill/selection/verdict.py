@@ -113,17 +113,20 @@ def _why_not(evidence: Evidence) -> str:
     """The first of the conditions that fails."""
     if evidence.ratio <= REQUIRED_EVIDENCE:
         return f", not above the {REQUIRED_EVIDENCE:g} required"
+    above = f", above the {REQUIRED_EVIDENCE:g} required"
     if not evidence.supports_filter:
-        return ", but Stein's estimate of the risk speaks against the distilled filter"
+        return f"{above}, but another test, Stein's estimate of the risk, speaks against the distilled filter"
     if evidence.loo_gain is None:
-        return ", but no student of so few steps comes closer to the filter it supports"
+        return f"{above}, but no student of so few steps comes closer to the filter it supports"
     if not evidence.passes_leave_one_out:
         change = _change(*evidence.loo_gain)
-        return f", but distillation {change} of its leave-one-out error, too little to tell from chance"
+        return f"{above}, but distillation {change} of its leave-one-out error, too little to tell from chance"
     if evidence.held_out_gain is None:
-        return ", but the samples are too few, or too much alike, to check the gain in folds"
+        return f"{above}, but the samples are too few, or too much alike, to check the gain in folds"
     change = _change(*evidence.held_out_gain)
-    return f", but in five folds, with penalty and student chosen anew, distillation {change} of its squared error"
+    return (
+        f"{above}, but in five folds, with penalty and student chosen anew, distillation {change} of its squared error"
+    )
 
 
 def _change(gain: float, error: float) -> str:

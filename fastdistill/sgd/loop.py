@@ -36,8 +36,9 @@ class SGDRun:
     intercept : float or ndarray (C,)
         0 without an intercept.
     trace : dict of ndarray (n_records,)
-        ``epoch``, ``loss``, ``grad_norm``, ``distance`` (NaN without a reference), ``kd_cosine`` (NaN without a
-        teacher), from the starting point on; empty with ``record_every=0``.
+        ``epoch``, ``loss`` f(x), ``grad_norm`` ‖∇f(x)‖, ``distance`` ‖x − x*‖, not squared as in the bounds of
+        `fastdistill.theory` (NaN without a reference), and ``kd_cosine`` (NaN without a teacher), which is
+        Σ ⟨∇ℓ_n(x), ∇ℓ_n(θ)⟩ / √(Σ ‖∇ℓ_n(x)‖² Σ ‖∇ℓ_n(θ)‖²), from the starting point on; empty with ``record_every=0``.
     n_epochs : int
         Epochs begun and completed.
     status : str or ndarray of str

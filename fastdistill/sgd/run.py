@@ -94,7 +94,9 @@ def run_sgd(
         κ, at least 0. "optimal" is `optimal_kd_weight` at the `reference`, or at the minimiser, found
         first. ``svrg`` reads 0 as 1.
     variant : {"kd", "kd_unbiased", "svrg", "soft_labels", "repeated"}
-        See the table above. ``soft_labels`` is (1 − κ) ℓ(z, b) + κ T² KL(teacher ‖ student), both at the temperature T.
+        ``kd``: g = 0 above; ``kd_unbiased``: g = ∇f(θ), which undoes the bias; ``svrg`` is that with κ = 1 and
+        ``repeated`` is ``kd``, both with the student of every `teacher_every` epochs as the teacher. ``soft_labels`` is
+        (1 − κ) ℓ(z, b) + κ T² KL(teacher ‖ student), both at the temperature T.
     step_size : float, array-like (Q,) or schedule
         γ, above 0. `InverseTime` and `Geometric` are schedules, for weights too.
     n_epochs : int

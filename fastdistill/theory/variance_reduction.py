@@ -235,7 +235,8 @@ def kd_neighbourhood(
 
     Notes
     -----
-    N(λ) of [S], whose factor inside β differs between derivations: here 2γκ, κ = μ or L, as in the module's head.
+    N(λ) of [S], whose factor inside β differs between derivations: here 2γκ, with κ = μ for the bound on the distance
+    and κ = L for that on the loss.
     O(N p), and O(N p² + p³) for κ unless it is given.
 
     Examples
@@ -296,7 +297,7 @@ def kd_distance_bound(
     Notes
     -----
     Assumes strong convexity, convex f_n (only through expected smoothness), ∇f(x*) = 0 and independent batches.
-    The strongly convex theorem of [S], for `kd` and without its bias, with the constants of the module's head: K(q) =
+    The strongly convex theorem of [S], for `kd` and without its bias, with constants derived here: K(q) =
     (3 + √(1 + 8q)) / (2(1 − q)), between 2 and 2.53 for γ ≤ 1/(8ℒ), or 1/(1 − q) for `kd_unbiased`.
 
     Examples
@@ -351,7 +352,7 @@ def kd_loss_bound(
     Notes
     -----
     Needs no unique minimiser: least squares with fewer samples than features has a μ, the smallest positive
-    eigenvalue. The theorem of [S] under this inequality, for both variants, with the constants of the module's head.
+    eigenvalue. The theorem of [S] under this inequality, for both variants, with K as in `kd_distance_bound`.
 
     Examples
     --------
