@@ -375,7 +375,7 @@ def test_a_precomputed_kernel_in_single_precision(kernel, rng):
         ({"alpha": -0.5}, ValueError, "alpha must be at least 0, got -0.5"),
         ({"alpha": np.nan}, ValueError, "alpha contains NaN"),
         ({"alpha": [1.0, 2.0]}, ValueError, "targets and number of penalties do not correspond: 2 != 1"),
-        ({"alpha": [1.0, -2.0]}, ValueError, r"alpha\[1\] == -2, must be at least 0 \(0: no penalty\)"),
+        ({"alpha": [1.0, -2.0]}, ValueError, r"alpha\[1\] == -2, must be > 0.0 \(or 0: no penalty\)"),
         ({"alpha": []}, ValueError, "alpha is empty"),
         ({"alpha": [[1.0]]}, ValueError, "alpha must be 0-D or 1-D"),
         ({"xi": np.inf}, ValueError, "xi contains inf"),

@@ -479,7 +479,7 @@ def test_standard_deviations_are_those_of_the_penalty(m, per_target, rng):
 @pytest.mark.parametrize(
     ("params", "error", "message"),
     [
-        ({"alphas": [1.0, -1.0]}, ValueError, r"alphas\[1\] == -1, must be at least 0 \(0: no penalty\)"),
+        ({"alphas": [1.0, -1.0]}, ValueError, r"alphas\[1\] == -1, must be > 0.0 \(or 0: no penalty\)"),
         ({"alphas": (1, 1.0, "1")}, TypeError, r"alphas\[2\] must be an instance of float, not str; got '1'"),
         ({"alphas": [1.0, True]}, TypeError, r"alphas\[1\] must be an instance of float, not bool; got True"),
         ({"alphas": []}, ValueError, "alphas is empty"),

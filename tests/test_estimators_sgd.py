@@ -203,6 +203,7 @@ RUNS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The teacher has coefficients and no intercept")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", RUNS)
 def test_fit_is_run_sgd(name, kind, rng):

@@ -162,8 +162,8 @@ NAMES = {
     "Holdout": "queries yq",
     "TeacherOutputs": "values",
     "Diagnosis": """
-        advice d directions feature_names noise notes penalties rows safe scores share signal steps table target
-        total verdict wanted where
+        advice d directions explained feature_names noise notes penalties rows safe scores share signal steps table
+        target total verdict wanted where
     """,
     "Verdict": "evidence gain n_steps penalty_gain penalty_standard_error sentence standard_error",
     "batched_path()": "X fit_intercept lam n_steps n_threads sample_weight xi y",

@@ -351,8 +351,8 @@ def penalties(lam: Any, name: str = "lam", *, positive: bool = False) -> np.ndar
         raise ValueError(f"{name} must be {bound}, got {arr.min():.6g}; it is a penalty on the sum of squares.")
     if wrong.any():
         first = int(wrong.argmax())
-        bound = "above 0" if positive else "at least 0 (0: no penalty)"
-        raise ValueError(f"{name}[{first}] == {arr[first]:.6g}, must be {bound}.")
+        bound = "" if positive else " (or 0: no penalty)"
+        raise ValueError(f"{name}[{first}] == {arr[first]:.6g}, must be > 0.0{bound}.")
     for end in (arr[arr > 0].min(initial=1.0), arr.max()):
         sized(np.asarray(end), name, LARGEST_LINEAR)
     return arr
