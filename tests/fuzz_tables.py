@@ -72,7 +72,7 @@ def numbers(rng: np.random.Generator, n: int, locale: Locale) -> tuple[list[str]
     kind = rng.choice(["small", "large", "wild", "constant", "whole", "near"])
     if kind == "wild" and not locale.before + locale.after:
         values = rng.standard_normal(n) * 10.0 ** rng.integers(-12, 16)
-        return [repr(v) for v in values.tolist()], values
+        return [repr(v).replace(".", locale.decimal) for v in values.tolist()], values
     decimals = 0 if kind == "whole" else int(rng.integers(0, 5))
     size = {"small": 10, "large": 10**5, "near": 10}.get(kind, 1000) * 10**decimals
     cents = rng.integers(-size if rng.random() < 0.5 else 0, size, n)
