@@ -233,6 +233,9 @@ def _diagnose(arguments: argparse.Namespace) -> None:
 
     if arguments.target in arguments.drop:
         raise UsageError(f"{arguments.target!r} is the target, and to be dropped; name another target")
+    if arguments.weight in (arguments.target, *arguments.drop):
+        use = "the target" if arguments.weight == arguments.target else "to be dropped"
+        raise UsageError(f"{arguments.weight!r} is {use}, and cannot hold the weights; name another column")
     try:
         columns, notes = read_table(
             arguments.file,

@@ -447,7 +447,11 @@ def test_a_column_of_weights(rng, tmp_path, capsys):
     said = capsys.readouterr().out
     found = fd.diagnose(data.drop(columns="w"), "price", sample_weight=data["w"])
     assert str(found).splitlines()[2] in said  # the advice, with its numbers
+    assert str(fd.diagnose(data.drop(columns="w"), "price")).splitlines()[2] not in said  # nor without the weights
     assert "Rows are weighted by 'w'." in said
+    for wrong, message in ((["--weight", "price"], "is the target"), (["--weight", "w", "--drop", "w"], "dropped")):
+        assert cli.main([*command, *wrong]) == 2
+        assert message in capsys.readouterr().err
     for name, column, message in (
         ("v", None, "There is no column 'v' to hold the weights"),
         ("w", data["w"].where(data.index > 0), "is to hold the weights of the rows, but it has no value in 1 row"),

@@ -543,10 +543,8 @@ def _weights(xi: np.ndarray) -> str:
 
 
 def _held_out(row: Row) -> str:
-    change, sign = (
-        f"{abs(row.held_out_gain):.1%} ± {row.held_out_gain_se:.1%}",
-        "less" if row.held_out_gain >= 0 else "more",
-    )
+    change = f"{abs(row.held_out_gain):.1%} ± {row.held_out_gain_se:.1%}"
+    sign = "less" if row.held_out_gain >= 0 else "more"
     if abs(row.held_out_gain) < row.held_out_gain_se:
         return f"no clear difference from tuned ridge in samples held out ({change} {sign} error)"
     return f"{sign} error than tuned ridge by {change} in samples held out"
