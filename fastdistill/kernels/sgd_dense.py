@@ -129,25 +129,20 @@ def dense_rows(X, order, samples, loss, setting, scale, coef, push):
         if record > 2:
             imitated, weight, mixing = records[row * record + 1], records[row * record + 2], kappa
         near, next_ = order[min(t + later, n - 1)] * p, order[min(t + soon, n - 1)] * p
-        rate, known = setting[STEP] * scale[t], pushed * push_score
-        if intercept:
-            known += coef[p]
         product = advance_row(flat, previous * p, row * p, next_, near, p, coef, X.dtype.type(change))
-        if loss == SQUARED:  # as few operations as can be wait for the product
-            known -= (1.0 - mixing) * label + mixing * imitated
-            slope = shrunk * product + known
-        else:
-            slope = residual(shrunk * product + known, label, imitated, loss, mixing, setting[TEMPERATURE])
-        change = rate * weight * slope
+        score = shrunk * product + pushed * push_score
         if intercept:
-            coef[p] -= change + rate * kappa * push[p]
+            score += coef[p]
+        rate = setting[STEP] * scale[t]
+        slope = weight * residual(score, label, imitated, loss, mixing, setting[TEMPERATURE])
+        if intercept:
+            coef[p] -= rate * (slope + kappa * push[p])
         decay = 1.0 - rate * setting[PENALTY]
         shrunk, pushed, left = decay * shrunk, decay * pushed - rate * kappa, left - 1
         if left == 0:
             _settle(coef, push[:p], shrunk, pushed)
             shrunk, pushed, left = 1.0, 0.0, interval
-        if shrunk != 1.0:
-            change /= shrunk
+        change = rate * slope / shrunk if shrunk != 1.0 else rate * slope
     _add(X[row], X.dtype.type(change), coef[:p])
     _settle(coef, push[:p], shrunk, pushed)
 
